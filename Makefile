@@ -1,0 +1,67 @@
+# demo and test need nothing but Python >= 3.11: they make .venv and install the pinned packages into it.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3 || echo python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check fix bench contracts lock clean
+
+help:     ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/runtime     ## the gateway with a simulated provider beside it; no account needed
+	@$(BIN)/smsc-gateway demo
+
+run: $(VENV)/runtime      ## the gateway with the settings of the environment
+	@$(BIN)/smsc-gateway serve
+
+test: $(VENV)/dev         ## all tests, with branch coverage
+	$(BIN)/pytest --cov --cov-report=term
+
+check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/smsc-gateway schema | diff -u schema/schema.graphql -
+	$(BIN)/smsc-gateway openapi | diff -u openapi/openapi.yaml -
+
+fix: $(VENV)/dev          ## mend what lint and format can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev        ## measure; prints ratios, asserts nothing
+	$(BIN)/python -m tests.bench
+
+contracts: $(VENV)/dev    ## export schema.graphql and openapi.yaml from the code
+	$(BIN)/smsc-gateway schema > schema/schema.graphql
+	$(BIN)/smsc-gateway openapi > openapi/openapi.yaml
+
+lock: $(VENV)/dev         ## pin anew: hashes, no addresses
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --all-extras --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+clean:    ## forget everything that can be made again
+	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist build
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "smsc-gateway needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1 || echo none)." \
+	       "Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "This Python lacks the module venv (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing the pinned packages"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "installing the pinned packages for development"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/runtime

@@ -1,0 +1,186 @@
+"""Everything that can go wrong, as one closed tree without any HTTP in it.
+
+```
+GatewayError
+├── CallerError                 the request has to change
+│   ├── InvalidArgument         bad id, phone, field name, body, length; provider error 1
+│   ├── Unauthenticated         no credentials, or wrong ones
+│   ├── Forbidden               not in the caller's scopes
+│   ├── QuotaExceeded           the caller is over its own quota
+│   ├── QueryTooComplex         a GraphQL operation past its limits
+│   ├── NotFound                the provider knows nothing of this pair (status -3)
+│   ├── KindMismatch            a lookup asked as a message, or the other way
+│   └── NotCached               `only-if-cached`, and nothing usable is cached
+├── LimitReached                a request the provider's limits do not allow now
+│   └── RateLimited             provider error 9, or our own budget spent
+├── ProviderRefused             the provider answered with an error number
+│   ├── DeleteRefused           5
+│   ├── UpstreamAuthFailed      2
+│   ├── UpstreamBlocked         4
+│   └── UpstreamError           any other number
+├── TransportFailed             no answer that could be read
+│   ├── UpstreamBadAnswer       bytes in no known format
+│   ├── UpstreamUnreachable     no connection, HTTP 5xx
+│   └── UpstreamTimeout         no answer in time
+└── Overloaded                  queue full, shutting down
+```
+
+A leaf names itself by `code`, the same in REST and GraphQL; `web/problems.py` gives each leaf
+its HTTP status. `detail` is written for the caller: it never holds credentials, message texts
+or the provider's own words (they may name the login or our address).
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Limit(StrEnum):
+    """Which of the provider's limits stands in the way (provider's page, error 9)."""
+
+    PER_MESSAGE = "PER_MESSAGE"
+    MASS = "MASS"
+    CONCURRENCY = "CONCURRENCY"
+    UNKNOWN = "UNKNOWN"
+
+
+class GatewayError(Exception):
+    """The root. Only leaves are raised; each has a `code`, a `title`, and says if a retry helps.
+
+    `retry_after` is in seconds from the moment of the error; `provider_code` is the provider's
+    error number where it gave one.
+    """
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: float | None = None,
+        provider_code: int | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.retry_after = retry_after
+        self.provider_code = provider_code
+
+
+class CallerError(GatewayError):
+    """The caller's request has to change before it can succeed."""
+
+
+class InvalidArgument(CallerError):
+    code = "INVALID_ARGUMENT"
+    title = "The request is not valid"
+
+
+class Unauthenticated(CallerError):
+    code = "UNAUTHENTICATED"
+    title = "Valid credentials are required"
+
+
+class Forbidden(CallerError):
+    code = "FORBIDDEN"
+    title = "The caller's scopes do not allow this"
+
+
+class QuotaExceeded(CallerError):
+    code = "QUOTA_EXCEEDED"
+    title = "The caller is over its quota"
+    retryable = True
+
+
+class QueryTooComplex(CallerError):
+    code = "QUERY_TOO_COMPLEX"
+    title = "The GraphQL operation is too large"
+
+
+class NotFound(CallerError):
+    code = "NOT_FOUND"
+    title = "The provider knows no such message"
+
+
+class KindMismatch(CallerError):
+    code = "KIND_MISMATCH"
+    title = "The id belongs to the other kind of record"
+
+
+class NotCached(CallerError):
+    code = "NOT_CACHED"
+    title = "Nothing usable is cached"
+
+
+class LimitReached(GatewayError):
+    """A limit of the provider stands in the way; waiting helps."""
+
+    retryable = True
+
+
+class RateLimited(LimitReached):
+    code = "RATE_LIMITED"
+    title = "The provider's limit is reached"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        limit: Limit,
+        retry_after: float | None = None,
+        provider_code: int | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after, provider_code=provider_code)
+        self.limit = limit
+
+
+class ProviderRefused(GatewayError):
+    """The provider answered with an error number."""
+
+
+class DeleteRefused(ProviderRefused):
+    code = "DELETE_REFUSED"
+    title = "The provider did not delete the message"
+
+
+class UpstreamAuthFailed(ProviderRefused):
+    code = "UPSTREAM_AUTH_FAILED"
+    title = "The provider refuses the gateway's credentials or address"
+
+
+class UpstreamBlocked(ProviderRefused):
+    code = "UPSTREAM_BLOCKED"
+    title = "The provider has blocked the gateway's address for a while"
+    retryable = True
+
+
+class UpstreamError(ProviderRefused):
+    code = "UPSTREAM_ERROR"
+    title = "The provider answered with an unknown error"
+
+
+class TransportFailed(GatewayError):
+    """The provider gave no answer that could be read."""
+
+    retryable = True
+
+
+class UpstreamBadAnswer(TransportFailed):
+    code = "UPSTREAM_BAD_ANSWER"
+    title = "The provider's answer could not be read"
+
+
+class UpstreamUnreachable(TransportFailed):
+    code = "UPSTREAM_UNREACHABLE"
+    title = "The provider could not be reached"
+
+
+class UpstreamTimeout(TransportFailed):
+    code = "UPSTREAM_TIMEOUT"
+    title = "The provider did not answer in time"
+
+
+class Overloaded(GatewayError):
+    code = "OVERLOADED"
+    title = "The gateway cannot take the request now"
+    retryable = True

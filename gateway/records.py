@@ -1,0 +1,487 @@
+"""The normalised schema: one class a record, for REST JSON, OpenAPI and GraphQL.
+
+Values only: no I/O, no clock, no wire format. Field docstrings are the descriptions that
+OpenAPI and the GraphQL playground show. What the provider did not give is None, never a guess.
+
+Vocabulary: message states follow SMPP 5.0 (`message_state`), subscribers and networks 3GPP.
+"""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple, NewType, Self
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from gateway.errors import InvalidArgument
+
+MAX_ID = 2_147_483_647
+"""The largest id: "32-bit number from 1 to 2147483647" (the provider's own client libraries)."""
+
+MAX_EMAIL_LENGTH = 254
+"""RFC 5321, section 4.5.3.1.3 (a path of 256 octets less its angle brackets)."""
+
+_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_PHONE = re.compile(r"\+?[0-9]{5,20}", re.ASCII)
+_PHONE_PUNCTUATION = str.maketrans("", "", " -()")
+_EMAIL = re.compile(r"[^\s@,;<>\x00-\x1f\x7f]+@[^\s@,;<>\x00-\x1f\x7f]+")
+
+RecordId = NewType("RecordId", str)
+"""An id in decimal; GraphQL's `ID`."""
+
+
+class StatusKey(NamedTuple):
+    """What names a message or lookup: the pair, for one send to many phones shares one id."""
+
+    phone: str
+    id: int
+
+    @classmethod
+    def parse(cls, *, id: str, phone: str) -> Self:  # noqa: A002 - the field's name everywhere
+        """Read a caller's spelling, or raise `InvalidArgument` naming the field."""
+        if not _ID.fullmatch(id) or int(id) > MAX_ID:
+            raise InvalidArgument(f"id must be a decimal number from 1 to {MAX_ID}.")
+        return cls(parse_phone(phone), int(id))
+
+
+def parse_phone(phone: str) -> str:
+    """Digits without `+`, or an e-mail address; anything else is an `InvalidArgument`."""
+    if "@" in phone:
+        address = phone.strip()
+        if len(address) <= MAX_EMAIL_LENGTH and _EMAIL.fullmatch(address):
+            return address
+    else:
+        digits = phone.translate(_PHONE_PUNCTUATION)
+        if _PHONE.fullmatch(digits):
+            return digits.removeprefix("+")
+    raise InvalidArgument(
+        "phone must be 5 to 20 digits, with an optional leading + (spaces, - and parentheses are "
+        "dropped), or an e-mail address."
+    )
+
+
+class DescribedEnum(StrEnum):
+    """An enum whose members carry the description that the contracts show."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+
+class DetailLevel(DescribedEnum):
+    """How much the provider was asked to tell."""
+
+    BASIC = "BASIC", "State and error; for a lookup its whole result"
+    STANDARD = "STANDARD", "Also text, sender, cost and times"
+    FULL = "FULL", "Also whose number it is"
+
+    @property
+    def all(self) -> int:
+        """The provider's parameter `all`: 0, 1, 2."""
+        return _ALL[self]
+
+    def covers(self, other: "DetailLevel") -> bool:
+        """Does an answer at this level tell all that one at the other level tells?"""
+        return self.all >= other.all
+
+
+_ALL = {level: number for number, level in enumerate(DetailLevel)}
+
+
+class MessageState(DescribedEnum):
+    """What became of the message."""
+
+    QUEUED = "QUEUED", "Waiting to be sent"
+    PAUSED = "PAUSED", "Stopped by the sender before it left; can be resumed"
+    SENT = "SENT", "Handed over to the operator"
+    DELIVERED = "DELIVERED", "Delivered; may still become READ or CLICKED"
+    READ = "READ", "Opened by the subscriber"
+    CLICKED = "CLICKED", "The subscriber followed the link in it"
+    EXPIRED = "EXPIRED", "Its lifetime ended before it could be delivered"
+    UNDELIVERABLE = "UNDELIVERABLE", "The operator could not deliver it; `error` tells why"
+    REJECTED = "REJECTED", "Refused before it was sent; `rejectionReason` tells why"
+    UNKNOWN = "UNKNOWN", "The provider gave a status number that is in none of its lists"
+
+
+class StateGroup(DescribedEnum):
+    """The state, coarsely."""
+
+    PENDING = "PENDING", "Under way"
+    DELIVERED = "DELIVERED", "Arrived: delivered, read or clicked"
+    FAILED = "FAILED", "Will not arrive"
+    UNKNOWN = "UNKNOWN", "Cannot be told"
+
+
+class RejectionReason(DescribedEnum):
+    """Why a message was refused before it was sent."""
+
+    INVALID_NUMBER = "INVALID_NUMBER", "The number has a wrong format"
+    PROHIBITED = "PROHIBITED", "Flood limits, black list, or forbidden text or sender"
+    INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS", "The account's balance is too low"
+    UNROUTABLE = "UNROUTABLE", "The number takes no messages, or no route leads there"
+
+
+class LookupState(DescribedEnum):
+    """How far the HLR lookup is; `reachability` is its result."""
+
+    PENDING = "PENDING", "No answer from the network yet"
+    COMPLETED = "COMPLETED", "The network answered"
+    EXPIRED = "EXPIRED", "The network did not answer in time"
+    FAILED = "FAILED", "The lookup could not be made"
+    UNKNOWN = "UNKNOWN", "The provider gave a status number that is in none of its lists"
+
+
+class Reachability(DescribedEnum):
+    """Could the subscriber be reached when the lookup was made?"""
+
+    REACHABLE = "REACHABLE", "In the network and available"
+    ABSENT = "ABSENT", "Switched off, or out of coverage"
+    INVALID_NUMBER = "INVALID_NUMBER", "No such subscriber"
+    BARRED = "BARRED", "Barred by the operator, or a locked SIM"
+    SERVICE_NOT_AVAILABLE = "SERVICE_NOT_AVAILABLE", "Cannot take short messages"
+    UNREACHABLE = "UNREACHABLE", "Not reachable, for another reason"
+    UNDETERMINED = "UNDETERMINED", "The answer does not tell"
+
+
+class RoamingStatus(DescribedEnum):
+    """Is the subscriber in a foreign network?"""
+
+    ROAMING = "ROAMING", "In the network that `roaming` names"
+    NOT_ROAMING = "NOT_ROAMING", "At home"
+    UNKNOWN = "UNKNOWN", "The answer does not tell"
+
+
+class PortingStatus(DescribedEnum):
+    """Was the number moved to another operator?"""
+
+    PORTED = "PORTED", "Served by another operator than the one that issued it"
+    NOT_PORTED = "NOT_PORTED", "Served by the operator that issued it"
+    UNKNOWN = "UNKNOWN", "The answer does not tell"
+
+
+class MessageType(DescribedEnum):
+    """The provider's message type (parameter `type`, or bits 0-3 of `flag`)."""
+
+    SMS = "SMS", "Short message"
+    FLASH_SMS = "FLASH_SMS", "Shown at once, not stored (class 0)"
+    BINARY_SMS = "BINARY_SMS", "Binary short message"
+    WAP_PUSH = "WAP_PUSH", "WAP push"
+    HLR = "HLR", "HLR lookup"
+    PING_SMS = "PING_SMS", "Invisible message that tests reachability"
+    MMS = "MMS", "Multimedia message"
+    CALL = "CALL", "Voice call"
+    EMAIL = "EMAIL", "E-mail"
+    VIBER = "VIBER", "Viber message"
+    SOCIAL = "SOCIAL", "Message in a social network"
+    UNKNOWN = "UNKNOWN", "Not told, or a number that is in none of the provider's lists"
+
+
+class TemplateKind(DescribedEnum):
+    """The kind of template a message was recognised as (bits 9 and 10 of `flag`)."""
+
+    SERVICE = "SERVICE", "Service message"
+    TRANSACTIONAL = "TRANSACTIONAL", "Transactional message"
+    AUTHORIZATION = "AUTHORIZATION", "One-time code"
+    ADVERTISING = "ADVERTISING", "Advertising"
+
+
+class FreshnessSource(DescribedEnum):
+    """Where the record comes from."""
+
+    LIVE = "LIVE", "Asked at the provider for this call"
+    CACHE = "CACHE", "Known from an earlier answer"
+    CALLBACK = "CALLBACK", "Pushed by the provider"
+
+
+class StaleReason(DescribedEnum):
+    """Why no fresh record could be had."""
+
+    RATE_LIMITED = "RATE_LIMITED", "The provider's limits allow no request now"
+    UPSTREAM_UNAVAILABLE = "UPSTREAM_UNAVAILABLE", "The provider gave no usable answer"
+    UPSTREAM_BLOCKED = "UPSTREAM_BLOCKED", "The provider refuses our address or credentials"
+
+
+class ErrorCategory(DescribedEnum):
+    """Whom a delivery error concerns."""
+
+    SUBSCRIBER = "SUBSCRIBER", "The subscriber: absent, barred, busy"
+    HANDSET = "HANDSET", "The subscriber's device or SIM"
+    OPERATOR = "OPERATOR", "The mobile operator"
+    ROUTING = "ROUTING", "No way to the number"
+    CONTENT = "CONTENT", "The text"
+    SENDER = "SENDER", "The sender name"
+    POLICY = "POLICY", "A rule or limit of the account, the provider or the operator"
+    ACCOUNT = "ACCOUNT", "The account at the provider"
+    DESTINATION = "DESTINATION", "The address: number or mailbox"
+    PROVIDER = "PROVIDER", "The provider itself"
+    UNKNOWN = "UNKNOWN", "Not known"
+
+
+class DeliveryErrorCode(DescribedEnum):
+    """Why a message was not delivered: a name for each number of the provider's list `err`."""
+
+    UNKNOWN_SUBSCRIBER = "UNKNOWN_SUBSCRIBER", "The subscriber does not exist"
+    MAILBOX_FULL = "MAILBOX_FULL", "The mailbox is full"
+    MAIL_SERVER_NOT_FOUND = "MAIL_SERVER_NOT_FOUND", "The recipient's mail server was not found"
+    MAILBOX_BLOCKED = "MAILBOX_BLOCKED", "The mailbox is blocked"
+    ABSENT_SUBSCRIBER = "ABSENT_SUBSCRIBER", "The subscriber is not in the network"
+    SERVICE_NOT_PROVISIONED = "SERVICE_NOT_PROVISIONED", "The subscriber cannot take messages"
+    HANDSET_ERROR = "HANDSET_ERROR", "Error in the subscriber's handset or SIM"
+    SUBSCRIBER_BARRED = "SUBSCRIBER_BARRED", "The subscriber is barred"
+    FACILITY_NOT_SUPPORTED = "FACILITY_NOT_SUPPORTED", "The device does not support the service"
+    TEST_MODE = "TEST_MODE", "Virtual sending: nothing was sent"
+    SIM_RECENTLY_REPLACED = "SIM_RECENTLY_REPLACED", "Held back after a SIM replacement"
+    OPERATOR_QUEUE_FULL = "OPERATOR_QUEUE_FULL", "The operator's queue is full"
+    NO_ANSWER = "NO_ANSWER", "The call was not answered"
+    TEMPLATE_MISSING = "TEMPLATE_MISSING", "The text matches no approved template"
+    SOURCE_IP_FORBIDDEN = "SOURCE_IP_FORBIDDEN", "Sent from an address that is not allowed"
+    BUSY = "BUSY", "The line was busy"
+    CONVERSION_FAILED = "CONVERSION_FAILED", "The text could not be converted or sent completely"
+    ANSWERING_MACHINE = "ANSWERING_MACHINE", "An answering machine took the call"
+    CONTRACT_MISSING = "CONTRACT_MISSING", "No contract for such messages"
+    BROADCAST_FORBIDDEN = "BROADCAST_FORBIDDEN", "Mass messages are not allowed"
+    NO_DELIVERY_RECEIPT = "NO_DELIVERY_RECEIPT", "The operator never reported an outcome"
+    TIME_WINDOW_RESTRICTED = "TIME_WINDOW_RESTRICTED", "Outside the hours allowed for sending"
+    ACCOUNT_LIMIT_EXCEEDED = "ACCOUNT_LIMIT_EXCEEDED", "The account's message limit is exceeded"
+    NO_ROUTE = "NO_ROUTE", "No route to this number"
+    INVALID_NUMBER_FORMAT = "INVALID_NUMBER_FORMAT", "The number's format is not valid"
+    NUMBER_NOT_ALLOWED = "NUMBER_NOT_ALLOWED", "The account's settings do not allow this number"
+    NUMBER_LIMIT_EXCEEDED = "NUMBER_LIMIT_EXCEEDED", "The limit for one number is exceeded"
+    NUMBER_FORBIDDEN = "NUMBER_FORBIDDEN", "The number is forbidden"
+    SPAM_FILTERED = "SPAM_FILTERED", "Stopped by the spam filter"
+    SENDER_NOT_REGISTERED = "SENDER_NOT_REGISTERED", "The sender name is not registered"
+    OPERATOR_REJECTED = "OPERATOR_REJECTED", "Rejected by the operator, without an exact reason"
+    UNMAPPED = "UNMAPPED", "A number that is in none of the provider's lists; see `providerCode`"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_by_name=True,
+    )
+
+
+class ProviderStatus(_Model):
+    """The status as the provider numbers it."""
+
+    code: int
+    """The provider's status number, known or not."""
+    name: str
+    """Our English name of the number."""
+    text: str | None = None
+    """The provider's own words for it."""
+
+
+class DeliveryError(_Model):
+    """Why the message was not delivered."""
+
+    code: DeliveryErrorCode
+    """The reason, as a name to program against."""
+    category: ErrorCategory
+    """Whom it concerns."""
+    permanent: bool | None = None
+    """Would the same message, sent again unchanged, fail again? null: can't be said."""
+    provider_code: int
+    """The provider's number (`err`)."""
+    description: str
+    """The reason, as an English sentence."""
+
+
+class Money(_Model):
+    """An amount, as the provider prints it."""
+
+    amount: str
+    """A decimal number."""
+    currency: str | None = None
+    """ISO 4217, when the gateway was told it."""
+
+
+class Subscriber(_Model):
+    """Whose number it is."""
+
+    country: str | None = None
+    """Country the number is registered in."""
+    operator: str | None = None
+    """The operator that serves the number now."""
+    original_operator: str | None = None
+    """The operator that issued the number."""
+    region: str | None = None
+    """Region the number is registered in."""
+    mcc: str | None = None
+    """Mobile country code (ITU E.212), with leading zeros."""
+    mnc: str | None = None
+    """Mobile network code (ITU E.212), with leading zeros."""
+
+
+class Network(_Model):
+    """A mobile network."""
+
+    name: str | None = None
+    """The operator's name."""
+    country: str | None = None
+    """The country's name."""
+    mcc: str | None = None
+    """Mobile country code (ITU E.212)."""
+    mnc: str | None = None
+    """Mobile network code (ITU E.212), with leading zeros."""
+
+
+class Roaming(_Model):
+    """Where the subscriber was when the lookup was made."""
+
+    status: RoamingStatus
+    """In a foreign network?"""
+    country: str | None = None
+    """The visited country."""
+    network: str | None = None
+    """The visited network."""
+
+
+class Porting(_Model):
+    """Mobile number portability."""
+
+    status: PortingStatus
+    """Was the number moved to another operator?"""
+
+
+class SmppState(_Model):
+    """`message_state` of SMPP 5.0, section 4.7.15."""
+
+    code: int
+    """0 to 8."""
+    name: str
+    """Its name in the specification."""
+
+
+class Freshness(_Model):
+    """How the gateway knows, and how old it is."""
+
+    source: FreshnessSource
+    """Where the record comes from."""
+    observed_at: datetime | None = None
+    """When the provider last told it."""
+    age_seconds: int
+    """Seconds since then."""
+    expires_at: datetime
+    """Until when the record counts as fresh."""
+    stale: bool
+    """True when a newer record was wanted and could not be had."""
+    stale_reason: StaleReason | None = None
+    """Why not."""
+    next_refresh_at: datetime | None = None
+    """When the gateway could ask again; null when it need not."""
+    detail: DetailLevel
+    """How much the provider was asked to tell."""
+
+
+class StatusRecord(_Model):
+    """What is known of one message or lookup."""
+
+    id: RecordId
+    """The id the provider gave it, in decimal."""
+    phone: str
+    """The number in digits, or the e-mail address."""
+    type: MessageType
+    """What was sent."""
+    provider_status: ProviderStatus
+    """The provider's own status."""
+    error: DeliveryError | None = None
+    """Why it was not delivered; null when there is no error."""
+    is_final: bool
+    """True: no need to ask again for delivery."""
+    last_status_time: datetime | None = None
+    """When the status last changed."""
+    sent_at: datetime | None = None
+    """When it was sent."""
+    sender: str | None = None
+    """The sender name (TP-OA)."""
+    text: str | None = None
+    """The message's text."""
+    cost: Money | None = None
+    """What it cost."""
+    freshness: Freshness
+    """How the gateway knows, and how old it is."""
+
+    kind: ClassVar[str]
+    """`Message` or `HlrLookup`: `kind` in REST, `__typename` in GraphQL."""
+
+    @property
+    def key(self) -> StatusKey:
+        return StatusKey(self.phone, int(self.id))
+
+
+def _with_kind(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """REST records say their kind; GraphQL has `__typename` for it."""
+    kind = {"const": model.__name__, "type": "string", "description": "The kind of record."}
+    schema["properties"] = {"kind": kind, **schema["properties"]}
+    schema["required"] = ["kind", *schema.get("required", [])]
+
+
+class Message(StatusRecord):
+    """A message: SMS, e-mail, call or messenger."""
+
+    model_config = ConfigDict(json_schema_extra=_with_kind)
+
+    state: MessageState
+    """What became of it."""
+    state_group: StateGroup
+    """The same, coarsely."""
+    rejection_reason: RejectionReason | None = None
+    """Why it was refused before it was sent."""
+    comment: str | None = None
+    """The sender's own note."""
+    parts: int | None = None
+    """Number of short messages it was sent as."""
+    duration_seconds: int | None = None
+    """Length of a voice call."""
+    template: TemplateKind | None = None
+    """Which kind of template it was recognised as; null: none, or not told."""
+    paid_from_second_balance: bool | None = None
+    """Was it paid from the account's second balance? null: not told."""
+    subscriber: Subscriber | None = None
+    """Whose number it is."""
+    porting: Porting
+    """Was the number moved to another operator?"""
+    smpp: SmppState
+    """The same state in SMPP's terms."""
+    archived: bool = False
+    """The provider no longer knows the message; this is what was known before."""
+
+    kind = "Message"
+
+
+class HlrLookup(StatusRecord):
+    """An HLR lookup: is the subscriber there, and in which network?"""
+
+    model_config = ConfigDict(json_schema_extra=_with_kind)
+
+    state: LookupState
+    """How far the lookup is."""
+    reachability: Reachability
+    """Its result."""
+    reachable: bool | None = None
+    """Its result in short; null: can't be said."""
+    imsi: str | None = None
+    """International mobile subscriber identity (3GPP TS 23.003)."""
+    msc: str | None = None
+    """Number of the switching centre that serves the subscriber."""
+    home_network: Network | None = None
+    """The network the subscriber belongs to."""
+    roaming: Roaming
+    """The foreign network the subscriber is in."""
+    subscriber: Subscriber | None = None
+    """Whose number it is."""
+
+    kind = "HlrLookup"
+
+
+Record = Message | HlrLookup
+"""Either kind; `StatusRecord` is what they share."""
