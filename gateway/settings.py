@@ -1,0 +1,198 @@
+"""Every setting, once: its name, default, unit and reason.
+
+Settings come from the environment, with the prefix `GATEWAY_`. A bad value or an unknown name
+stops the start with one sentence that names it; values are never repeated (they may be secrets).
+"""
+
+import difflib
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+PREFIX = "GATEWAY_"
+
+
+class SettingsError(Exception):
+    """One sentence for the operator: which setting is wrong, and what it should be."""
+
+
+def _number_text(value: object) -> object:
+    """The environment has only text; a choice of numbers wants a number."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+class Settings(BaseModel):
+    """The settings of one gateway process."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    smsc_url: str = "https://smsc.ru/sys/"
+    """Comma list of the provider's addresses: the first is used, the rest when it is down."""
+    smsc_login: str | None = None
+    """The login at the provider, together with `SMSC_PASSWORD`."""
+    smsc_password: SecretStr | None = None
+    """Its password."""
+    smsc_api_key: SecretStr | None = None
+    """Instead of login and password."""
+    smsc_format: Annotated[Literal[0, 1, 2, 3], BeforeValidator(_number_text)] = 3
+    """The format asked for: 0 text, 1 comma-separated, 2 XML, 3 JSON (the richest)."""
+    smsc_charset: Literal["utf-8", "windows-1251", "koi8-r"] = "utf-8"
+    """The charset asked for."""
+    smsc_timezone: str = "Europe/Moscow"
+    """The account's time zone, of dates without one (only format 0 needs it)."""
+    smsc_currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
+    """The account's currency, such as `RUB` (ISO 4217)."""
+    smsc_timeout: float = Field(default=10, gt=0, le=300)
+    """Seconds to wait for the provider's answer."""
+
+    limit_per_message: int = Field(default=5, ge=1)
+    """Status requests a window for one message (provider's page, error 9)."""
+    limit_mass: int = Field(default=1, ge=0)
+    """Mass requests a window; 0: never send one."""
+    limit_concurrency: int = Field(default=4, ge=1)
+    """Requests at the same time; the provider refuses "five or more"."""
+    limit_window: float = Field(default=60, gt=0)
+    """Seconds of the two windows above."""
+    mass_max_ids: int = Field(default=100, ge=1, le=1000)
+    """Ids in one mass request; the provider publishes no bound."""
+    max_wait: float = Field(default=5, ge=0, le=300)
+    """Seconds a caller may wait for room in the limits."""
+
+    state_dir: Path | None = None
+    """Reserved for what was spent of the limits; not used by this version."""
+    redis_url: str | None = None
+    """Reserved for sharing between replicas; this version refuses to start with it."""
+    clients_file: Path | None = None
+    """Reserved for the callers' keys; this version refuses to start with it."""
+    callback_secret: SecretStr | None = None
+    """Reserved for the provider's push; this version refuses to start with it."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback needs `ALLOW_ANONYMOUS=true`."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on; 0: any free one."""
+    allow_anonymous: bool = False
+    """Serve callers without a key on addresses other than loopback."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is logged."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """How; auto: console on a terminal, else JSON."""
+
+    @field_validator("log_level", "log_format", "smsc_charset", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("smsc_url")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for url in value.split(","):
+            parts = urlsplit(url.strip())
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("must be a comma list of http(s) addresses")
+            if parts.username or parts.query or parts.fragment:
+                raise ValueError("must hold no credentials, query or fragment")
+        return value
+
+    @field_validator("smsc_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be a time zone such as Europe/Moscow") from None
+        return value
+
+    @field_validator("redis_url", "clients_file", "callback_secret", mode="before")
+    @classmethod
+    def _not_yet(cls, value: object) -> object:
+        if value is not None:
+            raise ValueError("is not supported by this version; unset it")
+        return value
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        by_login = self.smsc_login is not None and self.smsc_password is not None
+        halves = (self.smsc_login is None) != (self.smsc_password is None)
+        if halves or by_login == (self.smsc_api_key is not None):
+            raise ValueError(
+                f"{PREFIX}SMSC_LOGIN with {PREFIX}SMSC_PASSWORD, or {PREFIX}SMSC_API_KEY alone, "
+                "must be set"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exposure(self) -> Self:
+        if not (self.allow_anonymous or _is_loopback(self.host)):
+            raise ValueError(
+                f"{PREFIX}HOST is not a loopback address, so anyone could ask: "
+                f"set {PREFIX}ALLOW_ANONYMOUS=true to accept that"
+            )
+        return self
+
+    @property
+    def smsc_urls(self) -> tuple[str, ...]:
+        """The addresses, each with a slash at its end."""
+        return tuple(url.strip().rstrip("/") + "/" for url in self.smsc_url.split(","))
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.smsc_timezone)
+
+
+def load(environ: Mapping[str, str], **defaults: object) -> Settings:
+    """Read the settings from an environment; empty values count as unset.
+
+    `defaults` stand in for what the environment leaves out (`demo` brings its own provider).
+    Raises `SettingsError`.
+    """
+    given = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and value
+    }
+    if unknown := sorted(set(given) - set(Settings.model_fields)):
+        raise SettingsError(_unknown(unknown[0]))
+    try:
+        return Settings.model_validate({**defaults, **given})
+    except ValidationError as errors:
+        raise SettingsError(_sentence(errors)) from None
+
+
+def _unknown(name: str) -> str:
+    similar = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    hint = f"; did you mean {PREFIX}{similar[0].upper()}?" if similar else "."
+    return f"{PREFIX}{name.upper()} is not a setting{hint}"
+
+
+def _sentence(errors: ValidationError) -> str:
+    first = errors.errors(include_url=False, include_input=False)[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason.removeprefix("Input ").rstrip(".")
+    name = f"{PREFIX}{str(first['loc'][0]).upper()}: " if first["loc"] else ""
+    return f"{name}{reason}."
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,36 @@
+"""Format 3: JSON. One object for a single request, an array for a list, an object for an error."""
+
+import json
+
+from gateway.smsc.row import Refusal, Row, bad_answer, refusal
+
+
+def read(text: str) -> list[Row] | Refusal:
+    """Read an answer that starts with `{` or `[`."""
+    try:
+        # Numbers stay text: "3.20" keeps its zero, and no size of integer can hurt. A raw line
+        # feed inside a string is against RFC 8259 but harmless (strict=False).
+        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=str, strict=False)
+    except (ValueError, RecursionError):
+        raise bad_answer("The provider's JSON can't be read", text) from None
+    if isinstance(value, dict) and ("error_code" in value or "error" in value):
+        return refusal(_fields(value))
+    items = value if isinstance(value, list) else [value]
+    rows = [Row(_fields(item)) for item in items if isinstance(item, dict)]
+    if len(rows) != len(items):
+        raise bad_answer("The provider's JSON is no list of statuses", text)
+    return rows
+
+
+def _fields(item: dict[str, object]) -> dict[str, str]:
+    """Flat values as text; an absent and a nested value are both none."""
+    return {
+        name.lower(): _text(value) for name, value in item.items() if isinstance(value, str | bool)
+    }
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        return str(value).lower()
+    # An escape may spell half a surrogate pair, which is no character and could not be sent on.
+    return value.encode(errors="replace").decode().strip()

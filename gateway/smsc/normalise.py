@@ -1,0 +1,292 @@
+"""A row of the provider becomes a record of the normalised schema.
+
+Unknown numbers survive as values, a value that can't be read is None, and nothing is guessed.
+"""
+
+import re
+from datetime import UTC, datetime, tzinfo
+from typing import NamedTuple
+
+from gateway.records import (
+    DeliveryError,
+    Freshness,
+    HlrLookup,
+    LookupState,
+    Message,
+    MessageType,
+    Money,
+    Network,
+    Porting,
+    PortingStatus,
+    ProviderStatus,
+    Reachability,
+    Record,
+    RecordId,
+    Roaming,
+    RoamingStatus,
+    StatusKey,
+    Subscriber,
+    TemplateKind,
+)
+from gateway.smsc import codes
+from gateway.smsc.row import Row, bad_answer
+
+_INTEGER = re.compile(r"[+-]?\d{1,12}", re.ASCII)
+_DECIMAL = re.compile(r"-?\d{1,12}(?:\.\d{1,9})?", re.ASCII)
+_DATE = re.compile(r"(\d{2})\.(\d{2})\.(\d{4})\s+(\d{2}):\s?(\d{2})(?::\s?(\d{2}))?", re.ASCII)
+_MCCMNC = re.compile(r"(\d{3})(\d{2,3})", re.ASCII)
+_LATEST = 253_402_300_799
+"""The last second of the year 9999, the end of Python's and RFC 3339's calendar."""
+
+_LOOKUP_FIELDS = frozenset({"imsi", "msc", "mcc", "mnc", "cn", "net", "rcn", "rnet"})
+_MESSAGE_FIELDS = frozenset({"comment", "sms_cnt", "mccmnc", "operator_orig"})
+_HLR_SENDER = "HLR"
+
+
+class Found(NamedTuple):
+    """A record; `certain` tells whether the answer itself showed its kind."""
+
+    record: Record
+    certain: bool
+
+
+def normalise(
+    row: Row,
+    key: StatusKey,
+    *,
+    asked: type[Record] | None,
+    freshness: Freshness,
+    zone: tzinfo,
+    currency: str | None = None,
+) -> Found | None:
+    """Read a row, or None when the provider knows no such message (status -3).
+
+    `asked` is the kind the caller asked for; it decides only where the answer shows nothing.
+    `zone` is that of dates without one. A row without a status number is an `UpstreamBadAnswer`.
+    """
+    fields = _Fields(row.fields, zone)
+    status = fields.integer("status")
+    if status is None:
+        raise bad_answer("The provider's answer has a row without status", "")
+    if status == codes.NOT_FOUND:
+        return None
+    shown = _shows_lookup(row, fields)
+    lookup = asked is HlrLookup if shown is None else shown
+    read = _lookup if lookup else _message
+    return Found(read(fields, key, status, freshness, currency), shown is not None)
+
+
+class _Fields:
+    """A row's values, each read as what it has to be; unreadable and empty ones are None."""
+
+    def __init__(self, fields: dict[str, str], zone: tzinfo) -> None:
+        self._fields = fields
+        self._zone = zone
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields
+
+    def text(self, name: str) -> str | None:
+        return self._fields.get(name) or None
+
+    def integer(self, name: str) -> int | None:
+        text = self._fields.get(name, "")
+        return int(text) if _INTEGER.fullmatch(text) else None
+
+    def time(self, timestamp: str, date: str) -> datetime | None:
+        """The timestamp wins; the date is the account's local clock (all recordings)."""
+        seconds = self.integer(timestamp)
+        if seconds and 0 < seconds <= _LATEST:
+            return datetime.fromtimestamp(seconds, UTC)
+        match = _DATE.fullmatch(self._fields.get(date, ""))
+        if match is None:
+            return None
+        day, month, year, hour, minute, second = (int(part or 0) for part in match.groups())
+        try:
+            local = datetime(year, month, day, hour, minute, second, tzinfo=self._zone)
+            return local.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+
+
+def _shows_lookup(row: Row, fields: _Fields) -> bool | None:
+    """Which kind the answer shows: True a lookup, False a message, None neither."""
+    number = fields.integer("type")
+    flag = fields.integer("flag")
+    if number is None and flag is not None:
+        number = flag & codes.FLAG_TYPE_MASK
+    if number is not None:
+        return number == codes.HLR_TYPE
+    if not _LOOKUP_FIELDS.isdisjoint(row.fields):
+        return True
+    if sender := fields.text("sender_id"):
+        return sender == _HLR_SENDER
+    if not _MESSAGE_FIELDS.isdisjoint(row.fields):
+        return False
+    return row.lookup
+
+
+def _error(fields: _Fields) -> DeliveryError | None:
+    number = fields.integer("err")
+    return codes.delivery_error(number) if number else None
+
+
+def _money(fields: _Fields, currency: str | None) -> Money | None:
+    amount = fields.text("cost")
+    if amount is None or not _DECIMAL.fullmatch(amount):
+        return None
+    return Money(amount=amount, currency=currency)
+
+
+def _provider_status(fields: _Fields, status: int, known: codes.Status) -> ProviderStatus:
+    return ProviderStatus(code=status, name=known.name, text=fields.text("status_name"))
+
+
+def _subscriber(fields: _Fields) -> Subscriber | None:
+    codes_ = _MCCMNC.fullmatch(fields.text("mccmnc") or "")
+    subscriber = Subscriber(
+        country=fields.text("country"),
+        operator=fields.text("operator"),
+        original_operator=fields.text("operator_orig"),
+        region=fields.text("region"),
+        mcc=codes_[1] if codes_ else None,
+        mnc=codes_[2] if codes_ else None,
+    )
+    return None if subscriber == Subscriber() else subscriber
+
+
+def _message(
+    fields: _Fields, key: StatusKey, status: int, freshness: Freshness, currency: str | None
+) -> Message:
+    known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
+    flag = fields.integer("flag")
+    number = fields.integer("type")
+    if number is None and flag is not None:
+        number = flag & codes.FLAG_TYPE_MASK
+    type_ = MessageType.UNKNOWN if number is None else codes.TYPES.get(number, MessageType.UNKNOWN)
+    count = fields.integer("sms_cnt")
+    return Message(
+        id=RecordId(str(key.id)),
+        phone=key.phone,
+        type=type_,
+        provider_status=_provider_status(fields, status, known),
+        error=_error(fields),
+        is_final=known.final,
+        last_status_time=fields.time("last_timestamp", "last_date"),
+        sent_at=fields.time("send_timestamp", "send_date"),
+        sender=fields.text("sender_id"),
+        text=fields.text("message"),
+        cost=_money(fields, currency),
+        freshness=freshness,
+        state=known.state,
+        state_group=known.group,
+        rejection_reason=known.rejection,
+        comment=fields.text("comment"),
+        parts=None if type_ is MessageType.CALL else count,
+        duration_seconds=count if type_ is MessageType.CALL else None,
+        template=_template(flag),
+        paid_from_second_balance=None if flag is None else bool(flag & codes.FLAG_SECOND_BALANCE),
+        subscriber=_subscriber(fields),
+        porting=_porting(fields),
+        smpp=codes.SMPP_STATES[known.state],
+    )
+
+
+def _template(flag: int | None) -> TemplateKind | None:
+    if flag is None or not flag & codes.FLAG_TEMPLATE:
+        return None
+    return codes.TEMPLATE_KINDS[flag >> codes.FLAG_TEMPLATE_KIND_SHIFT & 0b11]
+
+
+def _porting(fields: _Fields) -> Porting:
+    serving, issuing = fields.text("operator"), fields.text("operator_orig")
+    if serving is None or issuing is None:
+        return Porting(status=PortingStatus.UNKNOWN)
+    same = serving.strip().casefold() == issuing.strip().casefold()
+    return Porting(status=PortingStatus.NOT_PORTED if same else PortingStatus.PORTED)
+
+
+def _lookup(
+    fields: _Fields, key: StatusKey, status: int, freshness: Freshness, currency: str | None
+) -> HlrLookup:
+    known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
+    err = fields.integer("err")
+    reachability = _reachability(status, known, err)
+    home = Network(
+        name=fields.text("net"),
+        country=fields.text("cn"),
+        mcc=fields.text("mcc"),
+        mnc=fields.text("mnc"),
+    )
+    return HlrLookup(
+        id=RecordId(str(key.id)),
+        phone=key.phone,
+        type=MessageType.HLR,
+        provider_status=_provider_status(fields, status, known),
+        error=_error(fields),
+        is_final=known.final,
+        last_status_time=fields.time("last_timestamp", "last_date"),
+        sent_at=fields.time("send_timestamp", "send_date"),
+        sender=fields.text("sender_id"),
+        text=fields.text("message"),
+        cost=_money(fields, currency),
+        freshness=freshness,
+        state=_lookup_state(status, known, err),
+        reachability=reachability,
+        reachable=_reachable(reachability),
+        imsi=fields.text("imsi"),
+        msc=fields.text("msc"),
+        home_network=None if home == Network() else home,
+        roaming=_roaming(fields, reachability),
+        subscriber=_subscriber(fields),
+    )
+
+
+def _lookup_state(status: int, known: codes.Status, err: int | None) -> LookupState:
+    if status == codes.UNDELIVERABLE and err in codes.NETWORK_ERRORS:
+        return LookupState.COMPLETED
+    return known.lookup
+
+
+_REACHED = frozenset({1, 2, 4})
+_STATUS_REACHABILITY = {3: Reachability.ABSENT, 22: Reachability.INVALID_NUMBER}
+_ERR_REACHABILITY = {
+    6: Reachability.ABSENT,
+    1: Reachability.INVALID_NUMBER,
+    249: Reachability.INVALID_NUMBER,
+    13: Reachability.BARRED,
+    11: Reachability.SERVICE_NOT_AVAILABLE,
+    21: Reachability.SERVICE_NOT_AVAILABLE,
+}
+
+
+def _reachability(status: int, known: codes.Status, err: int | None) -> Reachability:
+    """An absent `err` is not 0 here: only "no error" says that the subscriber was reached."""
+    if not known.final:
+        return Reachability.UNDETERMINED
+    if status in _REACHED and err == 0:
+        return Reachability.REACHABLE
+    if status in _STATUS_REACHABILITY:
+        return _STATUS_REACHABILITY[status]
+    if err in _ERR_REACHABILITY:
+        return _ERR_REACHABILITY[err]
+    if err in codes.NETWORK_ERRORS:
+        return Reachability.UNREACHABLE
+    return Reachability.UNDETERMINED
+
+
+def _reachable(reachability: Reachability) -> bool | None:
+    if reachability is Reachability.UNDETERMINED:
+        return None
+    return reachability is Reachability.REACHABLE
+
+
+def _roaming(fields: _Fields, reachability: Reachability) -> Roaming:
+    country, network = fields.text("rcn"), fields.text("rnet")
+    if country or network:
+        status = RoamingStatus.ROAMING
+    elif reachability is Reachability.REACHABLE and "rcn" in fields and "rnet" in fields:
+        status = RoamingStatus.NOT_ROAMING
+    else:
+        status = RoamingStatus.UNKNOWN
+    return Roaming(status=status, country=country, network=network)

@@ -1,0 +1,52 @@
+"""The request: the form that `status.php` gets (provider's page and its request parameters)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.records import DetailLevel, StatusKey
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """Login and password, or an API key alone; never printed."""
+
+    login: str = ""
+    password: str = ""
+    api_key: str = ""
+
+    def form(self) -> dict[str, str]:
+        if self.api_key:
+            return {"apikey": self.api_key}
+        return {"login": self.login, "psw": self.password}
+
+
+def status_form(
+    keys: Sequence[StatusKey],
+    *,
+    credentials: Credentials,
+    detail: DetailLevel,
+    fmt: int,
+    charset: str,
+) -> dict[str, str]:
+    """Ask for one pair as a single request, for more as a list; phone i belongs to id i.
+
+    A single pair goes without the trailing comma that would make it a list: a list of one may
+    count as a mass request, which the provider allows once a minute.
+    """
+    return credentials.form() | {
+        "phone": ",".join(key.phone for key in keys),
+        "id": ",".join(str(key.id) for key in keys),
+        "fmt": str(fmt),
+        "all": str(detail.all),
+        "charset": charset,
+    }
+
+
+def delete_form(key: StatusKey, *, credentials: Credentials, fmt: int) -> dict[str, str]:
+    """Ask to delete one message (`del=1`)."""
+    return credentials.form() | {
+        "phone": key.phone,
+        "id": str(key.id),
+        "fmt": str(fmt),
+        "del": "1",
+    }

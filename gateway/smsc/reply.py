@@ -1,0 +1,87 @@
+"""An answer of the provider, in whichever format it came: bytes in, rows or a refusal out.
+
+The format is recognised by the content, not by what was asked or what a header says: proxies and
+older hosts answer in another one. Whatever the bytes are, the outcome is rows, a `Refusal` or an
+`UpstreamBadAnswer`, never another exception.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from gateway.records import StatusKey
+from gateway.smsc import fmt_csv, fmt_json, fmt_text, fmt_xml
+from gateway.smsc.row import Expected, Refusal, Row, bad_answer
+
+MAX_BYTES = 4 * 1024 * 1024
+"""An answer for 1,000 messages of 1,000 characters, each character a JSON escape, is 6 MB; with
+plain utf-8 it is 2.5 MB. More than this is not an answer."""
+
+_ANYTHING = Expected()
+
+
+def decode(
+    body: bytes, *, charset: str = "utf-8", expected: Expected = _ANYTHING
+) -> list[Row] | Refusal:
+    """Read an answer.
+
+    `charset` is the one asked for: the Content-Type names windows-1251 even when utf-8 was asked
+    (a recording of 2016).
+    """
+    if len(body) > MAX_BYTES:
+        raise bad_answer(f"The provider's answer is longer than {MAX_BYTES} bytes", "")
+    text = to_text(body, charset).strip("\ufeff \t\r\n\x00")
+    start = text[:1]
+    if text in {"", ","}:  # official libraries make "," of an empty answer
+        raise bad_answer("The provider's answer is empty", "")
+    if start in {"{", "["}:
+        result = fmt_json.read(text)
+    elif start == "<":
+        result = fmt_xml.read(text)
+    elif start.isdigit() or start == "-":
+        result = fmt_csv.read(text, expected)
+    else:
+        result = fmt_text.read(text)
+    if isinstance(result, list) and not all("status" in row.fields for row in result):
+        raise bad_answer("The provider's answer has a row without status", text)
+    return result
+
+
+def to_text(body: bytes, charset: str) -> str:
+    """Decode by the charset asked for; if the bytes are not in it, by the provider's others."""
+    for candidate in (charset, "utf-8", "windows-1251"):
+        try:
+            return body.decode(candidate)
+        except UnicodeDecodeError:
+            continue
+    return body.decode(charset, errors="replace")
+
+
+def is_deleted(body: bytes) -> bool:
+    """Is this the answer to a successful `del=1`? `OK` in every format, or an object with it."""
+    text = body.strip().decode("ascii", errors="replace")
+    return text == "OK" or (text.startswith("{") and '"error' not in text)
+
+
+def match(rows: Sequence[Row], keys: Sequence[StatusKey]) -> Mapping[StatusKey, Row]:
+    """Give each asked pair its row, whatever the order; a pair that got none has no entry.
+
+    A single row for a single pair needs no id. In a list a row belongs to the pair with its id
+    and phone; a row whose phone is missing or spelled otherwise, to the only pair with its id.
+    """
+    if len(keys) == 1 and len(rows) == 1 and "id" not in rows[0].fields:
+        return {keys[0]: rows[0]}
+    by_pair = {(str(key.id), _digits(key.phone)): key for key in keys}
+    by_id: dict[str, list[StatusKey]] = {}
+    for key in keys:
+        by_id.setdefault(str(key.id), []).append(key)
+    matched: dict[StatusKey, Row] = {}
+    for row in rows:
+        id_, phone = row.fields.get("id", ""), _digits(row.fields.get("phone", ""))
+        candidates = by_id.get(id_, [])
+        found = by_pair.get((id_, phone)) or (candidates[0] if len(candidates) == 1 else None)
+        if found is not None:
+            matched.setdefault(found, row)
+    return matched
+
+
+def _digits(phone: str) -> str:
+    return phone.removeprefix("+").casefold()

@@ -1,0 +1,128 @@
+"""What all four formats are read into."""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.errors import UpstreamBadAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One status as the provider told it.
+
+    `fields` has the names of formats 2 and 3 (provider's page), known or not, with their values as
+    text, trimmed; a field that is absent or can't be told for certain has no entry.
+    `lookup` is what the shape alone shows (format 1): an HLR lookup, a message, or nothing (None).
+    """
+
+    fields: dict[str, str]
+    lookup: bool | None = None
+
+
+class Refusal(NamedTuple):
+    """The provider refused the request: its error number and, for the log only, its words."""
+
+    number: int
+    text: str = ""
+
+
+class Expected(NamedTuple):
+    """What was asked, where it is known; formats 0 and 1 are ambiguous without it.
+
+    `all` is the detail parameter, `many` tells a list from a single request.
+    """
+
+    all: int | None = None
+    many: bool | None = None
+
+
+def refusal(fields: dict[str, str]) -> Refusal:
+    """The refusal that formats 2 and 3 spell with `error` and `error_code`; 0: no number."""
+    number = fields.get("error_code", "")
+    readable = number.isascii() and number.isdigit() and len(number) < _NUMBER_LENGTH
+    return Refusal(int(number) if readable else 0, fields.get("error", ""))
+
+
+_NUMBER_LENGTH = 10
+_EXCERPT_LENGTH = 60
+_WORD = re.compile(r"[^\W_]+")
+_HARMLESS = frozenset(
+    [
+        "address",
+        "all",
+        "and",
+        "bad",
+        "body",
+        "bytes",
+        "charset",
+        "content",
+        "cost",
+        "country",
+        "check",
+        "date",
+        "doctype",
+        "err",
+        "error",
+        "flag",
+        "forbidden",
+        "found",
+        "gateway",
+        "head",
+        "html",
+        "http",
+        "https",
+        "id",
+        "imsi",
+        "internal",
+        "last",
+        "list",
+        "mcc",
+        "message",
+        "mnc",
+        "msc",
+        "name",
+        "net",
+        "nginx",
+        "not",
+        "ok",
+        "operator",
+        "phone",
+        "php",
+        "proxy",
+        "rcn",
+        "region",
+        "request",
+        "result",
+        "rnet",
+        "send",
+        "sender",
+        "server",
+        "service",
+        "sms",
+        "status",
+        "svg",
+        "text",
+        "time",
+        "timeout",
+        "timestamp",
+        "title",
+        "type",
+        "unavailable",
+        "utf",
+        "version",
+        "windows",
+        "xml",
+    ]
+)
+
+
+def bad_answer(reason: str, text: str) -> UpstreamBadAnswer:
+    """The one error for what can't be read, with a short excerpt that tells no contents.
+
+    Of the excerpt only words of the protocol and of error pages stay readable; every other word
+    and every number is masked, for it may be a phone number or a piece of a message.
+    """
+    start = text[:_EXCERPT_LENGTH].replace("\n", " ")
+    masked = _WORD.sub(lambda m: m[0] if m[0].lower() in _HARMLESS else "*" * len(m[0]), start)
+    return UpstreamBadAnswer(f"{reason}; it starts {masked!r}." if masked else f"{reason}.")
