@@ -160,9 +160,18 @@ class UpstreamError(ProviderRefused):
 
 
 class TransportFailed(GatewayError):
-    """The provider gave no answer that could be read."""
+    """The provider gave no answer that could be read.
+
+    `sent` is False when no connection was made: such a request spent nothing of the limits.
+    """
 
     retryable = True
+
+    def __init__(
+        self, detail: str | None = None, *, retry_after: float | None = None, sent: bool = True
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.sent = sent
 
 
 class UpstreamBadAnswer(TransportFailed):

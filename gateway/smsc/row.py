@@ -48,72 +48,16 @@ _NUMBER_LENGTH = 10
 _EXCERPT_LENGTH = 60
 _WORD = re.compile(r"[^\W_]+")
 _HARMLESS = frozenset(
-    [
-        "address",
-        "all",
-        "and",
-        "bad",
-        "body",
-        "bytes",
-        "charset",
-        "content",
-        "cost",
-        "country",
-        "check",
-        "date",
-        "doctype",
-        "err",
-        "error",
-        "flag",
-        "forbidden",
-        "found",
-        "gateway",
-        "head",
-        "html",
-        "http",
-        "https",
-        "id",
-        "imsi",
-        "internal",
-        "last",
-        "list",
-        "mcc",
-        "message",
-        "mnc",
-        "msc",
-        "name",
-        "net",
-        "nginx",
-        "not",
-        "ok",
-        "operator",
-        "phone",
-        "php",
-        "proxy",
-        "rcn",
-        "region",
-        "request",
-        "result",
-        "rnet",
-        "send",
-        "sender",
-        "server",
-        "service",
-        "sms",
-        "status",
-        "svg",
-        "text",
-        "time",
-        "timeout",
-        "timestamp",
-        "title",
-        "type",
-        "unavailable",
-        "utf",
-        "version",
-        "windows",
-        "xml",
-    ]
+    re.findall(
+        r"\w+",
+        """
+        address all and bad body bytes charset content cost country check date doctype err error
+        flag forbidden found gateway head html http https id imsi internal last list mcc message
+        mnc msc name net nginx not ok operator phone php proxy rcn region request result rnet send
+        sender server service sms status svg text time timeout timestamp title type unavailable utf
+        version windows xml
+        """,
+    )
 )
 
 

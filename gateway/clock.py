@@ -1,0 +1,19 @@
+"""Time as an argument: what needs it is given a `Clock`, so that tests can move it by hand."""
+
+import asyncio
+import time
+
+
+class Clock:
+    """The machine's time."""
+
+    def time(self) -> float:
+        """Seconds since 1970 UTC, for what is told to callers."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since some moment, never going back, for limits and deadlines."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

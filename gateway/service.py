@@ -1,0 +1,204 @@
+"""`StatusService`: the one door for REST, GraphQL and whatever comes next."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from gateway.budget.memory import MemoryBudget
+from gateway.clock import Clock
+from gateway.dispatch import Dispatcher
+from gateway.errors import GatewayError, KindMismatch, NotCached, NotFound
+from gateway.freshness import (
+    Known,
+    at_observation,
+    fresh_for,
+    missing_for,
+    present,
+    present_stale,
+)
+from gateway.merge import merge
+from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
+from gateway.smsc.normalise import Found, normalise
+from gateway.smsc.row import Row
+from gateway.store.memory import MemoryStore
+from gateway.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a caller wants to know: the level, the kind (None: either), and how old it may be.
+
+    `max_age` is in seconds, None: as long as the record counts as fresh. `only_cached`: never ask
+    the provider.
+    """
+
+    detail: DetailLevel = DetailLevel.FULL
+    kind: type[Record] | None = None
+    max_age: float | None = None
+    only_cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How answers are read: the account's time zone and currency."""
+
+    zone: tzinfo
+    currency: str | None = None
+
+
+class StatusService:
+    """Gives records: from what is known while it is fresh, else from the provider."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        budget: MemoryBudget,
+        store: MemoryStore,
+        clock: Clock,
+        *,
+        reading: Reading,
+        mass_max_ids: int,
+        max_wait: float,
+        linger: float,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._reading = reading
+        self._asked_kinds: dict[StatusKey, type[Record]] = {}
+        self._dispatcher = Dispatcher[Known](
+            upstream,
+            budget,
+            clock,
+            learn=self._learn,
+            mass_max_ids=mass_max_ids,
+            max_wait=max_wait,
+            linger=linger,
+        )
+
+    async def aclose(self) -> None:
+        await self._dispatcher.aclose()
+
+    async def get(self, key: StatusKey, want: Want) -> Record:
+        """The record for a key.
+
+        Raises `NotFound`, `KindMismatch`, `NotCached`, or what kept the provider from answering
+        when no older record can stand in.
+        """
+        known = self._store.get(key)
+        if known is not None and self._answers(known, want):
+            return self._shown(key, known, want, live=False)
+        if want.only_cached:
+            raise NotCached("Nothing fresh enough is cached for this message.")
+        try:
+            return self._shown(key, await self._fetch(key, want, known), want, live=True)
+        except (NotFound, KindMismatch):
+            raise
+        except GatewayError as error:
+            known = self._store.get(key)
+            if known is None or known.record is None or not _fits(known.record, want):
+                raise
+            return present_stale(known, known.record, self._clock.time(), error)
+
+    async def get_many(self, keys: Sequence[StatusKey], want: Want) -> list[Record | GatewayError]:
+        """The record for each key or what went wrong, in the order of the keys."""
+
+        async def one(key: StatusKey) -> Record | GatewayError:
+            try:
+                return await self.get(key, want)
+            except GatewayError as error:
+                return error
+
+        distinct = list(dict.fromkeys(keys))
+        found = await asyncio.gather(*(one(key) for key in distinct))
+        by_key = dict(zip(distinct, found, strict=True))
+        return [by_key[key] for key in keys]
+
+    def _answers(self, known: Known, want: Want) -> bool:
+        """Is this fresh, detailed and certain enough to answer without asking?"""
+        now = self._clock.time()
+        if now >= known.fresh_until:
+            return False
+        if want.max_age is not None and now - known.observed_at > want.max_age:
+            return False
+        if known.record is None:
+            return True
+        if not _fits(known.record, want):
+            return known.certain
+        return known.record.freshness.detail.covers(want.detail)
+
+    def _shown(self, key: StatusKey, known: Known, want: Want, *, live: bool) -> Record:
+        if known.record is None:
+            raise NotFound("The provider knows no message with this id and phone.")
+        if not _fits(known.record, want):
+            is_lookup = isinstance(known.record, HlrLookup)
+            raise KindMismatch(
+                f"{key.id} is an HLR lookup: ask /v1/hlr-lookups/{key.id}, or hlrLookup."
+                if is_lookup
+                else f"{key.id} is a message: ask /v1/messages/{key.id}, or message."
+            )
+        return present(known, known.record, self._clock.time(), live=live)
+
+    async def _fetch(self, key: StatusKey, want: Want, known: Known | None) -> Known:
+        detail = want.detail
+        if known is not None and known.record is not None and not _fits(known.record, want):
+            detail = _at_least_standard(detail)  # which always shows the kind
+        if want.kind is not None:
+            self._asked_kinds[key] = want.kind
+        try:
+            fetched = await self._dispatcher.ask(key, detail)
+        finally:
+            self._asked_kinds.pop(key, None)
+        if fetched.record is None or fetched.certain or _fits(fetched.record, want):
+            return fetched
+        return await self._dispatcher.ask(key, _at_least_standard(detail))
+
+    def _learn(self, key: StatusKey, row: Row, detail: DetailLevel) -> Known:
+        """Join an answered row to what is known, and keep it."""
+        now = self._clock.time()
+        before = self._store.get(key)
+        found = normalise(
+            row,
+            key,
+            asked=self._asked_kinds.get(key),
+            freshness=at_observation(now, detail),
+            zone=self._reading.zone,
+            currency=self._reading.currency,
+        )
+        known = _missing(before, now) if found is None else _joined(before, found, now)
+        self._store.put(key, known)
+        return known
+
+
+def _at_least_standard(detail: DetailLevel) -> DetailLevel:
+    return detail if detail.covers(DetailLevel.STANDARD) else DetailLevel.STANDARD
+
+
+def _fits(record: Record, want: Want) -> bool:
+    return want.kind is None or isinstance(record, want.kind)
+
+
+def _missing(before: Known | None, now: float) -> Known:
+    """-3 after a known state archives it; else the silence is remembered, longer each time."""
+    if before is None or before.record is None:
+        misses = 1 if before is None else before.misses + 1
+        return Known(None, now, now + missing_for(misses), misses=misses)
+    record = before.record
+    if isinstance(record, Message):
+        record = record.model_copy(update={"archived": True})
+    return Known(record, now, now + fresh_for(record, now), before.certain)
+
+
+def _joined(before: Known | None, found: Found, now: float) -> Known:
+    record, certain = found
+    old = before.record if before is not None else None
+    if isinstance(old, Message) and isinstance(record, Message):
+        record = merge(old, record)
+    elif isinstance(old, HlrLookup) and isinstance(record, HlrLookup):
+        record = merge(old, record)
+    elif old is not None and before is not None and before.certain and not certain:
+        # The answer showed no kind and was read as the kind asked for, which an earlier one
+        # had shown to be the other.
+        return Known(old, before.observed_at, before.fresh_until)
+    certain = certain or (before is not None and before.certain and type(old) is type(record))
+    return Known(record, now, now + fresh_for(record, now), certain)

@@ -1,0 +1,1 @@
+"""The newest that is known of each key."""
