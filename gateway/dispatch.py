@@ -9,7 +9,7 @@ any other, given to those who waited and to nobody after them.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from gateway.budget.memory import Full, Lease, MemoryBudget
@@ -25,7 +25,7 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.planner import Ask, Want, plan
-from gateway.records import DetailLevel, StatusKey
+from gateway.records import DetailLevel, Record, StatusKey
 from gateway.smsc.row import Row
 from gateway.upstream import Upstream
 
@@ -61,7 +61,7 @@ class _Flight(Generic[T]):
 class Dispatcher(Generic[T]):
     """Turns wants into requests within the limits.
 
-    `learn` is given each answered row with the level it was asked at, and makes of it what the
+    `learn` is given each answered row with the want it was asked for, and makes of it what the
     callers get; it may raise a `GatewayError`.
     """
 
@@ -71,7 +71,7 @@ class Dispatcher(Generic[T]):
         budget: MemoryBudget,
         clock: Clock,
         *,
-        learn: Callable[[StatusKey, Row, DetailLevel], T],
+        learn: Callable[[Want, Row], T],
         mass_max_ids: int,
         max_wait: float,
         linger: float,
@@ -90,9 +90,9 @@ class Dispatcher(Generic[T]):
         self._pump_is_due = False
         self._closed = False
 
-    async def ask(self, key: StatusKey, detail: DetailLevel) -> T:
+    async def ask(self, key: StatusKey, detail: DetailLevel, kind: type[Record] | None) -> T:
         """The answer for a key at the level, or at a higher one; raises a `GatewayError`."""
-        result = await asyncio.shield(self._flight(key, detail).result)
+        result = await asyncio.shield(self._flight(key, detail, kind).result)
         if isinstance(result, GatewayError):
             raise result.with_traceback(None)
         return result
@@ -108,19 +108,20 @@ class Dispatcher(Generic[T]):
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _flight(self, key: StatusKey, detail: DetailLevel) -> _Flight[T]:
+    def _flight(self, key: StatusKey, detail: DetailLevel, kind: type[Record] | None) -> _Flight[T]:
         under_way = self._under_way.get(key)
         if under_way is not None and under_way.want.detail.covers(detail):
             return under_way
         flight = self._waiting.get(key)
         if flight is not None:
             if not flight.want.detail.covers(detail):
-                flight.want = Want(key, detail, flight.want.deadline, flight.want.alone)
+                flight.want = replace(flight.want, detail=detail)
             return flight
         if self._closed or len(self._waiting) >= MAX_WAITING:
             reason = "is shutting down" if self._closed else "has too many requests waiting"
             raise Overloaded(f"The gateway {reason}.", retry_after=1)
-        flight = _Flight[T](Want(key, detail, self._clock.monotonic() + self._max_wait))
+        deadline = self._clock.monotonic() + self._max_wait
+        flight = _Flight[T](Want(key, detail, deadline, kind))
         self._waiting[key] = flight
         self._pump_soon()
         return flight
@@ -158,7 +159,7 @@ class Dispatcher(Generic[T]):
     def _send(self, ask: Ask, lease: Lease) -> None:
         flights = [self._waiting.pop(key) for key in ask.keys]
         for flight in flights:
-            flight.want = Want(flight.want.key, ask.detail, flight.want.deadline, flight.want.alone)
+            flight.want = replace(flight.want, detail=ask.detail)
             self._under_way[flight.want.key] = flight
         task = asyncio.create_task(self._fly(ask, lease, flights))
         self._tasks.add(task)
@@ -181,12 +182,13 @@ class Dispatcher(Generic[T]):
             key = flight.want.key
             if self._under_way.get(key) is flight:
                 del self._under_way[key]
-            if ask.mass and isinstance(failure, InvalidArgument) and key not in self._waiting:
+            spoilt = ask.mass and isinstance(failure, InvalidArgument)
+            if spoilt and not self._closed and key not in self._waiting:
                 # One bad pair spoils the list for the provider, but not for our callers.
-                flight.want = Want(key, ask.detail, flight.want.deadline, alone=True)
+                flight.want = replace(flight.want, alone=True)
                 self._waiting[key] = flight
             else:
-                flight.settle(failure or self._learned(key, rows.get(key), ask.detail))
+                flight.settle(failure or self._learned(flight.want, rows.get(key)))
         self._pump_soon()
 
     def _end(self, lease: Lease, failure: GatewayError | None) -> None:
@@ -195,11 +197,11 @@ class Dispatcher(Generic[T]):
         else:
             lease.end(linger=self._linger if isinstance(failure, UpstreamTimeout) else 0.0)
 
-    def _learned(self, key: StatusKey, row: Row | None, detail: DetailLevel) -> T | GatewayError:
+    def _learned(self, want: Want, row: Row | None) -> T | GatewayError:
         if row is None:
             return UpstreamBadAnswer("The provider's answer leaves this message out.")
         try:
-            return self._learn(key, row, detail)
+            return self._learn(want, row)
         except GatewayError as error:
             return error
 

@@ -5,8 +5,6 @@ as far on and not older. Everything else is filled in field by field, so that a 
 older answer never erases what is known.
 """
 
-from typing import TypeVar
-
 from gateway.records import (
     DetailLevel,
     HlrLookup,
@@ -54,10 +52,8 @@ _BUNDLES: dict[type[Record], tuple[str, ...]] = {
 }
 """The fields that only make sense together: they are one record's or the other's, never mixed."""
 
-_R = TypeVar("_R", Message, HlrLookup)
 
-
-def merge(known: _R, news: _R) -> _R:
+def merge(known: Record, news: Record) -> Record:
     """Join two records of one kind about one key; `news` was observed later.
 
     `news` keeps its freshness. The result's `freshness.detail` is the level up to which all its

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gateway.budget.memory import Full, MemoryBudget
 from gateway.errors import Limit
-from gateway.records import DetailLevel, StatusKey
+from gateway.records import DetailLevel, Record, StatusKey
 
 MASS_FROM_ROUNDS = 2
 """A mass request pays when the keys would need more than this many rounds through the places."""
@@ -21,12 +21,14 @@ MASS_FROM_ROUNDS = 2
 class Want:
     """A key that somebody waits for until `deadline` (monotonic seconds).
 
-    `alone`: never in a mass request, for the provider refused one that held it.
+    `kind` is what the caller takes it for; it does not matter here. `alone`: never in a mass
+    request, for the provider refused one that held it.
     """
 
     key: StatusKey
     detail: DetailLevel
     deadline: float
+    kind: type[Record] | None = None
     alone: bool = False
 
 
@@ -69,14 +71,14 @@ def plan(wants: Sequence[Want], budget: MemoryBudget, now: float, *, mass_max_id
 
     places = budget.places()
     company = [want for want in askable if not want.alone][:mass_max_ids]
-    if len(company) > MASS_FROM_ROUNDS * budget.limits.concurrency:
-        if places and not budget.mass_full():
-            keys = tuple(want.key for want in company)
-            detail = max((want.detail for want in company), key=lambda level: level.all)
-            result.asks.append(Ask(keys, detail))
-            places -= 1
-            taken = set(keys)
-            askable = [want for want in askable if want.key not in taken]
+    many = len(company) > MASS_FROM_ROUNDS * budget.limits.concurrency
+    if many and places and not budget.mass_full():
+        keys = tuple(want.key for want in company)
+        detail = max((want.detail for want in company), key=lambda level: level.all)
+        result.asks.append(Ask(keys, detail))
+        places -= 1
+        taken = set(keys)
+        askable = [want for want in askable if want.key not in taken]
 
     result.asks += [Ask((want.key,), want.detail) for want in askable[:places]]
     for want in askable[places:]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
+from gateway import planner
 from gateway.budget.memory import MemoryBudget
 from gateway.clock import Clock
 from gateway.dispatch import Dispatcher
@@ -65,7 +66,6 @@ class StatusService:
         self._store = store
         self._clock = clock
         self._reading = reading
-        self._asked_kinds: dict[StatusKey, type[Record]] = {}
         self._dispatcher = Dispatcher[Known](
             upstream,
             budget,
@@ -116,6 +116,8 @@ class StatusService:
 
     def _answers(self, known: Known, want: Want) -> bool:
         """Is this fresh, detailed and certain enough to answer without asking?"""
+        if known.certain and known.record is not None and not _fits(known.record, want):
+            return True  # a kind never changes
         now = self._clock.time()
         if now >= known.fresh_until:
             return False
@@ -123,9 +125,7 @@ class StatusService:
             return False
         if known.record is None:
             return True
-        if not _fits(known.record, want):
-            return known.certain
-        return known.record.freshness.detail.covers(want.detail)
+        return _fits(known.record, want) and known.record.freshness.detail.covers(want.detail)
 
     def _shown(self, key: StatusKey, known: Known, want: Want, *, live: bool) -> Record:
         if known.record is None:
@@ -143,30 +143,25 @@ class StatusService:
         detail = want.detail
         if known is not None and known.record is not None and not _fits(known.record, want):
             detail = _at_least_standard(detail)  # which always shows the kind
-        if want.kind is not None:
-            self._asked_kinds[key] = want.kind
-        try:
-            fetched = await self._dispatcher.ask(key, detail)
-        finally:
-            self._asked_kinds.pop(key, None)
+        fetched = await self._dispatcher.ask(key, detail, want.kind)
         if fetched.record is None or fetched.certain or _fits(fetched.record, want):
             return fetched
-        return await self._dispatcher.ask(key, _at_least_standard(detail))
+        return await self._dispatcher.ask(key, _at_least_standard(detail), want.kind)
 
-    def _learn(self, key: StatusKey, row: Row, detail: DetailLevel) -> Known:
+    def _learn(self, want: planner.Want, row: Row) -> Known:
         """Join an answered row to what is known, and keep it."""
         now = self._clock.time()
-        before = self._store.get(key)
+        before = self._store.get(want.key)
         found = normalise(
             row,
-            key,
-            asked=self._asked_kinds.get(key),
-            freshness=at_observation(now, detail),
+            want.key,
+            asked=_certain_kind(before) or want.kind,
+            freshness=at_observation(now, want.detail),
             zone=self._reading.zone,
             currency=self._reading.currency,
         )
         known = _missing(before, now) if found is None else _joined(before, found, now)
-        self._store.put(key, known)
+        self._store.put(want.key, known)
         return known
 
 
@@ -176,6 +171,10 @@ def _at_least_standard(detail: DetailLevel) -> DetailLevel:
 
 def _fits(record: Record, want: Want) -> bool:
     return want.kind is None or isinstance(record, want.kind)
+
+
+def _certain_kind(known: Known | None) -> type[Record] | None:
+    return type(known.record) if known and known.record and known.certain else None
 
 
 def _missing(before: Known | None, now: float) -> Known:
@@ -191,14 +190,7 @@ def _missing(before: Known | None, now: float) -> Known:
 
 def _joined(before: Known | None, found: Found, now: float) -> Known:
     record, certain = found
-    old = before.record if before is not None else None
-    if isinstance(old, Message) and isinstance(record, Message):
-        record = merge(old, record)
-    elif isinstance(old, HlrLookup) and isinstance(record, HlrLookup):
-        record = merge(old, record)
-    elif old is not None and before is not None and before.certain and not certain:
-        # The answer showed no kind and was read as the kind asked for, which an earlier one
-        # had shown to be the other.
-        return Known(old, before.observed_at, before.fresh_until)
-    certain = certain or (before is not None and before.certain and type(old) is type(record))
+    if before and before.record and type(before.record) is type(record):
+        record = merge(before.record, record)
+        certain = certain or before.certain
     return Known(record, now, now + fresh_for(record, now), certain)

@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class Upstream:
-    """Asks `status.php`. `urls` are the folders it is in: the first is used, the rest are tried
-    when no connection to it can be made."""
+    """Asks `status.php`.
+
+    `urls` are the folders it is in: the first is used, the rest are tried when no connection to
+    it can be made.
+    """
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ end. So a request counts from the moment it is sent until a whole window after i
 sliding window of the provider can hold more than the limit, whatever the network's delays.
 """
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class _Window:
         self._limit = limit
         self._length = length
         self._under_way = 0
-        self._ended: deque[float] = deque()
+        self._ended: list[float] = []
 
     def full(self, now: float) -> tuple[bool, float | None]:
         """Is there no room, and until when; None: until a request under way has ended."""
@@ -59,12 +60,13 @@ class _Window:
         """The request ended at `at`; None: it never reached the provider."""
         self._under_way -= 1
         if at is not None:
-            self._ended.append(at)
+            insort(self._ended, at)  # one that lingers ends later than those after it
 
     def fill(self, now: float) -> None:
         """The provider says it is full, though we did not know."""
         self._forget(now)
-        self._ended.extend([now] * (self._limit - len(self._ended)))
+        for _ in range(self._limit - len(self._ended)):
+            insort(self._ended, now)
 
     def is_empty(self, now: float) -> bool:
         self._forget(now)
@@ -72,7 +74,7 @@ class _Window:
 
     def _forget(self, now: float) -> None:
         while self._ended and self._ended[0] + self._length <= now:
-            self._ended.popleft()
+            del self._ended[0]
 
 
 class Lease:
