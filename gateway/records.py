@@ -264,6 +264,7 @@ class _Model(BaseModel):
         alias_generator=to_camel,
         extra="forbid",
         frozen=True,
+        json_schema_serialization_defaults_required=True,
         use_attribute_docstrings=True,
         validate_by_name=True,
     )

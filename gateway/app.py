@@ -1,0 +1,95 @@
+"""The composition root: the only module that knows which parts the gateway is made of."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from gateway.budget.memory import Limits, MemoryBudget
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.service import Reading, StatusService
+from gateway.settings import Settings
+from gateway.smsc.query import Credentials
+from gateway.store.memory import MemoryStore
+from gateway.upstream import Upstream, create_client
+from gateway.web import docs, health, rest
+from gateway.web.graphql.view import GraphQLView
+from gateway.web.middleware import RequestIdMiddleware
+from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
+from gateway.web.state import State
+
+
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Starlette:
+    """Build the gateway. `clock` and `transport` stand in for time and network in tests."""
+    clock = clock or Clock()
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        client = create_client(
+            timeout=settings.smsc_timeout,
+            concurrency=settings.limit_concurrency,
+            transport=transport,
+        )
+        async with client:
+            service = create_service(settings, client, clock)
+            yield {"service": service}
+            await service.aclose()
+
+    return Starlette(
+        routes=[
+            *rest.routes,
+            *health.routes,
+            *docs.routes,
+            Route("/graphql", GraphQLView()),
+        ],
+        middleware=[Middleware(RequestIdMiddleware)],
+        exception_handlers={
+            GatewayError: on_gateway_error,
+            HTTPException: on_http_exception,
+            Exception: on_unexpected,
+        },
+        lifespan=lifespan,
+    )
+
+
+def create_service(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> StatusService:
+    """Build what answers, without the web around it."""
+    password, api_key = settings.smsc_password, settings.smsc_api_key
+    upstream = Upstream(
+        client,
+        urls=settings.smsc_urls,
+        credentials=Credentials(
+            login=settings.smsc_login or "",
+            password=password.get_secret_value() if password else "",
+            api_key=api_key.get_secret_value() if api_key else "",
+        ),
+        fmt=settings.smsc_format,
+        charset=settings.smsc_charset,
+        timeout=settings.smsc_timeout,
+    )
+    limits = Limits(
+        per_message=settings.limit_per_message,
+        mass=settings.limit_mass,
+        concurrency=settings.limit_concurrency,
+        window=settings.limit_window,
+    )
+    return StatusService(
+        upstream,
+        MemoryBudget(limits, clock.monotonic),
+        MemoryStore(),
+        clock,
+        reading=Reading(settings.zone, settings.smsc_currency),
+        mass_max_ids=settings.mass_max_ids,
+        max_wait=settings.max_wait,
+        linger=settings.smsc_timeout,
+    )

@@ -1,0 +1,258 @@
+"""The OpenAPI document, made from the records' classes and the table of problems."""
+
+from typing import Any
+
+import orjson
+import yaml
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from gateway import __version__, errors
+from gateway.records import MAX_ID, HlrLookup, Message
+from gateway.web.problems import MEDIA_TYPE, STATUS, Problem
+from gateway.web.rest import MAX_ITEMS, StatusResult
+
+_EXAMPLE_KEY = {"id": "1", "phone": "79990000001"}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_ID = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "The id the provider gave, in decimal.",
+    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,9}$", "example": "1"},
+}
+_PHONE = {
+    "name": "phone",
+    "in": "query",
+    "required": True,
+    "description": (
+        "The number (5 to 20 digits, an optional leading +; spaces, - and parentheses are "
+        "dropped) or the e-mail address it was sent to."
+    ),
+    "schema": {"type": "string", "minLength": 5, "example": "79990000001"},
+}
+_FIELDS = {
+    "name": "fields",
+    "in": "query",
+    "description": (
+        "Comma list of the fields wanted, dotted for inner ones (`freshness.stale`). The answer "
+        "holds only those, `kind`, `id` and `phone`, and the provider is asked for no more than "
+        "they need. Without it, everything."
+    ),
+    "schema": {"type": "string", "minLength": 1, "example": "state,error,cost"},
+}
+_CACHE_CONTROL = {
+    "name": "Cache-Control",
+    "in": "header",
+    "description": "`max-age=N`, `no-cache` and `only-if-cached` are honoured (RFC 9111).",
+    "schema": {"type": "string"},
+}
+
+
+def _problems(*leaves: type[errors.GatewayError]) -> dict[str, Any]:
+    """Responses for errors, by status, each with the codes it may have."""
+    by_status: dict[int, list[str]] = {}
+    for leaf in leaves:
+        by_status.setdefault(STATUS[leaf], []).append(leaf.code)
+    return {
+        str(status): {
+            "description": " or ".join(names),
+            "content": {MEDIA_TYPE: {"schema": _ref("HttpProblem")}},
+        }
+        for status, names in sorted(by_status.items())
+    }
+
+
+_FROM_PROVIDER = (
+    errors.InvalidArgument,
+    errors.RateLimited,
+    errors.UpstreamAuthFailed,
+    errors.UpstreamBlocked,
+    errors.UpstreamError,
+    errors.UpstreamBadAnswer,
+    errors.UpstreamUnreachable,
+    errors.UpstreamTimeout,
+    errors.Overloaded,
+)
+
+
+def _get_one(model: str, what: str) -> dict[str, Any]:
+    return {
+        "get": {
+            "operationId": f"get{model}",
+            "summary": f"One {what}",
+            "tags": ["statuses"],
+            "parameters": [_ID, _PHONE, _FIELDS, _CACHE_CONTROL],
+            "responses": {
+                "200": {
+                    "description": f"What is known of the {what}; an undelivered one too.",
+                    "headers": {
+                        "Age": {
+                            "description": "Seconds since the provider told it.",
+                            "schema": {"type": "integer"},
+                        },
+                        "Cache-Control": {
+                            "description": "How long it stays fresh.",
+                            "schema": {"type": "string"},
+                        },
+                    },
+                    "content": {"application/json": {"schema": _ref(model)}},
+                },
+                **_problems(
+                    errors.NotFound, errors.KindMismatch, errors.NotCached, *_FROM_PROVIDER
+                ),
+            },
+        }
+    }
+
+
+def _batch() -> dict[str, Any]:
+    item = {
+        "type": "object",
+        "required": ["id", "phone"],
+        "properties": {"id": {"type": "string"}, "phone": {"type": "string"}},
+    }
+    body = {
+        "type": "object",
+        "required": ["items"],
+        "additionalProperties": False,
+        "properties": {
+            "items": {"type": "array", "maxItems": MAX_ITEMS, "items": item},
+            "fields": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "As the parameter `fields` of a single record.",
+            },
+        },
+        "example": {"items": [_EXAMPLE_KEY], "fields": ["state", "error"]},
+    }
+    results = {
+        "type": "object",
+        "required": ["results"],
+        "properties": {"results": {"type": "array", "items": _ref("StatusResult")}},
+    }
+    return {
+        "post": {
+            "operationId": "getStatuses",
+            "summary": "Many records",
+            "tags": ["statuses"],
+            "description": "Results keep the order and the count of the items, duplicates too.",
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+            "responses": {
+                "200": {
+                    "description": "A result for each item.",
+                    "content": {"application/json": {"schema": results}},
+                },
+                **_problems(*_FROM_PROVIDER),
+            },
+        }
+    }
+
+
+def _health(operation: str, summary: str) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "required": ["status"],
+        "properties": {"status": {"type": "string"}},
+    }
+    ok = {"description": "Yes.", "content": {"application/json": {"schema": schema}}}
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": summary,
+            "tags": ["operation"],
+            "responses": {"200": ok},
+        }
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    _, document = models_json_schema(
+        [
+            (Message, "serialization"),
+            (HlrLookup, "serialization"),
+            (StatusResult, "serialization"),
+            (Problem, "serialization"),
+        ],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas: dict[str, Any] = document["$defs"]
+    http = {
+        "type": {"type": "string", "description": "A URI for the code."},
+        "instance": {"type": "string", "description": "The path that was asked."},
+        "requestId": {"type": "string", "description": "The id of the request in the log."},
+        "limit": {
+            "type": "string",
+            "enum": [limit.value for limit in errors.Limit],
+            "description": "With RATE_LIMITED: which limit stands in the way.",
+        },
+    }
+    schemas["HttpProblem"] = {
+        "title": "HttpProblem",
+        "description": "A problem as an HTTP answer (RFC 9457).",
+        "type": "object",
+        "properties": {**http, **schemas["Problem"]["properties"]},
+        "required": ["type", "instance", "requestId", *schemas["Problem"]["required"]],
+    }
+    return dict(sorted(schemas.items()))
+
+
+def openapi() -> dict[str, Any]:
+    """The whole document (OpenAPI 3.1)."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SMSC status gateway",
+            "version": __version__,
+            "description": (
+                "What became of a message or an HLR lookup, within the provider's limits. "
+                f"An id is a decimal number from 1 to {MAX_ID}."
+            ),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "statuses", "description": "Messages and HLR lookups"},
+            {"name": "operation", "description": "For those who run the gateway"},
+        ],
+        "paths": {
+            "/v1/messages/{id}": _get_one("Message", "message"),
+            "/v1/hlr-lookups/{id}": _get_one("HlrLookup", "HLR lookup"),
+            "/v1/statuses/batch": _batch(),
+            "/livez": _health("isLive", "Does the process run?"),
+            "/readyz": _health("isReady", "Can it answer?"),
+        },
+        "components": {"schemas": _schemas()},
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Plain YAML: no anchors, for people read it."""
+
+    def ignore_aliases(self, _: object) -> bool:
+        return True
+
+
+def openapi_yaml() -> str:
+    return yaml.dump(openapi(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+async def get_yaml(_: Request) -> Response:
+    return Response(openapi_yaml(), media_type="application/yaml")
+
+
+async def get_json(_: Request) -> Response:
+    return Response(orjson.dumps(openapi()), media_type="application/json")
+
+
+routes: list[BaseRoute] = [
+    Route("/openapi.yaml", get_yaml),
+    Route("/openapi.json", get_json),
+]

@@ -1,0 +1,282 @@
+"""The GraphQL schema: the records' classes, and the queries that give them."""
+
+import datetime
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import strawberry
+from graphql import GraphQLError, lexicographic_sort_schema, print_schema
+from starlette.requests import Request
+from strawberry.extensions import (
+    MaskErrors,
+    MaxTokensLimiter,
+    ParserCache,
+    SchemaExtension,
+    ValidationCache,
+)
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from gateway import records
+from gateway.detail import level_for
+from gateway.errors import GatewayError, InvalidArgument
+from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord
+from gateway.service import StatusService, Want
+from gateway.web.graphql.selection import selected_paths
+from gateway.web.problems import Outcome, Problem, extensions_of, outcome_of, problem_of
+from gateway.web.state import State
+
+log = logging.getLogger(__name__)
+
+MAX_ITEMS = 1000
+
+
+@dataclass(slots=True)
+class Context:
+    """What the resolvers work with."""
+
+    request: Request[State]
+
+    @property
+    def service(self) -> StatusService:
+        return self.request.state["service"]
+
+
+Info = strawberry.Info[Context, None]
+
+
+def _register_enum(enum: type[records.DescribedEnum]) -> None:
+    strawberry.enum(enum, description=enum.__doc__)
+    definition: Any = enum.__strawberry_definition__  # type: ignore[attr-defined] # just set
+    for value, member in zip(definition.values, enum, strict=True):
+        value.description = member.description
+
+
+def _register_records() -> None:
+    """Make the records GraphQL types; their docstrings are the descriptions."""
+    for found in vars(records).values():
+        if not isinstance(found, type) or found.__module__ != records.__name__:
+            continue
+        if issubclass(found, records.DescribedEnum) and found is not records.DescribedEnum:
+            _register_enum(found)
+    strawberry.pydantic.interface(StatusRecord, description=StatusRecord.__doc__)
+    for model in (
+        records.ProviderStatus,
+        records.DeliveryError,
+        records.Money,
+        records.Subscriber,
+        records.Network,
+        records.Roaming,
+        records.Porting,
+        records.SmppState,
+        records.Freshness,
+        Message,
+        HlrLookup,
+        Problem,
+    ):
+        strawberry.pydantic.type(model, description=model.__doc__)
+
+
+_register_records()
+
+
+strawberry.enum(Outcome, description=Outcome.__doc__)
+
+
+@strawberry.type(description="One item's result; a bad item never spoils the others.")
+class StatusResult:
+    """One item's result; a bad item never spoils the others."""
+
+    id: strawberry.ID = strawberry.field(description="The id, as asked.")
+    phone: str = strawberry.field(
+        description="The phone: digits without `+`, or as asked where it is not valid."
+    )
+    outcome: Outcome = strawberry.field(description="Which of `record` and `problem` is there.")
+    record: StatusRecord | None = strawberry.field(description="The record, when FOUND.")
+    problem: Problem | None = strawberry.field(description="What kept it from being found.")
+
+
+@strawberry.input(
+    name="StatusKey", description="What names a message or lookup: the id alone is not enough."
+)
+class StatusKeyInput:
+    """What names a message or lookup: the id alone is not enough."""
+
+    id: strawberry.ID = strawberry.field(description="The id the provider gave, in decimal.")
+    phone: str = strawberry.field(description="The number or e-mail address it was sent to.")
+
+
+async def _one(
+    info: Info, id_: str, phone: str, max_age: int | None, kind: type[Record] | None
+) -> Record:
+    try:
+        key = StatusKey.parse(id=id_, phone=phone)
+        detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
+        want = Want(detail, kind, _age(max_age))
+        return await info.context.service.get(key, want)
+    except GatewayError as error:
+        raise _graphql_error(error) from error
+
+
+def _age(max_age: int | None) -> float | None:
+    if max_age is not None and max_age < 0:
+        raise InvalidArgument("maxAge must be a number of seconds, 0 or more.")
+    return max_age
+
+
+def _graphql_error(error: GatewayError) -> GraphQLError:
+    return GraphQLError(error.detail or error.title, extensions=extensions_of(error))
+
+
+def _result(
+    item: StatusKeyInput, key: StatusKey | None, found: Record | GatewayError
+) -> StatusResult:
+    return StatusResult(
+        id=strawberry.ID(str(key.id) if key else item.id),
+        phone=key.phone if key else item.phone,
+        outcome=outcome_of(found),
+        record=None if isinstance(found, GatewayError) else found,
+        problem=problem_of(found) if isinstance(found, GatewayError) else None,
+    )
+
+
+def _key(item: StatusKeyInput) -> StatusKey | GatewayError:
+    try:
+        return StatusKey.parse(id=item.id, phone=item.phone)
+    except InvalidArgument as error:
+        return error
+
+
+async def _many(info: Info, items: list[StatusKeyInput], max_age: int | None) -> list[StatusResult]:
+    if len(items) > MAX_ITEMS:
+        raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(items)}.")
+    want = Want(level_for(selected_paths(info._raw_info, "record")), None, _age(max_age))  # noqa: SLF001
+    keys = [_key(item) for item in items]
+    valid = [key for key in keys if isinstance(key, StatusKey)]
+    found = iter(await info.context.service.get_many(valid, want))
+    return [
+        _result(item, key, next(found)) if isinstance(key, StatusKey) else _result(item, None, key)
+        for item, key in zip(items, keys, strict=True)
+    ]
+
+
+_Id = Annotated[
+    strawberry.ID, strawberry.argument(description="The id the provider gave, in decimal.")
+]
+_Phone = Annotated[
+    str, strawberry.argument(description="The number or e-mail address it was sent to.")
+]
+_MaxAge = Annotated[
+    int | None,
+    strawberry.argument(
+        description="Oldest answer that will do, in seconds; by default, one that is still fresh."
+    ),
+]
+
+
+@strawberry.type(description="What can be asked.")
+class Query:
+    """What can be asked."""
+
+    @strawberry.field(description="One message. An HLR lookup is a `KIND_MISMATCH` here.")
+    async def message(
+        self,
+        info: Info,
+        id: _Id,
+        phone: _Phone,
+        max_age: _MaxAge = None,  # noqa: A002
+    ) -> Message | None:
+        record = await _one(info, id, phone, max_age, Message)
+        return record if isinstance(record, Message) else None
+
+    @strawberry.field(description="One HLR lookup. A message is a `KIND_MISMATCH` here.")
+    async def hlr_lookup(
+        self,
+        info: Info,
+        id: _Id,
+        phone: _Phone,
+        max_age: _MaxAge = None,  # noqa: A002
+    ) -> HlrLookup | None:
+        record = await _one(info, id, phone, max_age, HlrLookup)
+        return record if isinstance(record, HlrLookup) else None
+
+    @strawberry.field(description="One record, whichever kind it is.")
+    async def status(
+        self,
+        info: Info,
+        id: _Id,
+        phone: _Phone,
+        max_age: _MaxAge = None,  # noqa: A002
+    ) -> StatusRecord | None:
+        return await _one(info, id, phone, max_age, None)
+
+    @strawberry.field(description="Many records, in the order of the items; at most 1,000.")
+    async def statuses(
+        self,
+        info: Info,
+        items: Annotated[
+            list[StatusKeyInput], strawberry.argument(description="The messages and lookups.")
+        ],
+        max_age: _MaxAge = None,
+    ) -> list[StatusResult]:
+        try:
+            return await _many(info, items, max_age)
+        except GatewayError as error:
+            raise _graphql_error(error) from error
+
+
+def _is_unexpected(error: GraphQLError) -> bool:
+    """A fault of ours: neither the caller's mistake nor an error of the tree."""
+    original = error.original_error
+    return original is not None and not isinstance(original, GraphQLError)
+
+
+class _Schema(strawberry.Schema):
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Log faults of ours; expected errors are the caller's news, not the operator's."""
+        for error in errors:
+            if _is_unexpected(error):
+                log.error("a GraphQL field failed", exc_info=error.original_error)
+
+
+def _utc(moment: datetime.datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+_DATE_TIME = strawberry.scalar(
+    name="DateTime",
+    description="A moment in UTC (RFC 3339), such as `2023-11-14T22:13:20Z`.",
+    serialize=_utc,
+    parse_value=datetime.datetime.fromisoformat,
+)
+
+
+def _extensions() -> list[Callable[[], SchemaExtension]]:
+    return [
+        lambda: MaxTokensLimiter(max_token_count=10_000),
+        lambda: MaskErrors(should_mask_error=_is_unexpected),
+        ParserCache,
+        ValidationCache,
+    ]
+
+
+schema = _Schema(
+    Query,
+    types=[Message, HlrLookup],
+    extensions=_extensions(),
+    config=StrawberryConfig(
+        scalar_map={
+            datetime.datetime: _DATE_TIME,
+            records.RecordId: strawberry.scalar(name="ID", serialize=str, parse_value=str),
+        }
+    ),
+)
+
+
+def sdl() -> str:
+    """The schema in GraphQL's own language, sorted, so that a change is a small difference."""
+    return print_schema(lexicographic_sort_schema(schema._schema)) + "\n"  # noqa: SLF001

@@ -1,0 +1,161 @@
+"""The one table from errors to HTTP, for REST (RFC 9457) and GraphQL alike."""
+
+import math
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import errors
+from gateway.web.middleware import request_id
+
+STATUS: dict[type[errors.GatewayError], int] = {
+    errors.InvalidArgument: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.KindMismatch: 404,
+    errors.DeleteRefused: 409,
+    errors.RateLimited: 429,
+    errors.QuotaExceeded: 429,
+    errors.UpstreamAuthFailed: 502,
+    errors.UpstreamBlocked: 503,
+    errors.UpstreamError: 502,
+    errors.UpstreamBadAnswer: 502,
+    errors.UpstreamUnreachable: 502,
+    errors.UpstreamTimeout: 504,
+    errors.Overloaded: 503,
+    errors.NotCached: 504,
+    errors.QueryTooComplex: 400,
+}
+"""Each leaf of the error tree; a test finds one that is missing."""
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """What went wrong, the same in REST and GraphQL."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        frozen=True,
+        json_schema_serialization_defaults_required=True,
+        use_attribute_docstrings=True,
+        validate_by_name=True,
+    )
+
+    code: str
+    """What happened, as a name to program against."""
+    title: str
+    """The same for people."""
+    detail: str | None = None
+    """What exactly was wrong, and what to do."""
+    status: int
+    """The HTTP status of this problem."""
+    retryable: bool
+    """Can the same request succeed later?"""
+    retry_after: int | None = None
+    """Seconds to wait before that, where they are known."""
+    provider_code: int | None = None
+    """The provider's error number, where it gave one."""
+
+
+def problem_of(error: errors.GatewayError) -> Problem:
+    """The problem that tells an error."""
+    return Problem(
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        status=STATUS[type(error)],
+        retryable=error.retryable,
+        retry_after=None if error.retry_after is None else max(1, math.ceil(error.retry_after)),
+        provider_code=error.provider_code,
+    )
+
+
+class Outcome(StrEnum):
+    """What became of one item of many."""
+
+    FOUND = "FOUND"
+    NOT_FOUND = "NOT_FOUND"
+    UNAVAILABLE = "UNAVAILABLE"
+    INVALID = "INVALID"
+
+
+def outcome_of(result: object) -> Outcome:
+    """The outcome that a record or an error makes for its item."""
+    if not isinstance(result, errors.GatewayError):
+        return Outcome.FOUND
+    if isinstance(result, errors.NotFound):
+        return Outcome.NOT_FOUND
+    return Outcome.INVALID if isinstance(result, errors.CallerError) else Outcome.UNAVAILABLE
+
+
+def extensions_of(error: errors.GatewayError) -> dict[str, Any]:
+    """`extensions` of a GraphQL error."""
+    told = problem_of(error).model_dump(by_alias=True, exclude={"title", "detail"})
+    return told | _limit(error)
+
+
+def on_gateway_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for the whole error tree."""
+    assert isinstance(error, errors.GatewayError)  # noqa: S101 - registered for this class
+    problem = problem_of(error)
+    return _response(request, problem, _limit(error))
+
+
+def on_http_exception(request: Request, error: Exception) -> Response:
+    """Unknown paths, wrong methods and the like, in the same form."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    response = http_problem(request, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def http_problem(request: Request, status: int, detail: str | None = None) -> Response:
+    """A problem that is HTTP's own, such as 405."""
+    phrase = HTTPStatus(status).phrase
+    problem = Problem(
+        code=phrase.upper().replace(" ", "_").replace("-", "_"),
+        title=phrase,
+        detail=detail,
+        status=status,
+        retryable=False,
+    )
+    return _response(request, problem, {})
+
+
+def on_unexpected(request: Request, _: Exception) -> Response:
+    """A fault of ours: the log has it, the caller gets the request's id."""
+    problem = Problem(
+        code="INTERNAL_ERROR",
+        title="The gateway failed",
+        detail="The log has more under this requestId.",
+        status=500,
+        retryable=True,
+    )
+    return _response(request, problem, {})
+
+
+def _limit(error: errors.GatewayError) -> dict[str, str]:
+    return {"limit": error.limit} if isinstance(error, errors.RateLimited) else {}
+
+
+def _response(request: Request, problem: Problem, more: dict[str, str]) -> Response:
+    body = {
+        "type": f"urn:smsc-gateway:problem:{problem.code}",
+        **problem.model_dump(by_alias=True),
+        "instance": request.url.path,
+        "requestId": request_id(),
+        **more,
+    }
+    headers = {"cache-control": "no-store"}
+    if problem.retry_after is not None:
+        headers["retry-after"] = str(problem.retry_after)
+    return Response(orjson.dumps(body), problem.status, headers, MEDIA_TYPE)
