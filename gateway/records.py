@@ -38,7 +38,7 @@ class StatusKey(NamedTuple):
     id: int
 
     @classmethod
-    def parse(cls, *, id: str, phone: str) -> Self:  # noqa: A002 - the field's name everywhere
+    def parse(cls, *, id: str, phone: str) -> Self:
         """Read a caller's spelling, or raise `InvalidArgument` naming the field."""
         if not _ID.fullmatch(id) or int(id) > MAX_ID:
             raise InvalidArgument(f"id must be a decimal number from 1 to {MAX_ID}.")

@@ -1,6 +1,6 @@
 """The GraphQL schema: the records' classes, and the queries that give them."""
 
-import datetime
+import datetime as dt
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from strawberry.extensions import (
     ValidationCache,
 )
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
 from strawberry.types import ExecutionContext
 
 from gateway import records
@@ -186,7 +187,7 @@ class Query:
         info: Info,
         id: _Id,
         phone: _Phone,
-        max_age: _MaxAge = None,  # noqa: A002
+        max_age: _MaxAge = None,
     ) -> Message | None:
         record = await _one(info, id, phone, max_age, Message)
         return record if isinstance(record, Message) else None
@@ -197,7 +198,7 @@ class Query:
         info: Info,
         id: _Id,
         phone: _Phone,
-        max_age: _MaxAge = None,  # noqa: A002
+        max_age: _MaxAge = None,
     ) -> HlrLookup | None:
         record = await _one(info, id, phone, max_age, HlrLookup)
         return record if isinstance(record, HlrLookup) else None
@@ -208,7 +209,7 @@ class Query:
         info: Info,
         id: _Id,
         phone: _Phone,
-        max_age: _MaxAge = None,  # noqa: A002
+        max_age: _MaxAge = None,
     ) -> StatusRecord | None:
         return await _one(info, id, phone, max_age, None)
 
@@ -235,7 +236,9 @@ def _is_unexpected(error: GraphQLError) -> bool:
 
 class _Schema(strawberry.Schema):
     def process_errors(
-        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+        self,
+        errors: list[GraphQLError],
+        execution_context: ExecutionContext | None = None,  # noqa: ARG002 - the base's own
     ) -> None:
         """Log faults of ours; expected errors are the caller's news, not the operator's."""
         for error in errors:
@@ -243,7 +246,7 @@ class _Schema(strawberry.Schema):
                 log.error("a GraphQL field failed", exc_info=error.original_error)
 
 
-def _utc(moment: datetime.datetime) -> str:
+def _utc(moment: dt.datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
@@ -251,7 +254,7 @@ _DATE_TIME = strawberry.scalar(
     name="DateTime",
     description="A moment in UTC (RFC 3339), such as `2023-11-14T22:13:20Z`.",
     serialize=_utc,
-    parse_value=datetime.datetime.fromisoformat,
+    parse_value=dt.datetime.fromisoformat,
 )
 
 
@@ -270,8 +273,8 @@ schema = _Schema(
     extensions=_extensions(),
     config=StrawberryConfig(
         scalar_map={
-            datetime.datetime: _DATE_TIME,
-            records.RecordId: strawberry.scalar(name="ID", serialize=str, parse_value=str),
+            dt.datetime: _DATE_TIME,
+            records.RecordId: DEFAULT_SCALAR_REGISTRY[strawberry.ID],
         }
     ),
 )

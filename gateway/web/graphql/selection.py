@@ -1,6 +1,7 @@
 """Which fields of a record an operation selects, for they choose the detail level."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from graphql import (
     FieldNode,
@@ -16,13 +17,13 @@ from graphql.execution.values import get_directive_values
 _Path = tuple[str, ...]
 
 
-def selected_paths(info: GraphQLResolveInfo, below: str = "") -> set[str]:
+def selected_paths(info: GraphQLResolveInfo[Any], below: str = "") -> set[str]:
     """Dotted paths such as `state` and `providerStatus.text` under the field being resolved.
 
     `below` names a field between: the record of a result. Fragments count whatever type they are
     on, for the type is only known with the answer.
     """
-    paths: set[str] = set()
+    paths: set[_Path] = set()
     for node in info.field_nodes:
         paths.update(_paths(node.selection_set, info))
     if not below:
@@ -34,7 +35,7 @@ def _cut(paths: set[_Path]) -> set[_Path]:
     return {path[:2] for path in paths if path and not path[0].startswith("__")}
 
 
-def _paths(selections: SelectionSetNode | None, info: GraphQLResolveInfo) -> Iterator[_Path]:
+def _paths(selections: SelectionSetNode | None, info: GraphQLResolveInfo[Any]) -> Iterator[_Path]:
     """The paths of all leaves."""
     for field in _fields(selections, info):
         name = field.name.value
@@ -44,7 +45,9 @@ def _paths(selections: SelectionSetNode | None, info: GraphQLResolveInfo) -> Ite
             yield (name, *rest)
 
 
-def _fields(selections: SelectionSetNode | None, info: GraphQLResolveInfo) -> Iterator[FieldNode]:
+def _fields(
+    selections: SelectionSetNode | None, info: GraphQLResolveInfo[Any]
+) -> Iterator[FieldNode]:
     """The fields selected, through fragments, without what `@skip` and `@include` leave out."""
     for node in selections.selections if selections else ():
         if not _is_included(node, info):
@@ -58,7 +61,8 @@ def _fields(selections: SelectionSetNode | None, info: GraphQLResolveInfo) -> It
 
 
 def _is_included(
-    node: FieldNode | InlineFragmentNode | FragmentSpreadNode | object, info: GraphQLResolveInfo
+    node: FieldNode | InlineFragmentNode | FragmentSpreadNode | object,
+    info: GraphQLResolveInfo[Any],
 ) -> bool:
     if not isinstance(node, FieldNode | InlineFragmentNode | FragmentSpreadNode):
         return False

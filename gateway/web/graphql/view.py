@@ -1,20 +1,17 @@
 """GraphQL over HTTP on one address."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from cross_web import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 from strawberry.asgi import GraphQL
 
 from gateway.web.graphql.schema import Context, schema
 from gateway.web.problems import http_problem
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
-    from starlette.websockets import WebSocket
-
-    from gateway.web.state import State
 
 
 class GraphQLView(GraphQL[Context, None]):
@@ -24,7 +21,7 @@ class GraphQLView(GraphQL[Context, None]):
         super().__init__(schema, graphql_ide=None, subscription_protocols=())
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        request: Request[State] = Request(scope, receive)
+        request = Request(scope, receive)
         try:
             response = await self.run(request)
         except HTTPException as error:
@@ -33,7 +30,6 @@ class GraphQLView(GraphQL[Context, None]):
                 response.headers["allow"] = "GET, POST"
         await response(scope, receive, send)
 
-    async def get_context(
-        self, request: "Request[State] | WebSocket", response: "Response | WebSocket"
-    ) -> Context:
-        return Context(cast("Request[State]", request))
+    async def get_context(self, request: Any, response: "Response | object") -> Context:  # noqa: ANN401, ARG002
+        """`request` carries the lifespan's state; `response` is the base's own."""
+        return Context(request)
