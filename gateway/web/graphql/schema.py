@@ -19,6 +19,7 @@ from strawberry.extensions import (
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
 from strawberry.types import ExecutionContext
+from strawberry.types.unset import UNSET
 
 from gateway import records
 from gateway.detail import level_for
@@ -122,7 +123,9 @@ async def _one(
 
 
 def _age(max_age: int | None) -> float | None:
-    if max_age is not None and max_age < 0:
+    if not isinstance(max_age, int):
+        return None
+    if max_age < 0:
         raise InvalidArgument("maxAge must be a number of seconds, 0 or more.")
     return max_age
 
@@ -187,7 +190,7 @@ class Query:
         info: Info,
         id: _Id,
         phone: _Phone,
-        max_age: _MaxAge = None,
+        max_age: _MaxAge = UNSET,
     ) -> Message | None:
         record = await _one(info, id, phone, max_age, Message)
         return record if isinstance(record, Message) else None
@@ -198,7 +201,7 @@ class Query:
         info: Info,
         id: _Id,
         phone: _Phone,
-        max_age: _MaxAge = None,
+        max_age: _MaxAge = UNSET,
     ) -> HlrLookup | None:
         record = await _one(info, id, phone, max_age, HlrLookup)
         return record if isinstance(record, HlrLookup) else None
@@ -209,7 +212,7 @@ class Query:
         info: Info,
         id: _Id,
         phone: _Phone,
-        max_age: _MaxAge = None,
+        max_age: _MaxAge = UNSET,
     ) -> StatusRecord | None:
         return await _one(info, id, phone, max_age, None)
 
@@ -220,7 +223,7 @@ class Query:
         items: Annotated[
             list[StatusKeyInput], strawberry.argument(description="The messages and lookups.")
         ],
-        max_age: _MaxAge = None,
+        max_age: _MaxAge = UNSET,
     ) -> list[StatusResult]:
         try:
             return await _many(info, items, max_age)

@@ -1,0 +1,265 @@
+"""The command `smsc-gateway`."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import tzinfo
+
+import click
+import orjson
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway import __version__
+from gateway.app import create_app
+from gateway.clock import Clock
+from gateway.errors import GatewayError, NotFound
+from gateway.freshness import at_observation
+from gateway.records import DetailLevel, HlrLookup, Message, StatusKey
+from gateway.settings import Settings, SettingsError, load
+from gateway.simulator import create_simulator, sample_world
+from gateway.smsc import codes, reply
+from gateway.smsc.normalise import normalise
+from gateway.smsc.row import Refusal, Row
+from gateway.telemetry import configure_logging
+from gateway.web.docs import openapi_yaml
+from gateway.web.graphql.schema import sdl
+from gateway.web.problems import problem_of
+from gateway.web.rest import as_json
+
+GRACE = 10
+"""Seconds that open connections get at shutdown."""
+
+_KINDS = {"message": Message, "hlr": HlrLookup}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="smsc-gateway")
+def main() -> None:
+    """One clean REST and GraphQL schema for the statuses of SMSC."""
+
+
+@main.command()
+def serve() -> None:
+    """Run the gateway, with the settings of the environment (GATEWAY_…)."""
+    settings = _settings()
+    configure_logging(settings.log_level, settings.log_format)
+    _run(_serve(settings))
+
+
+@main.command()
+@click.option("--simulator-port", default=8081, show_default=True, help="0: any free one.")
+def demo(simulator_port: int) -> None:
+    """Run the gateway with a simulated provider and sample messages beside it."""
+    simulator = _listen("127.0.0.1", simulator_port)
+    settings = _settings(
+        smsc_url=f"http://{_address(simulator)}/sys/",
+        smsc_login="demo",
+        smsc_password="demo",  # noqa: S106 - of the simulated account
+        smsc_currency="RUB",
+        log_level="warning",
+    )
+    configure_logging(settings.log_level, settings.log_format)
+    _run(_demo(settings, simulator))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8081, show_default=True, help="0: any free one.")
+def simulator(host: str, port: int) -> None:
+    """Run the provider simulator alone; it prints what it is asked."""
+    configure_logging("warning", "auto")
+    _run(_simulate(_listen(host, port)))
+
+
+@main.command()
+@click.option("--charset", default="utf-8", show_default=True, help="Charset of the input.")
+@click.option(
+    "--kind",
+    type=click.Choice(sorted(_KINDS)),
+    default="message",
+    show_default=True,
+    help="What was asked for; decides only where the answer does not show it.",
+)
+@click.option(
+    "--timezone", default="Europe/Moscow", show_default=True, help="Of dates without one."
+)
+def decode(charset: str, kind: str, timezone: str) -> None:
+    """Read a raw answer of the provider from stdin; write normalised JSON, one line a record.
+
+    An id or phone that the answer does not tell is null. A refusal and "not found" are written as
+    a problem. What can't be read ends with status 1 and one sentence on stderr.
+    """
+    zone = load({"GATEWAY_SMSC_TIMEZONE": timezone}, smsc_api_key="-").zone
+    try:
+        b"".decode(charset)
+        answer = reply.decode(sys.stdin.buffer.read(), charset=charset)
+    except LookupError:
+        raise click.ClickException(f"--charset: {charset!r} is not a charset.") from None
+    except GatewayError as error:
+        raise click.ClickException(error.detail or error.title) from None
+    if isinstance(answer, Refusal):
+        problem = problem_of(codes.refusal_error(answer.number))
+        _print_json({"problem": problem.model_dump(by_alias=True)})
+        return
+    for row in answer:
+        _print_json(_decoded(row, kind, zone))
+
+
+@main.command()
+def schema() -> None:
+    """Print the GraphQL schema."""
+    click.echo(sdl(), nl=False)
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    click.echo(openapi_yaml(), nl=False)
+
+
+def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:
+    """A row as REST shows it, without freshness: nobody knows when it was observed."""
+    id_, phone = row.fields.get("id"), row.fields.get("phone")
+    named: dict[str, object] = {"id": id_, "phone": phone}
+    found = normalise(
+        row,
+        StatusKey(phone or "", 0),
+        asked=_KINDS[kind],
+        freshness=at_observation(0, DetailLevel.BASIC),
+        zone=zone,
+    )
+    if found is None:
+        return named | {"problem": problem_of(NotFound()).model_dump(by_alias=True)}
+    shown = as_json(found.record) | named
+    del shown["freshness"]
+    return shown
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _settings(**defaults: object) -> Settings:
+    try:
+        return load(os.environ, **defaults)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a port in use is told in one sentence."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise click.ClickException(f"Can't listen on {host}:{port}: {reason}.") from None
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """A server that says something once it listens."""
+
+    def __init__(self, app: ASGIApp, *, banner: str = "") -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        self._banner = banner
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._banner and self.started:
+            click.echo(self._banner)
+
+
+class _Beside(_Server):
+    """A server beside another one, which minds the signals."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+@asynccontextmanager
+async def _beside(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
+    server = _Beside(app)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _run(main_: Coroutine[None, None, None]) -> None:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        runner.run(main_)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings) -> None:
+    listening = _listen(settings.host, settings.port)
+    banner = f"smsc-gateway {__version__} listens on http://{_address(listening)}"
+    await _Server(create_app(settings), banner=banner).serve(sockets=[listening])
+
+
+async def _simulate(listening: socket.socket) -> None:
+    world = sample_world(Clock().time)
+    app = create_simulator(world, echo=click.echo)
+    banner = f"The provider simulator listens on http://{_address(listening)}/ (look there first)"
+    await _Server(app, banner=banner).serve(sockets=[listening])
+
+
+async def _demo(settings: Settings, provider: socket.socket) -> None:
+    listening = _listen(settings.host, settings.port)
+    world = sample_world(Clock().time)
+    app = create_simulator(world, echo=lambda line: click.echo(f"  provider  {line}"))
+    banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))
+    async with _beside(app, provider):
+        await _Server(create_app(settings), banner=banner).serve(sockets=[listening])
+
+
+_DEMO = """\
+The gateway, with a simulated provider beside it.
+
+  Gateway    http://{gateway}/graphql       GraphQL
+             http://{gateway}/openapi.yaml  the REST API
+  Provider   http://{provider}/              the simulator: its samples, and how to steer it
+
+Three calls to paste:
+
+  curl 'http://{gateway}/v1/messages/1?phone=79990000001&fields=state,text,cost'
+
+  curl 'http://{gateway}/v1/hlr-lookups/2?phone=79990000001&fields=reachability,homeNetwork'
+
+  curl http://{gateway}/graphql -H 'content-type: application/json' -d \\
+    '{{"query":"{{ message(id: 100, phone: \\"79990000100\\") {{ state isFinal }} }}"}}'
+
+Message 100 is on its way: ask again and again for a minute. Below, what the provider is asked.
+"""

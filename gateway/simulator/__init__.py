@@ -1,0 +1,25 @@
+"""A provider that behaves as the provider's page says, limits included.
+
+For `smsc-gateway demo`, for the tests, and for teams that test their own systems. It knows nothing
+of the rest of the gateway: `model` what is told of a message, `render` the answers byte by byte,
+`limits` what is refused, `world` messages that live in time, `samples` some worth looking at,
+`app` the server.
+"""
+
+from gateway.simulator.app import create_simulator
+from gateway.simulator.limits import Limits
+from gateway.simulator.model import Report, not_found
+from gateway.simulator.render import render, render_error
+from gateway.simulator.samples import sample_world
+from gateway.simulator.world import World
+
+__all__ = [
+    "Limits",
+    "Report",
+    "World",
+    "create_simulator",
+    "not_found",
+    "render",
+    "render_error",
+    "sample_world",
+]

@@ -1,0 +1,70 @@
+"""Messages and lookups that live through their states in time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.simulator.model import STATUS_NAMES, Report, not_found
+
+_PUNCTUATION = str.maketrans("", "", "+ -()")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """After so many seconds of life these fields of the report change."""
+
+    after: float
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """A report as it begins, and what becomes of it. `began` is in Unix seconds."""
+
+    report: Report
+    began: float
+    changes: Sequence[Change] = ()
+
+    def at(self, now: float) -> Report:
+        report = self.report
+        for change in self.changes:
+            moment = self.began + change.after
+            if moment <= now:
+                report = replace(report, **{"last": int(moment), **change.fields})
+        if report.status_name is None:
+            report = replace(report, status_name=STATUS_NAMES.get(report.status, "?"))
+        return report
+
+
+class World:
+    """Everything the provider knows. `clock` gives Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._lives: dict[tuple[str, int], Life] = {}
+
+    def add(self, report: Report, changes: Sequence[Change] = ()) -> None:
+        """Bring a message or lookup to life now, in place of an older one of the same pair."""
+        life = Life(report, self.clock(), tuple(sorted(changes, key=lambda change: change.after)))
+        self._lives[_pair(report.phone, report.id)] = life
+
+    def look(self, phone: str, id: int) -> Report:
+        """What the provider tells of a pair now; status -3 if it knows none."""
+        life = self._lives.get(_pair(phone, id))
+        return life.at(self.clock()) if life else not_found(id, _pair(phone, id)[0])
+
+    def delete(self, phone: str, id: int) -> bool:
+        """Forget a pair; False if it was not known."""
+        return self._lives.pop(_pair(phone, id), None) is not None
+
+    def clear(self) -> None:
+        self._lives.clear()
+
+    def reports(self) -> list[Report]:
+        now = self.clock()
+        return [life.at(now) for life in self._lives.values()]
+
+
+def _pair(phone: str, id: int) -> tuple[str, int]:
+    """One message however its phone is spelled."""
+    return phone.casefold() if "@" in phone else phone.translate(_PUNCTUATION), id
