@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import tzinfo
 
@@ -19,7 +19,7 @@ from gateway.app import create_app
 from gateway.clock import Clock
 from gateway.errors import GatewayError, NotFound
 from gateway.freshness import at_observation
-from gateway.records import DetailLevel, HlrLookup, Message, StatusKey
+from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
 from gateway.settings import Settings, SettingsError, load
 from gateway.simulator import create_simulator, sample_world
 from gateway.smsc import codes, reply
@@ -34,7 +34,7 @@ from gateway.web.rest import as_json
 GRACE = 10
 """Seconds that open connections get at shutdown."""
 
-_KINDS = {"message": Message, "hlr": HlrLookup}
+_KINDS: dict[str, type[Record]] = {"message": Message, "hlr": HlrLookup}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -192,8 +192,9 @@ class _Server(uvicorn.Server):
 class _Beside(_Server):
     """A server beside another one, which minds the signals."""
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from gateway.smsc.row import Expected, Refusal, Row, bad_answer
 
 _ERROR = re.compile(r"0\s*,\s*-(\d{1,9})\s*")
-_ROW_START = re.compile(r"^(?=-?\d{1,9}(?:,|$))", re.MULTILINE)
+_ROW_START = re.compile(r"-3\s*(?:,|$)|-?\d{1,9}\s*,\s*\d{0,10}\s*(?:,|$)")
 _STATUS = re.compile(r"-?\d{1,9}")
 _COST = re.compile(r"\d{1,9}(?:\.\d{1,6})?")
 _ID = re.compile(r"[1-9]\d{0,9}")
@@ -38,6 +38,8 @@ _SENDING = ("send_timestamp", "phone")
 _GEOGRAPHY = ("country", "operator", "region")
 _PRICE = ("cost", "sender_id", "status_name")
 _NOT_FOUND = "-3"
+_SHORTEST_ROWS = {None: 3, 0: 5, 1: 8 + 2, 2: 11 + 2}
+"""Fewest fields of a message's row in a list, by `all`: text and id are the last two."""
 _BASIC_COUNT = len(_HEAD)
 _LOOKUP_COUNT = len(_HEAD) + len(_NETWORK)
 
@@ -47,10 +49,25 @@ def read(text: str, expected: Expected) -> list[Row] | Refusal:
     # "0,<timestamp>,<err>" is a message on its way; exactly two fields with a minus are an error.
     if error := _ERROR.fullmatch(text):
         return Refusal(int(error[1]))
-    lines = [text] if expected.many is False else [line for line in _ROW_START.split(text) if line]
-    # A line that starts no row belongs to the text before it: messages may have line feeds.
+    lines = [text] if expected.many is False else _rows(text, expected)
     many = expected.many if expected.many is not None else len(lines) > 1 or None
     return [_row(line, Expected(expected.all, many), text) for line in lines]
+
+
+def _rows(text: str, expected: Expected) -> list[str]:
+    """The rows of a list; a line that starts none belongs to the text before it.
+
+    Messages may hold line feeds, and what follows one may begin like a row, but it is too short.
+    """
+    shortest = _SHORTEST_ROWS[expected.all] - 1
+    rows: list[str] = []
+    for line in text.split("\n"):
+        starts = _ROW_START.match(line) and (line.startswith("-3") or line.count(",") >= shortest)
+        if starts or not rows:
+            rows.append(line)
+        else:
+            rows[-1] += "\n" + line
+    return rows
 
 
 def _row(line: str, expected: Expected, text: str) -> Row:
