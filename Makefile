@@ -1,5 +1,7 @@
 # demo and test need nothing but Python >= 3.11: they make .venv and install the pinned packages into it.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3 || echo python3)
+OLDEST := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+            $$python -c '$(OLDEST)' 2>/dev/null && echo $$python && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -46,8 +48,8 @@ clean:    ## forget everything that can be made again
 	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist build
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "smsc-gateway needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1 || echo none)." \
+	@"$(or $(PYTHON),none)" -c '$(OLDEST)' 2>/dev/null || { \
+	  echo "smsc-gateway needs Python 3.11 or newer; python3 here is: $$(python3 --version 2>&1 | head -1)." \
 	       "Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "This Python lacks the module venv (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
@@ -56,12 +58,12 @@ $(BIN)/python:
 
 $(VENV)/runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "installing the pinned packages"
-	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --require-hashes -r requirements.lock
 	@$(PIP) --no-deps -e .
 	@touch $@
 
 $(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "installing the pinned packages for development"
-	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-deps --require-hashes -r requirements-dev.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/runtime

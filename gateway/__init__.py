@@ -1,3 +1,10 @@
-"""The status gateway for SMSC."""
+"""The status gateway for SMSC.
+
+`records` is the normalised schema, `errors` what can go wrong, `merge` how an answer joins what is
+known, `detail` and `freshness` how much is asked and how long it holds. `smsc` reads the provider's
+protocol without I/O. `store` and `budget` remember, `planner` decides what to ask, `upstream` asks,
+`dispatch` brings the two together, `service` is the one door, `web` the surfaces, `app` builds it
+all, `cli` runs it. `simulator` is a provider of its own and knows nothing of the rest.
+"""
 
 __version__ = "0.1.0"

@@ -1,6 +1,7 @@
 """The command `smsc-gateway`."""
 
 import asyncio
+import codecs
 import contextlib
 import os
 import socket
@@ -96,7 +97,7 @@ def decode(charset: str, kind: str, timezone: str) -> None:
     """
     zone = load({"GATEWAY_SMSC_TIMEZONE": timezone}, smsc_api_key="-").zone
     try:
-        b"".decode(charset)
+        codecs.lookup(charset)
         answer = reply.decode(sys.stdin.buffer.read(), charset=charset)
     except LookupError:
         raise click.ClickException(f"--charset: {charset!r} is not a charset.") from None

@@ -1,15 +1,21 @@
 """The provider's refusals (its page, error 9), in exact sliding windows.
 
 More than five status requests a minute for one message, more than one mass request a minute, five
-or more at the same time under one login. A mass request counts for each of its messages. A refused
-request takes no room in the windows unless `count_refused` is set: the page says "attempt to send
-more than five", which can be read either way.
+or more at the same time under one login. A mass request counts once for each of its messages.
+
+The page says "attempt to send more than five", which can be read either way. Here a refused request
+takes no room in the windows, or a caller who keeps on asking would never be answered again; with
+`count_refused` it does. While it runs it counts as one at the same time, either way.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 
 Pair = tuple[str, int]
+"""Phone and id, in one spelling."""
+
+_PRUNE_AT = 1024
+"""So many windows may stand before the run-out ones are looked for."""
 
 
 class Limits:
@@ -27,62 +33,67 @@ class Limits:
     ) -> None:
         self._clock = clock
         self._per_message = per_message
-        self._mass_limit = mass
+        self._mass = mass
         self._concurrency = concurrency
         self._window = window
         self._count_refused = count_refused
+        self._under_way: Counter[str] = Counter()
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything that arrived."""
-        self._messages: dict[tuple[str, Pair], deque[float]] = {}
-        self._mass: dict[str, deque[float]] = {}
-        self._under_way: Counter[str] = Counter()
+        """Forget everything that arrived; what is under way stays so until it leaves."""
+        self._windows: dict[Hashable, deque[float]] = {}
+        self._prune_at = _PRUNE_AT
         self.admitted = 0
         self.highest_concurrency = 0
         self.refused: Counter[str] = Counter()
 
-    def admit(self, login: str, pairs: Sequence[Pair], *, mass: bool) -> str | None:
+    @property
+    def windows(self) -> int:
+        """How many windows are kept."""
+        return len(self._windows)
+
+    def admit(self, login: str, pairs: Iterable[Pair], *, mass: bool) -> str | None:
         """Take in a request: None, or which limit refuses it. Either way `leave` ends it."""
         now = self._clock()
         self._under_way[login] += 1
         self.highest_concurrency = max(self.highest_concurrency, self._under_way[login])
-        windows = [self._messages.setdefault((login, pair), deque()) for pair in set(pairs)]
-        mass_window = self._mass.setdefault(login, deque())
-        for window in (*windows, mass_window):
-            self._forget(window, now)
+        limits: dict[Hashable, int] = {(login, pair): self._per_message for pair in pairs}
         refused = None
         if self._under_way[login] > self._concurrency:
             refused = "CONCURRENCY"
-        elif mass and len(mass_window) >= self._mass_limit:
+        elif mass and self._is_full(login, self._mass, now):
             refused = "MASS"
-        elif any(len(window) >= self._per_message for window in windows):
+        elif any(self._is_full(key, limit, now) for key, limit in limits.items()):
             refused = "PER_MESSAGE"
         if refused:
             self.refused[refused] += 1
         else:
             self.admitted += 1
         if refused is None or self._count_refused:
-            for window in windows:
-                window.append(now)
-            if mass:
-                mass_window.append(now)
-        self._prune(now)
+            for key, limit in (limits | ({login: self._mass} if mass else {})).items():
+                self._windows.setdefault(key, deque(maxlen=limit)).append(now)
+            self._prune(now)
         return refused
 
     def leave(self, login: str) -> None:
         """A request has been answered, or its caller is gone."""
         self._under_way[login] -= 1
+        if not self._under_way[login]:
+            del self._under_way[login]
 
-    def _forget(self, window: deque[float], now: float) -> None:
-        while window and window[0] + self._window <= now:
-            window.popleft()
+    def _is_full(self, key: Hashable, limit: int, now: float) -> bool:
+        """Whether the last `limit` arrivals lie within one window; older ones don't matter."""
+        window = self._windows.get(key, ())
+        return len(window) == limit and (limit == 0 or window[0] + self._window > now)
 
     def _prune(self, now: float) -> None:
-        """Drop the windows that have run empty, now and then."""
-        if self.admitted % 1024:
+        """Drop the windows that have run out, each time their number has doubled."""
+        if len(self._windows) < self._prune_at:
             return
-        for key in list(self._messages):
-            self._forget(self._messages[key], now)
-            if not self._messages[key]:
-                del self._messages[key]
+        self._windows = {
+            key: window
+            for key, window in self._windows.items()
+            if window and window[-1] + self._window > now
+        }
+        self._prune_at = max(_PRUNE_AT, 2 * len(self._windows))

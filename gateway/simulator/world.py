@@ -30,7 +30,10 @@ class Life:
         for change in self.changes:
             moment = self.began + change.after
             if moment <= now:
-                report = replace(report, **{"last": int(moment), **change.fields})
+                # The old status's name does not fit the new one.
+                implied = {"last": int(moment)}
+                renamed = {"status_name": None} if "status" in change.fields else {}
+                report = replace(report, **{**implied, **renamed, **change.fields})
         if report.status_name is None:
             report = replace(report, status_name=STATUS_NAMES.get(report.status, "?"))
         return report
@@ -45,17 +48,19 @@ class World:
 
     def add(self, report: Report, changes: Sequence[Change] = ()) -> None:
         """Bring a message or lookup to life now, in place of an older one of the same pair."""
+        report = replace(report, phone=one_spelling(report.phone))
         life = Life(report, self.clock(), tuple(sorted(changes, key=lambda change: change.after)))
-        self._lives[_pair(report.phone, report.id)] = life
+        self._lives[report.phone, report.id] = life
 
     def look(self, phone: str, id: int) -> Report:
         """What the provider tells of a pair now; status -3 if it knows none."""
-        life = self._lives.get(_pair(phone, id))
-        return life.at(self.clock()) if life else not_found(id, _pair(phone, id)[0])
+        phone = one_spelling(phone)
+        life = self._lives.get((phone, id))
+        return life.at(self.clock()) if life else not_found(id, phone)
 
     def delete(self, phone: str, id: int) -> bool:
         """Forget a pair; False if it was not known."""
-        return self._lives.pop(_pair(phone, id), None) is not None
+        return self._lives.pop((one_spelling(phone), id), None) is not None
 
     def clear(self) -> None:
         self._lives.clear()
@@ -65,6 +70,14 @@ class World:
         return [life.at(now) for life in self._lives.values()]
 
 
-def _pair(phone: str, id: int) -> tuple[str, int]:
-    """One message however its phone is spelled."""
-    return phone.casefold() if "@" in phone else phone.translate(_PUNCTUATION), id
+def one_spelling(phone: str) -> str:
+    """The digits of a phone, as the recordings echo it; an e-mail address in lower case."""
+    return phone.strip().casefold() if "@" in phone else phone.translate(_PUNCTUATION)
+
+
+def is_phone(text: str) -> bool:
+    """Whether this is one spelling of a phone or an e-mail address."""
+    if "@" in text:
+        name, _, domain = text.rpartition("@")
+        return bool(name and domain)
+    return text.isascii() and text.isdigit()

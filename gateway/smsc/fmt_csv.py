@@ -38,8 +38,8 @@ _SENDING = ("send_timestamp", "phone")
 _GEOGRAPHY = ("country", "operator", "region")
 _PRICE = ("cost", "sender_id", "status_name")
 _NOT_FOUND = "-3"
-_SHORTEST_ROWS = {None: 3, 0: 5, 1: 8 + 2, 2: 11 + 2}
-"""Fewest fields of a message's row in a list, by `all`: text and id are the last two."""
+_SHORTEST_ROWS = {None: 3, 0: 5, 1: 9, 2: 12}
+"""Fewest fields on the first line of a row in a list, by `all`: up to the text, which may go on."""
 _BASIC_COUNT = len(_HEAD)
 _LOOKUP_COUNT = len(_HEAD) + len(_NETWORK)
 
@@ -60,14 +60,14 @@ def _rows(text: str, expected: Expected) -> list[str]:
     Messages may hold line feeds, and what follows one may begin like a row, but it is too short.
     """
     shortest = _SHORTEST_ROWS[expected.all] - 1
-    rows: list[str] = []
+    rows: list[list[str]] = []
     for line in text.split("\n"):
         starts = _ROW_START.match(line) and (line.startswith("-3") or line.count(",") >= shortest)
         if starts or not rows:
-            rows.append(line)
+            rows.append([line])
         else:
-            rows[-1] += "\n" + line
-    return rows
+            rows[-1].append(line)
+    return ["\n".join(lines) for lines in rows]
 
 
 def _row(line: str, expected: Expected, text: str) -> Row:
@@ -76,6 +76,8 @@ def _row(line: str, expected: Expected, text: str) -> Row:
         raise bad_answer("The provider's comma-separated answer can't be read", text)
     if values[0] == _NOT_FOUND:
         return Row({"status": _NOT_FOUND} | _pair(values[1:], expected))
+    if len(values) < 2:  # noqa: PLR2004 - the oldest shape is "status,last_timestamp"
+        raise bad_answer("The provider's comma-separated answer is cut", text)
     sender = _lookup_sender(values)
     if sender is not None:
         return Row(_detailed_lookup(values, sender), lookup=True)

@@ -5,6 +5,7 @@ older hosts answer in another one. Whatever the bytes are, the outcome is rows, 
 `UpstreamBadAnswer`, never another exception.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from gateway.records import StatusKey
@@ -16,6 +17,7 @@ MAX_BYTES = 4 * 1024 * 1024
 plain utf-8 it is 2.5 MB. More than this is not an answer."""
 
 _ANYTHING = Expected()
+_STATUS = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 def decode(
@@ -40,9 +42,13 @@ def decode(
         result = fmt_csv.read(text, expected)
     else:
         result = fmt_text.read(text)
-    if isinstance(result, list) and not all("status" in row.fields for row in result):
+    if isinstance(result, list) and not all(map(_has_status, result)):
         raise bad_answer("The provider's answer has a row without status", text)
     return result
+
+
+def _has_status(row: Row) -> bool:
+    return _STATUS.fullmatch(row.fields.get("status", "")) is not None
 
 
 def to_text(body: bytes, charset: str) -> str:

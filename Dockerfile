@@ -1,0 +1,24 @@
+# syntax=docker/dockerfile:1
+# Two stages: one builds a virtual environment from the pinned packages and the wheel, the other
+# holds only that and Python. Runs as nobody, with a read-only file system.
+
+FROM python:3.13-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+RUN python -m venv /app
+COPY requirements.lock ./
+RUN /app/bin/pip install --no-deps --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway gateway
+RUN /app/bin/pip install --no-deps . && /app/bin/pip uninstall --yes pip
+
+FROM python:3.13-slim
+COPY --from=build /app /app
+ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    GATEWAY_HOST=0.0.0.0 GATEWAY_PORT=8080 GATEWAY_LOG_FORMAT=json
+USER 65534:65534
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"GATEWAY_PORT\"]}/livez', timeout=2)"]
+ENTRYPOINT ["smsc-gateway"]
+CMD ["serve"]

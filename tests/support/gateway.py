@@ -1,0 +1,74 @@
+"""The gateway with the simulated provider behind it, all in one event loop and one fake time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from asgi_lifespan import LifespanManager
+
+from gateway.app import create_app
+from gateway.settings import load
+from gateway.simulator import Limits, World, create_simulator, sample_world
+from tests.support.clock import FakeClock
+
+ENVIRON = {
+    "GATEWAY_SMSC_URL": "http://provider.test/sys/",
+    "GATEWAY_SMSC_LOGIN": "demo",
+    "GATEWAY_SMSC_PASSWORD": "demo",
+    "GATEWAY_SMSC_CURRENCY": "RUB",
+}
+
+
+@dataclass
+class Setup:
+    """Clients of both ends, and what steers them."""
+
+    client: httpx.AsyncClient
+    provider: httpx.AsyncClient
+    clock: FakeClock
+    world: World
+    limits: Limits
+
+    async def message(self, id: int, phone: str, **params: str) -> httpx.Response:
+        return await self.client.get(f"/v1/messages/{id}", params={"phone": phone, **params})
+
+    async def graphql(self, query: str, **variables: object) -> dict[str, Any]:
+        body = {"query": query, "variables": variables}
+        answer: dict[str, Any] = (await self.client.post("/graphql", json=body)).json()
+        return answer
+
+    async def fault(self, kind: str, value: object = None, times: int = 1) -> None:
+        body = {"kind": kind, "value": value, "times": times}
+        assert (await self.provider.post("/control/fault", json=body)).status_code == 201
+
+    async def asked(self) -> list[dict[str, Any]]:
+        """What the provider was asked, oldest first."""
+        log: list[dict[str, Any]] = (await self.provider.get("/control/log")).json()
+        return log
+
+    async def breaches(self) -> int:
+        stats: dict[str, int] = (await self.provider.get("/control/stats")).json()
+        return stats["breaches"]
+
+
+@asynccontextmanager
+async def running(**environ: str) -> AsyncIterator[Setup]:
+    """A gateway; `environ` are settings without their prefix."""
+    clock = FakeClock()
+    world = sample_world(clock.time)
+    limits = Limits(clock.monotonic)
+    simulator = create_simulator(world, monotonic=clock.monotonic, sleep=clock.sleep, limits=limits)
+    provider = httpx.ASGITransport(simulator)
+    settings = load(ENVIRON | {f"GATEWAY_{name}": value for name, value in environ.items()})
+    app = create_app(settings, clock=clock, transport=provider)
+    async with (
+        LifespanManager(app) as manager,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(manager.app, raise_app_exceptions=False),
+            base_url="http://gateway.test",
+        ) as client,
+        httpx.AsyncClient(transport=provider, base_url="http://provider.test") as direct,
+    ):
+        yield Setup(client, direct, clock, world, limits)

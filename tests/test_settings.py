@@ -1,0 +1,92 @@
+"""Settings stop the start with one sentence, or mean what they say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import Settings, SettingsError, load
+
+LOGIN = {"GATEWAY_SMSC_LOGIN": "a", "GATEWAY_SMSC_PASSWORD": "very-secret"}
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_defaults() -> None:
+    settings = load(LOGIN | {"PATH": "/bin"})
+    assert settings.smsc_urls == ("https://smsc.ru/sys/",)
+    assert (settings.smsc_format, settings.smsc_charset) == (3, "utf-8")
+    assert (settings.limit_per_message, settings.limit_mass, settings.limit_concurrency) == (
+        5,
+        1,
+        4,
+    )
+    assert (settings.limit_window, settings.max_wait, settings.mass_max_ids) == (60, 5, 100)
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+
+
+def test_addresses_get_their_slash() -> None:
+    settings = load(LOGIN | {"GATEWAY_SMSC_URL": "https://a.test/sys, http://b.test/sys/"})
+    assert settings.smsc_urls == ("https://a.test/sys/", "http://b.test/sys/")
+
+
+def test_empty_values_count_as_unset() -> None:
+    assert load(LOGIN | {"GATEWAY_SMSC_API_KEY": "", "GATEWAY_PORT": ""}).port == 8080
+
+
+def test_an_api_key_stands_alone() -> None:
+    assert load({"GATEWAY_SMSC_API_KEY": "k"}).smsc_login is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"GATEWAY_PORTT": "1"}, "GATEWAY_PORTT is not a setting; did you mean GATEWAY_PORT?"),
+        ({"GATEWAY_XYZZY": "1"}, "GATEWAY_XYZZY is not a setting."),
+        ({"GATEWAY_SMSC_FORMAT": "4"}, "GATEWAY_SMSC_FORMAT: should be 0, 1, 2 or 3."),
+        ({"GATEWAY_PORT": "70000"}, "GATEWAY_PORT: should be less than or equal to 65535."),
+        ({"GATEWAY_LIMIT_CONCURRENCY": "0"}, "GATEWAY_LIMIT_CONCURRENCY: "),
+        ({"GATEWAY_SMSC_URL": "ftp://x"}, "GATEWAY_SMSC_URL: must be a comma list of http(s) "),
+        ({"GATEWAY_SMSC_URL": "http://u:p@x/"}, "GATEWAY_SMSC_URL: must hold no credentials"),
+        ({"GATEWAY_SMSC_TIMEZONE": "Mars/Base"}, "GATEWAY_SMSC_TIMEZONE: must be a time zone"),
+        ({"GATEWAY_SMSC_CHARSET": "cp866"}, "GATEWAY_SMSC_CHARSET: "),
+        ({"GATEWAY_REDIS_URL": "redis://x"}, "GATEWAY_REDIS_URL: is not supported"),
+        ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_HOST is not a loopback address"),
+        ({"GATEWAY_HOST": "gateway.example"}, "GATEWAY_HOST is not a loopback address"),
+        ({"GATEWAY_SMSC_PASSWORD": ""}, "GATEWAY_SMSC_LOGIN with GATEWAY_SMSC_PASSWORD, or "),
+        ({"GATEWAY_SMSC_API_KEY": "k"}, "GATEWAY_SMSC_LOGIN with GATEWAY_SMSC_PASSWORD, or "),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(environ: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(LOGIN | environ)
+    message = str(caught.value)
+    assert message.startswith(sentence)
+    assert "\n" not in message
+    assert "very-secret" not in message
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
+def test_loopback_needs_no_permission(host: str) -> None:
+    assert load(LOGIN | {"GATEWAY_HOST": host}).host == host
+
+
+def test_other_addresses_need_permission() -> None:
+    environ = {"GATEWAY_HOST": "0.0.0.0", "GATEWAY_ALLOW_ANONYMOUS": "true"}
+    assert load(LOGIN | environ).allow_anonymous
+
+
+def test_secrets_do_not_print() -> None:
+    assert "very-secret" not in repr(load(LOGIN))
+
+
+def test_the_readme_names_every_setting() -> None:
+    section = README[README.index("## Settings") : README.index("## Run it")]
+    named = set(re.findall(r"`([A-Z][A-Z_]+)`", section)) - {"GATEWAY_"}
+    assert named == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_readme_has_the_defaults() -> None:
+    for name, field in Settings.model_fields.items():
+        row = re.search(rf"^\| .*`{name.upper()}`.* \| (.*?) \|", README, re.MULTILINE)
+        if row and field.default not in (None, False):
+            assert f"`{field.default}`" in row[1]
