@@ -3,7 +3,7 @@
 For `smsc-gateway demo`, for the tests, and for teams that test their own systems. It knows nothing
 of the rest of the gateway: `model` what is told of a message, `render` the answers byte by byte,
 `limits` what is refused, `world` messages that live in time, `samples` some worth looking at,
-`app` the server.
+`control` what steers it, `page` what it shows at its address, `app` the server.
 """
 
 from gateway.simulator.app import create_simulator

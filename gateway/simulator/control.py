@@ -117,7 +117,7 @@ class Control:
         return Response(status_code=204)
 
     async def post_latency(self, request: Request) -> Response:
-        seconds = (await _json(request)).get("seconds")
+        seconds: Any = (await _json(request)).get("seconds")
         if not _is_duration(seconds):
             raise _bad(f"seconds must be a number from 0 to {_MAX_SECONDS:.0f}")
         self._steering.latency = float(seconds)
@@ -193,9 +193,32 @@ def _check_fields(body: dict[str, Any]) -> None:
             raise _bad(f"{name} must be a string")
 
 
+def _is_whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_status(value: object) -> bool:
+    return _is_whole(value, 200, 599) and value not in {204, 205, 304}
+
+
+def _is_duration(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 <= value <= _MAX_SECONDS  # false for NaN, which Python reads in JSON
+
+
+def _is_text(value: object) -> bool:
+    """Lone surrogates are JSON, but have no bytes in any charset."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _bad(detail: str) -> HTTPException:
+    return HTTPException(400, detail)
+
+
 _VALUES: dict[str, tuple[object, Callable[[Any], bool], str]] = {
-    "hang": (3600.0, lambda value: _is_duration(value), "seconds"),
-    "status": (503, lambda value: _is_whole(value, 200, 599), "an HTTP status from 200"),
+    "hang": (3600.0, _is_duration, "seconds"),
+    "status": (503, _is_status, "an HTTP status that has a body"),
     "format": (0, lambda value: _is_whole(value, 0, 3), "a format from 0 to 3"),
     "charset": (CHARSETS[0], lambda value: value in CHARSETS, f"one of {', '.join(CHARSETS)}"),
     "error": (9, lambda value: _is_whole(value, 1, 999), "an error number of the provider"),
@@ -217,24 +240,3 @@ def _fault(body: dict[str, Any]) -> Fault:
         if not is_fit(value):
             raise _bad(f"the value of {kind} must be {words}")
     return Fault(kind, times, value)
-
-
-def _is_whole(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_duration(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 <= float(str(value)) <= _MAX_SECONDS
-
-
-def _is_text(value: object) -> bool:
-    """Lone surrogates are JSON, but have no bytes in any charset."""
-    try:
-        return isinstance(value, str) and bool(value.encode()) | True
-    except UnicodeEncodeError:
-        return False
-
-
-def _bad(detail: str) -> HTTPException:
-    return HTTPException(400, detail)

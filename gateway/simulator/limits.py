@@ -84,8 +84,10 @@ class Limits:
 
     def _is_full(self, key: Hashable, limit: int, now: float) -> bool:
         """Whether the last `limit` arrivals lie within one window; older ones don't matter."""
-        window = self._windows.get(key, ())
-        return len(window) == limit and (limit == 0 or window[0] + self._window > now)
+        window = self._windows.get(key)
+        if limit == 0 or window is None or len(window) < limit:
+            return limit == 0
+        return window[0] + self._window > now
 
     def _prune(self, now: float) -> None:
         """Drop the windows that have run out, each time their number has doubled."""
