@@ -16,9 +16,16 @@ class FakeClock(Clock):
         self.now = now
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
+        self._broken = False
 
     def time(self) -> float:
+        if self._broken:
+            raise RuntimeError("the clock has stopped")
         return self.now
+
+    def break_down(self) -> None:
+        """From now on asking for the time fails: a fault of ours that no code expects."""
+        self._broken = True
 
     def monotonic(self) -> float:
         return self.now

@@ -6,13 +6,13 @@ from typing import Any
 from graphql import (
     FieldNode,
     FragmentSpreadNode,
-    GraphQLIncludeDirective,
     GraphQLResolveInfo,
-    GraphQLSkipDirective,
     InlineFragmentNode,
+    SelectionNode,
     SelectionSetNode,
+    VariableNode,
+    value_from_ast_untyped,
 )
-from graphql.execution.values import get_directive_values
 
 _Path = tuple[str, ...]
 
@@ -60,12 +60,16 @@ def _fields(
             yield from _fields(info.fragments[node.name.value].selection_set, info)
 
 
-def _is_included(
-    node: FieldNode | InlineFragmentNode | FragmentSpreadNode | object,
-    info: GraphQLResolveInfo[Any],
-) -> bool:
-    if not isinstance(node, FieldNode | InlineFragmentNode | FragmentSpreadNode):
-        return False
-    skip = get_directive_values(GraphQLSkipDirective, node, info.variable_values)
-    include = get_directive_values(GraphQLIncludeDirective, node, info.variable_values)
-    return not (skip and skip["if"]) and not (include and not include["if"])
+def _is_included(node: SelectionNode, info: GraphQLResolveInfo[Any]) -> bool:
+    """The specification's sections 3.13.1 and 3.13.2; validation has checked the arguments."""
+    for directive in node.directives or ():
+        if directive.name.value in {"skip", "include"}:
+            value = directive.arguments[0].value
+            told = (
+                info.variable_values[value.name.value]
+                if isinstance(value, VariableNode)
+                else value_from_ast_untyped(value)
+            )
+            if bool(told) == (directive.name.value == "skip"):
+                return False
+    return True

@@ -1,0 +1,134 @@
+"""The commands as a user runs them: processes, ports, signals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from gql import Client, gql
+from gql.transport.httpx import HTTPXTransport
+
+from gateway import __version__
+from gateway.cli import main
+from tests.support.server import closed_port
+
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+
+
+@contextmanager
+def command(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running command, and what it printed up to its first empty line."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", *arguments],
+        env=PLAIN | {f"GATEWAY_{name}": value for name, value in environ.items()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        printed = ""
+        while "http://" not in printed:
+            line = process.stdout.readline()
+            assert line, printed
+            printed += line
+        yield process, re.search(r"http://[^/ ]+", printed)[0]  # type: ignore[index] # seen above
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(20) in {0, -signal.SIGTERM}
+
+
+@pytest.mark.parametrize("fmt", "0123")
+def test_demo_answers_in_every_format(fmt: str) -> None:
+    with command("demo", "--simulator-port", "0", PORT="0", SMSC_FORMAT=fmt) as (_, address):
+        record = httpx.get(f"{address}/v1/messages/1?phone=79990000001&fields=state").json()
+        assert record["state"] == "DELIVERED"
+        lookup = httpx.get(f"{address}/v1/hlr-lookups/2?phone=79990000001").json()
+        assert lookup["reachability"] == "REACHABLE"
+        with Client(transport=HTTPXTransport(f"{address}/graphql")) as client:
+            answer = client.execute(gql('{ status(id: 3, phone: "79990000003") { isFinal } }'))
+        assert answer == {"status": {"isFinal": True}}
+
+
+def test_serve_asks_the_simulator() -> None:
+    with command("simulator", "--port", "0") as (_, provider):
+        login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo"}
+        with command("serve", PORT="0", SMSC_URL=f"{provider}/sys", **login) as (_, address):
+            answer = httpx.get(f"{address}/v1/messages/404?phone=79990000001")
+            assert answer.json()["code"] == "NOT_FOUND"
+            assert httpx.get(f"{address}/readyz").status_code == 200
+        assert httpx.get(f"{provider}/control/stats").json()["requests"] == 1
+
+
+def run(*arguments: str, **environ: str) -> tuple[int, str]:
+    result = subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        env=PLAIN | {f"GATEWAY_{name}": value for name, value in environ.items()},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return result.returncode, result.stderr
+
+
+def test_serve_without_an_account_is_one_sentence() -> None:
+    code, told = run("serve")
+    assert code == 1
+    assert told == (
+        "Error: GATEWAY_SMSC_LOGIN with GATEWAY_SMSC_PASSWORD, or GATEWAY_SMSC_API_KEY alone, "
+        "must be set.\n"
+    )
+
+
+def test_a_port_in_use_is_one_sentence() -> None:
+    with command("simulator", "--port", "0") as (_, provider):
+        port = provider.rpartition(":")[2]
+        code, told = run("demo", "--simulator-port", str(closed_port()), PORT=port)
+    assert code == 1
+    assert told == f"Error: Can't listen on 127.0.0.1:{port}: Address already in use.\n"
+
+
+def test_contracts_are_printed() -> None:
+    runner = CliRunner()
+    assert "type Message implements StatusRecord" in runner.invoke(main, ["schema"]).stdout
+    assert runner.invoke(main, ["openapi"]).stdout.startswith("openapi: 3.1.0\n")
+
+
+def test_version_and_help() -> None:
+    runner = CliRunner()
+    assert __version__ in runner.invoke(main, ["--version"]).stdout
+    for name in ("serve", "demo", "simulator", "decode", "schema", "openapi"):
+        assert name in runner.invoke(main, ["--help"]).stdout
+
+
+def test_logs_are_json_lines_without_secrets() -> None:
+    login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "wr0ng-secret"}
+    with command("simulator", "--port", "0") as (_, provider):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "serve"],
+            env=PLAIN
+            | {f"GATEWAY_{name}": value for name, value in login.items()}
+            | {"GATEWAY_SMSC_URL": f"{provider}/sys/", "GATEWAY_PORT": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            address = process.stdout.readline().split()[-1]
+            answer = httpx.get(f"{address}/v1/messages/1?phone=79990000001")
+            assert answer.json()["code"] == "UPSTREAM_AUTH_FAILED"
+            process.send_signal(signal.SIGINT)
+            logged = process.stderr.read()
+    lines = [json.loads(line) for line in logged.splitlines()]
+    assert any("error 2, 'authorise error'" in line["event"] for line in lines)
+    assert "wr0ng-secret" not in logged
+    assert "79990000001" not in logged

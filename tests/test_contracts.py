@@ -1,0 +1,98 @@
+"""The exported contracts are what the code says; the examples run."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from graphql import build_schema
+from openapi_spec_validator import validate
+
+from gateway.records import HlrLookup, Message
+from gateway.web import health, rest
+from gateway.web.docs import openapi, openapi_yaml
+from gateway.web.graphql.schema import sdl
+from tests.support.gateway import running
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "schema" / "examples").glob("*.graphql"))
+
+
+def test_schema_graphql_is_up_to_date() -> None:
+    assert (ROOT / "schema" / "schema.graphql").read_text() == sdl(), "run: make contracts"
+
+
+def test_openapi_yaml_is_up_to_date() -> None:
+    assert (ROOT / "openapi" / "openapi.yaml").read_text() == openapi_yaml(), "run: make contracts"
+
+
+def test_openapi_is_valid() -> None:
+    validate(yaml.safe_load(openapi_yaml()))
+
+
+def test_openapi_has_every_route() -> None:
+    routes = {getattr(route, "path", "") for route in [*rest.routes, *health.routes]}
+    assert set(openapi()["paths"]) == routes
+
+
+def test_both_contracts_have_the_same_fields() -> None:
+    types = build_schema(sdl()).type_map
+    schemas = openapi()["components"]["schemas"]
+    for model in (Message, HlrLookup):
+        name = model.__name__
+        in_graphql = set(types[name].fields)  # type: ignore[attr-defined] # an object type
+        assert in_graphql == set(schemas[name]["properties"]) - {"kind"}
+
+
+def test_everything_in_the_graphql_schema_is_described() -> None:
+    for name, type_ in build_schema(sdl()).type_map.items():
+        if name.startswith("__") or name in {"Int", "String", "Boolean", "ID", "Float"}:
+            continue
+        assert type_.description, name
+        for field, definition in getattr(type_, "fields", {}).items():
+            assert definition.description, f"{name}.{field}"
+            for argument, given in getattr(definition, "args", {}).items():
+                assert given.description, f"{name}.{field}({argument}:)"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("query", [path.read_text() for path in EXAMPLES])
+async def test_examples_run(query: str) -> None:
+    async with running() as setup:
+        answer = await setup.graphql(query)
+    assert "errors" not in answer
+    assert all(answer["data"].values())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/openapi.json", "/openapi.yaml"])
+async def test_openapi_is_served(path: str) -> None:
+    async with running() as setup:
+        answer = await setup.client.get(path)
+    assert yaml.safe_load(answer.text) == openapi()
+
+
+def _readme_calls() -> list[tuple[str, str]]:
+    """Each curl of the README with the answer printed below it."""
+    blocks = re.findall(r"```(\w+)\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [
+        (call, answer)
+        for (kind, call), (next_kind, answer) in pairwise(blocks)
+        if (kind, next_kind) == ("sh", "json")
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("call", "printed"), _readme_calls())
+async def test_the_readmes_calls_are_answered_as_printed(call: str, printed: str) -> None:
+    match = re.search(r"http://127\.0\.0\.1:8080([^' ]+)", call)
+    assert match
+    body = re.search(r"-d '(.*)'", call)
+    async with running() as setup:
+        if body:
+            answer = await setup.client.post(match[1], json=json.loads(body[1]))
+        else:
+            answer = await setup.client.get(match[1])
+    assert answer.text == printed

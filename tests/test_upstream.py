@@ -1,0 +1,171 @@
+"""The provider over real HTTP."""
+
+import logging
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from gateway import errors
+from gateway.records import DetailLevel, StatusKey
+from gateway.simulator import Limits, create_simulator, sample_world
+from gateway.smsc.query import Credentials
+from gateway.smsc.row import Row
+from gateway.upstream import Upstream, create_client
+from tests.support.server import closed_port, raw_server, serving
+
+pytestmark = pytest.mark.anyio
+
+KEY = StatusKey("79990000001", 1)
+LOGIN = Credentials(login="demo", password="demo")
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[str]:
+    limits = Limits(time.monotonic, per_message=10_000, mass=10_000)
+    with serving(create_simulator(sample_world(time.time), limits=limits)) as address:
+        yield address
+
+
+async def ask(
+    *urls: str,
+    keys: tuple[StatusKey, ...] = (KEY,),
+    credentials: Credentials = LOGIN,
+    fmt: int = 3,
+    seconds: float = 5,
+) -> dict[StatusKey, Row]:
+    async with create_client(timeout=seconds, concurrency=4) as client:
+        upstream = Upstream(
+            client,
+            urls=[f"{url}/sys/" for url in urls],
+            credentials=credentials,
+            fmt=fmt,
+            charset="utf-8",
+            timeout=seconds,
+        )
+        return dict(await upstream.ask(keys, DetailLevel.FULL))
+
+
+def fault(provider: str, kind: str, value: object = None) -> None:
+    body = {"kind": kind, "value": value}
+    httpx.post(f"{provider}/control/fault", json=body).raise_for_status()
+
+
+def asked(provider: str) -> list[dict[str, object]]:
+    log: list[dict[str, object]] = httpx.get(f"{provider}/control/log").json()
+    return log
+
+
+@pytest.mark.parametrize("fmt", range(4))
+async def test_asks_in_every_format(provider: str, fmt: int) -> None:
+    (row,) = (await ask(provider, fmt=fmt)).values()
+    assert (row.fields["status"], row.fields["sender_id"]) == ("1", "SMSC.RU")
+
+
+async def test_credentials_travel_in_the_form_alone(provider: str) -> None:
+    await ask(provider)
+    await ask(provider, credentials=Credentials(api_key="demo-key"))
+    log = asked(provider)
+    assert {(request["method"], request["via"]) for request in log} == {("POST", "form")}
+    assert {request["outcome"] for request in log[-2:]} == {"ok"}
+
+
+async def test_a_list_comes_back_by_its_pairs(provider: str) -> None:
+    other = StatusKey("79990000003", 3)
+    rows = await ask(provider, keys=(other, KEY))
+    assert {key.id: row.fields["status"] for key, row in rows.items()} == {1: "1", 3: "20"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "error"),
+    [
+        ("html", None, errors.UpstreamBadAnswer),
+        ("empty", None, errors.UpstreamBadAnswer),
+        ("comma", None, errors.UpstreamBadAnswer),
+        ("cut", None, errors.UpstreamBadAnswer),
+        ("status", 500, errors.UpstreamUnreachable),
+        ("status", 503, errors.UpstreamUnreachable),
+        ("status", 404, errors.UpstreamBadAnswer),
+        ("error", 1, errors.InvalidArgument),
+        ("error", 2, errors.UpstreamAuthFailed),
+        ("error", 4, errors.UpstreamBlocked),
+        ("error", 9, errors.RateLimited),
+        ("error", 77, errors.UpstreamError),
+    ],
+)
+async def test_each_failure_is_its_leaf(
+    provider: str, kind: str, value: object, error: type[errors.GatewayError]
+) -> None:
+    fault(provider, kind, value)
+    with pytest.raises(error) as caught:
+        await ask(provider)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(("kind", "value"), [("format", n) for n in range(3)] + [("charset", None)])
+async def test_an_answer_that_was_not_asked_for_reads_all_the_same(
+    provider: str, kind: str, value: object
+) -> None:
+    fault(provider, kind, value)
+    (row,) = (await ask(provider)).values()
+    assert row.fields["status_name"] == "Доставлено"
+
+
+async def test_wrong_credentials(provider: str) -> None:
+    with pytest.raises(errors.UpstreamAuthFailed):
+        await ask(provider, credentials=Credentials(login="demo", password="wrong"))
+
+
+async def test_no_answer_in_time(provider: str) -> None:
+    fault(provider, "hang", 0.5)
+    with pytest.raises(errors.UpstreamTimeout, match=r"within 0\.1 seconds"):
+        await ask(provider, seconds=0.1)
+
+
+async def test_no_connection_spent_nothing() -> None:
+    with pytest.raises(errors.UpstreamUnreachable) as caught:
+        await ask(f"http://127.0.0.1:{closed_port()}")
+    assert not caught.value.sent
+
+
+async def test_a_backup_is_tried_when_there_is_no_connection(provider: str) -> None:
+    assert await ask(f"http://127.0.0.1:{closed_port()}", provider)
+
+
+async def test_a_backup_is_not_tried_after_an_answer(provider: str) -> None:
+    with raw_server(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n") as broken:
+        with pytest.raises(errors.UpstreamUnreachable) as caught:
+            await ask(broken, provider)
+        assert caught.value.sent
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"?\r\n"]
+)
+async def test_a_connection_that_breaks_may_have_spent(answer: bytes) -> None:
+    with raw_server(answer) as broken:
+        with pytest.raises(errors.UpstreamUnreachable) as caught:
+            await ask(broken)
+        assert caught.value.sent
+
+
+async def test_an_endless_answer_is_cut_off() -> None:
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    with (
+        raw_server(head + b" " * 5_000_000) as broken,
+        pytest.raises(errors.UpstreamBadAnswer, match="too long"),
+    ):
+        await ask(broken)
+
+
+async def test_logs_hold_no_credentials_or_phones(
+    provider: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    fault(provider, "error", 4)
+    with pytest.raises(errors.UpstreamBlocked):
+        await ask(provider, f"http://127.0.0.1:{closed_port()}")
+    assert "error 4, 'ip is blocked" in caplog.text
+    assert "79990000001" not in caplog.text
+    assert "psw" not in caplog.text
