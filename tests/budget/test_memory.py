@@ -21,7 +21,7 @@ class Time:
 
 def budget(**limits: int) -> tuple[MemoryBudget, Time]:
     time = Time()
-    return MemoryBudget(Limits(**limits), time), time  # type: ignore[arg-type] # whole numbers
+    return MemoryBudget(Limits(**limits), time), time
 
 
 def take(room: MemoryBudget, *keys: StatusKey, mass: bool = False) -> Lease:

@@ -34,14 +34,18 @@ def command(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[
     ) as process:
         assert process.stdout is not None
         printed = ""
-        while "http://" not in printed:
-            line = process.stdout.readline()
-            assert line, printed
-            printed += line
-        yield process, re.search(r"http://[^/ ]+", printed)[0]  # type: ignore[index] # seen above
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-        assert process.wait(20) in {0, -signal.SIGTERM}
+        try:
+            while "http://" not in printed:
+                line = process.stdout.readline()
+                assert line, printed
+                printed += line
+            found = re.search(r"http://[^/\s]+", printed)
+            assert found
+            yield process, found[0]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+    assert process.returncode in {0, -signal.SIGTERM}
 
 
 @pytest.mark.parametrize("fmt", "0123")
@@ -122,12 +126,13 @@ def test_logs_are_json_lines_without_secrets() -> None:
         )
         with process:
             assert process.stdout is not None
-            assert process.stderr is not None
-            address = process.stdout.readline().split()[-1]
-            answer = httpx.get(f"{address}/v1/messages/1?phone=79990000001")
-            assert answer.json()["code"] == "UPSTREAM_AUTH_FAILED"
-            process.send_signal(signal.SIGINT)
-            logged = process.stderr.read()
+            try:
+                address = process.stdout.readline().split()[-1]
+                answer = httpx.get(f"{address}/v1/messages/1?phone=79990000001")
+                assert answer.json()["code"] == "UPSTREAM_AUTH_FAILED"
+            finally:
+                process.send_signal(signal.SIGINT)
+                _, logged = process.communicate(timeout=20)
     lines = [json.loads(line) for line in logged.splitlines()]
     assert any("error 2, 'authorise error'" in line["event"] for line in lines)
     assert "wr0ng-secret" not in logged

@@ -65,7 +65,7 @@ def test_mangled_answers_are_records_or_the_named_error(fmt: int) -> None:
     for _ in range(CASES):
         body = _mangled(random_, fmt)
         expected = Expected(random_.choice([None, 0, 1, 2]), random_.choice([None, True, False]))
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             answer = decode(body, charset=random_.choice(CHARSETS), expected=expected)
             for row in [] if isinstance(answer, Refusal) else answer:
@@ -77,7 +77,7 @@ def test_mangled_answers_are_records_or_the_named_error(fmt: int) -> None:
             read += 1
         except UpstreamBadAnswer:
             pass
-        slowest = max(slowest, time.perf_counter() - began)
+        slowest = max(slowest, time.thread_time() - began)
     assert slowest < SLOWEST_S
     assert read > CASES / 10  # else the cases are too hostile to say anything
 

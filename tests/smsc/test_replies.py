@@ -12,13 +12,19 @@ REPLIES = Path(__file__).parent.parent / "replies"
 BODIES = sorted(path for path in REPLIES.glob("*/*") if path.name != "expected.json")
 
 
-def decode(body: bytes, *options: str) -> list[object] | str:
-    """What is printed: JSON lines, or the sentence on stderr."""
+def decode(body: bytes, *options: str) -> list[object]:
+    """What is printed: JSON lines, or one sentence on stderr."""
     result = CliRunner().invoke(main, ["decode", *options], input=body)
     if result.exit_code:
         assert not result.stdout
-        return result.stderr.strip()
+        return [result.stderr.strip()]
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def decode_one(body: bytes, *options: str) -> dict[str, object]:
+    (record,) = decode(body, *options)
+    assert isinstance(record, dict)
+    return record
 
 
 @pytest.mark.parametrize("path", BODIES, ids=lambda path: f"{path.parent.name}-{path.name}")
@@ -35,23 +41,20 @@ def test_recordings_have_their_recorded_sizes() -> None:
 
 
 def test_kind_decides_where_the_answer_shows_nothing() -> None:
-    (record,) = decode(b'{"status": 1, "err": 0}', "--kind", "hlr")
-    assert isinstance(record, dict)
+    record = decode_one(b'{"status": 1, "err": 0}', "--kind", "hlr")
     assert (record["kind"], record["reachability"]) == ("HlrLookup", "REACHABLE")
 
 
 def test_kind_does_not_overrule_the_answer() -> None:
-    (record,) = decode(b'{"status": 1, "flag": 4}', "--kind", "message")
-    assert isinstance(record, dict)
+    record = decode_one(b'{"status": 1, "flag": 4}', "--kind", "message")
     assert record["kind"] == "HlrLookup"
 
 
 def test_timezone_is_used_for_dates_without_one() -> None:
     body = b"Status = 1, check_time = 03.03.2018 15:47:14, err = 0"
-    (record,) = decode(body, "--timezone", "Asia/Almaty")
-    assert isinstance(record, dict)
+    record = decode_one(body, "--timezone", "Asia/Almaty")
     assert record["lastStatusTime"] == "2018-03-03T09:47:14Z"
 
 
 def test_unknown_charset_is_one_sentence() -> None:
-    assert decode(b"", "--charset", "klingon") == "Error: --charset: 'klingon' is not a charset."
+    assert decode(b"", "--charset", "klingon") == ["Error: --charset: 'klingon' is not a charset."]

@@ -62,11 +62,13 @@ def _fields(
 
 def _is_included(node: SelectionNode, info: GraphQLResolveInfo[Any]) -> bool:
     """The specification's sections 3.13.1 and 3.13.2; validation has checked the arguments."""
+    variables: Any = info.variable_values  # typed as graphql-core's own, but Strawberry's is a dict
     for directive in node.directives or ():
         if directive.name.value in {"skip", "include"}:
-            value = directive.arguments[0].value
+            (argument,) = directive.arguments or ()
+            value = argument.value
             told = (
-                info.variable_values[value.name.value]
+                variables[value.name.value]
                 if isinstance(value, VariableNode)
                 else value_from_ast_untyped(value)
             )
