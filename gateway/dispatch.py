@@ -8,9 +8,9 @@ any other, given to those who waited and to nobody after them.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from gateway.budget.memory import Full, Lease, MemoryBudget
 from gateway.clock import Clock
@@ -27,7 +27,6 @@ from gateway.errors import (
 from gateway.planner import Ask, Want, plan
 from gateway.records import DetailLevel, Record, StatusKey
 from gateway.smsc.row import Row
-from gateway.upstream import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,14 @@ _LIMIT_SENTENCES = {
     Limit.CONCURRENCY: "All requests that the provider allows at the same time are under way.",
     Limit.UNKNOWN: "The provider's limits allow no request now.",
 }
+
+
+class Provider(Protocol):
+    """Whoever can be asked; knows nothing of limits."""
+
+    async def ask(self, keys: Sequence[StatusKey], detail: DetailLevel) -> Mapping[StatusKey, Row]:
+        """The row of each key that was answered; raises a `GatewayError`."""
+        ...
 
 
 @dataclass(slots=True)
@@ -67,7 +74,7 @@ class Dispatcher(Generic[T]):
 
     def __init__(
         self,
-        upstream: Upstream,
+        provider: Provider,
         budget: MemoryBudget,
         clock: Clock,
         *,
@@ -76,7 +83,7 @@ class Dispatcher(Generic[T]):
         max_wait: float,
         linger: float,
     ) -> None:
-        self._upstream = upstream
+        self._provider = provider
         self._budget = budget
         self._clock = clock
         self._learn = learn
@@ -169,7 +176,7 @@ class Dispatcher(Generic[T]):
         failure: GatewayError | None = None
         rows: dict[StatusKey, Row] = {}
         try:
-            rows = dict(await self._upstream.ask(ask.keys, ask.detail))
+            rows = dict(await self._provider.ask(ask.keys, ask.detail))
         except GatewayError as error:
             failure = error
         except Exception:

@@ -8,7 +8,7 @@ from datetime import tzinfo
 from gateway import planner
 from gateway.budget.memory import MemoryBudget
 from gateway.clock import Clock
-from gateway.dispatch import Dispatcher
+from gateway.dispatch import Dispatcher, Provider
 from gateway.errors import GatewayError, KindMismatch, NotCached, NotFound
 from gateway.freshness import (
     Known,
@@ -23,7 +23,6 @@ from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
 from gateway.smsc.normalise import Found, normalise
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
-from gateway.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class StatusService:
 
     def __init__(
         self,
-        upstream: Upstream,
+        provider: Provider,
         budget: MemoryBudget,
         store: MemoryStore,
         clock: Clock,
@@ -67,7 +66,7 @@ class StatusService:
         self._clock = clock
         self._reading = reading
         self._dispatcher = Dispatcher[Known](
-            upstream,
+            provider,
             budget,
             clock,
             learn=self._learn,

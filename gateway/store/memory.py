@@ -9,8 +9,8 @@ from cachetools import LRUCache
 from gateway.freshness import Known
 from gateway.records import StatusKey
 
-MAX_RECORDS = 200_000
-"""At about 3 KB a record this is 600 MB, the most that one process should hold."""
+MAX_RECORDS = 100_000
+"""At the measured 8 KB a record this is 800 MB, the most that one process should hold."""
 
 
 class MemoryStore:
@@ -24,6 +24,3 @@ class MemoryStore:
 
     def put(self, key: StatusKey, known: Known) -> None:
         self._entries[key] = known
-
-    def __len__(self) -> int:
-        return len(self._entries)
