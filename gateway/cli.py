@@ -56,7 +56,7 @@ def serve() -> None:
 @click.option("--simulator-port", default=8081, show_default=True, help="0: any free one.")
 def demo(simulator_port: int) -> None:
     """Run the gateway with a simulated provider and sample messages beside it."""
-    simulator = _listen("127.0.0.1", simulator_port)
+    simulator = _listen("127.0.0.1", simulator_port, "--simulator-port")
     settings = _settings(
         smsc_url=f"http://{_address(simulator)}/sys/",
         smsc_login="demo",
@@ -74,7 +74,7 @@ def demo(simulator_port: int) -> None:
 def simulator(host: str, port: int) -> None:
     """Run the provider simulator alone; it prints what it is asked."""
     configure_logging("warning", "auto")
-    _run(_simulate(_listen(host, port)))
+    _run(_simulate(_listen(host, port, "--port")))
 
 
 @main.command()
@@ -153,14 +153,16 @@ def _settings(**defaults: object) -> Settings:
         raise click.ClickException(str(error)) from None
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that a port in use is told in one sentence."""
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    """A bound socket, so that a port in use is told in one sentence, with what to change."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise click.ClickException(f"Can't listen on {host}:{port}: {reason}.") from None
+        raise click.ClickException(
+            f"Can't listen on {host}:{port}: {reason} (change {setting})."
+        ) from None
 
 
 def _address(listening: socket.socket) -> str:
@@ -226,7 +228,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(settings: Settings) -> None:
-    listening = _listen(settings.host, settings.port)
+    listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     banner = f"smsc-gateway {__version__} listens on http://{_address(listening)}"
     await _Server(create_app(settings), banner=banner).serve(sockets=[listening])
 
@@ -239,7 +241,7 @@ async def _simulate(listening: socket.socket) -> None:
 
 
 async def _demo(settings: Settings, provider: socket.socket) -> None:
-    listening = _listen(settings.host, settings.port)
+    listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     world = sample_world(Clock().time)
     app = create_simulator(world, echo=lambda line: click.echo(f"  provider  {line}"))
     banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))

@@ -6,6 +6,7 @@ the tables that public clients carry, for the ends of those lists that the publi
 A number in no table is a value, not an error: see `UNKNOWN_STATUS` and `delivery_error`.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway import errors
@@ -150,6 +151,7 @@ REASONS = {
 _UNMAPPED = Reason(_CODE.UNMAPPED, _ABOUT.UNKNOWN, None, "none")
 
 
+@lru_cache(maxsize=1024)
 def delivery_error(number: int) -> DeliveryError:
     """The named form of `err`; an unknown number keeps its number."""
     reason = REASONS.get(number, _UNMAPPED)

@@ -1,8 +1,12 @@
 """Format 3: JSON. One object for a single request, an array for a list, an object for an error."""
 
 import json
+import re
 
 from gateway.smsc.row import Refusal, Row, bad_answer, refusal
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape may spell half a surrogate pair, which is no character and could not be sent on."""
 
 
 def read(text: str) -> list[Row] | Refusal:
@@ -16,21 +20,18 @@ def read(text: str) -> list[Row] | Refusal:
     if isinstance(value, dict) and ("error_code" in value or "error" in value):
         return refusal(_fields(value))
     items = value if isinstance(value, list) else [value]
-    rows = [Row(_fields(item)) for item in items if isinstance(item, dict)]
-    if len(rows) != len(items):
+    told = [_fields(item) for item in items if isinstance(item, dict)]
+    if _SURROGATE.search(text):
+        told = [_without_halves(fields) for fields in told]
+    if len(told) != len(items):
         raise bad_answer("The provider's JSON is no list of statuses", text)
-    return rows
+    return [Row(fields) for fields in told]
 
 
 def _fields(item: dict[str, object]) -> dict[str, str]:
-    """Flat values as text; an absent and a nested value are both none."""
-    return {
-        name.lower(): _text(value) for name, value in item.items() if isinstance(value, str | bool)
-    }
+    """Flat values as text; an absent value and one that is no text or number are both none."""
+    return {name.lower(): value.strip() for name, value in item.items() if isinstance(value, str)}
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        return str(value).lower()
-    # An escape may spell half a surrogate pair, which is no character and could not be sent on.
-    return value.encode(errors="replace").decode().strip()
+def _without_halves(fields: dict[str, str]) -> dict[str, str]:
+    return {name: value.encode(errors="replace").decode() for name, value in fields.items()}

@@ -5,7 +5,8 @@ Unknown numbers survive as values, a value that can't be read is None, and nothi
 
 import re
 from datetime import UTC, datetime, tzinfo
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypedDict
 
 from gateway.records import (
     DeliveryError,
@@ -76,6 +77,20 @@ def normalise(
     return Found(read(fields, key, status, freshness, currency), shown is not None)
 
 
+class _Shared(TypedDict):
+    """The fields of both kinds that are read alike."""
+
+    provider_status: ProviderStatus
+    error: DeliveryError | None
+    is_final: bool
+    last_status_time: datetime | None
+    sent_at: datetime | None
+    sender: str | None
+    text: str | None
+    cost: Money | None
+    subscriber: Subscriber | None
+
+
 class _Fields:
     """A row's values, each read as what it has to be; unreadable and empty ones are None."""
 
@@ -90,8 +105,8 @@ class _Fields:
         return self._fields.get(name) or None
 
     def integer(self, name: str) -> int | None:
-        text = self._fields.get(name, "")
-        return int(text) if _INTEGER.fullmatch(text) else None
+        text = self._fields.get(name)
+        return int(text) if text and _INTEGER.fullmatch(text) else None
 
     def time(self, timestamp: str, date: str) -> datetime | None:
         """The timestamp wins; the date is the account's local clock (all recordings)."""
@@ -131,28 +146,70 @@ def _error(fields: _Fields) -> DeliveryError | None:
     return codes.delivery_error(number) if number else None
 
 
-def _money(fields: _Fields, currency: str | None) -> Money | None:
-    amount = fields.text("cost")
+# Small values repeat from message to message: made once, they cost neither time nor memory again.
+
+
+@lru_cache(maxsize=4096)
+def _money(amount: str | None, currency: str | None) -> Money | None:
     if amount is None or not _DECIMAL.fullmatch(amount):
         return None
     return Money(amount=amount, currency=currency)
 
 
-def _provider_status(fields: _Fields, status: int, known: codes.Status) -> ProviderStatus:
-    return ProviderStatus(code=status, name=known.name, text=fields.text("status_name"))
+@lru_cache(maxsize=4096)
+def _provider_status(code: int, name: str, text: str | None) -> ProviderStatus:
+    return ProviderStatus(code=code, name=name, text=text)
 
 
-def _subscriber(fields: _Fields) -> Subscriber | None:
-    codes_ = _MCCMNC.fullmatch(fields.text("mccmnc") or "")
-    subscriber = Subscriber(
-        country=fields.text("country"),
-        operator=fields.text("operator"),
-        original_operator=fields.text("operator_orig"),
-        region=fields.text("region"),
-        mcc=codes_[1] if codes_ else None,
-        mnc=codes_[2] if codes_ else None,
+@lru_cache(maxsize=4096)
+def _subscriber(
+    country: str | None,
+    operator: str | None,
+    original: str | None,
+    region: str | None,
+    mccmnc: str | None,
+) -> Subscriber | None:
+    if not (country or operator or original or region or mccmnc):
+        return None
+    numbers = _MCCMNC.fullmatch(mccmnc or "")
+    return Subscriber(
+        country=country,
+        operator=operator,
+        original_operator=original,
+        region=region,
+        mcc=numbers[1] if numbers else None,
+        mnc=numbers[2] if numbers else None,
     )
-    return None if subscriber == Subscriber() else subscriber
+
+
+@lru_cache(maxsize=4096)
+def _network(
+    name: str | None, country: str | None, mcc: str | None, mnc: str | None
+) -> Network | None:
+    if not (name or country or mcc or mnc):
+        return None
+    return Network(name=name, country=country, mcc=mcc, mnc=mnc)
+
+
+def _shared(fields: _Fields, status: int, known: codes.Status, currency: str | None) -> _Shared:
+    """What both kinds have."""
+    return {
+        "provider_status": _provider_status(status, known.name, fields.text("status_name")),
+        "error": _error(fields),
+        "is_final": known.final,
+        "last_status_time": fields.time("last_timestamp", "last_date"),
+        "sent_at": fields.time("send_timestamp", "send_date"),
+        "sender": fields.text("sender_id"),
+        "text": fields.text("message"),
+        "cost": _money(fields.text("cost"), currency),
+        "subscriber": _subscriber(
+            fields.text("country"),
+            fields.text("operator"),
+            fields.text("operator_orig"),
+            fields.text("region"),
+            fields.text("mccmnc"),
+        ),
+    }
 
 
 def _message(
@@ -169,14 +226,7 @@ def _message(
         id=RecordId(str(key.id)),
         phone=key.phone,
         type=type_,
-        provider_status=_provider_status(fields, status, known),
-        error=_error(fields),
-        is_final=known.final,
-        last_status_time=fields.time("last_timestamp", "last_date"),
-        sent_at=fields.time("send_timestamp", "send_date"),
-        sender=fields.text("sender_id"),
-        text=fields.text("message"),
-        cost=_money(fields, currency),
+        **_shared(fields, status, known, currency),
         freshness=freshness,
         state=known.state,
         state_group=known.group,
@@ -186,7 +236,6 @@ def _message(
         duration_seconds=count if type_ is MessageType.CALL else None,
         template=_template(flag),
         paid_from_second_balance=None if flag is None else bool(flag & codes.FLAG_SECOND_BALANCE),
-        subscriber=_subscriber(fields),
         porting=_porting(fields),
         smpp=codes.SMPP_STATES[known.state],
     )
@@ -198,12 +247,15 @@ def _template(flag: int | None) -> TemplateKind | None:
     return codes.TEMPLATE_KINDS[flag >> codes.FLAG_TEMPLATE_KIND_SHIFT & 0b11]
 
 
+_PORTING = {status: Porting(status=status) for status in PortingStatus}
+
+
 def _porting(fields: _Fields) -> Porting:
     serving, issuing = fields.text("operator"), fields.text("operator_orig")
     if serving is None or issuing is None:
-        return Porting(status=PortingStatus.UNKNOWN)
+        return _PORTING[PortingStatus.UNKNOWN]
     same = serving.strip().casefold() == issuing.strip().casefold()
-    return Porting(status=PortingStatus.NOT_PORTED if same else PortingStatus.PORTED)
+    return _PORTING[PortingStatus.NOT_PORTED if same else PortingStatus.PORTED]
 
 
 def _lookup(
@@ -212,33 +264,21 @@ def _lookup(
     known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
     err = fields.integer("err")
     reachability = _reachability(status, known, err)
-    home = Network(
-        name=fields.text("net"),
-        country=fields.text("cn"),
-        mcc=fields.text("mcc"),
-        mnc=fields.text("mnc"),
-    )
     return HlrLookup(
         id=RecordId(str(key.id)),
         phone=key.phone,
         type=MessageType.HLR,
-        provider_status=_provider_status(fields, status, known),
-        error=_error(fields),
-        is_final=known.final,
-        last_status_time=fields.time("last_timestamp", "last_date"),
-        sent_at=fields.time("send_timestamp", "send_date"),
-        sender=fields.text("sender_id"),
-        text=fields.text("message"),
-        cost=_money(fields, currency),
+        **_shared(fields, status, known, currency),
         freshness=freshness,
         state=_lookup_state(status, known, err),
         reachability=reachability,
         reachable=_reachable(reachability),
         imsi=fields.text("imsi"),
         msc=fields.text("msc"),
-        home_network=None if home == Network() else home,
+        home_network=_network(
+            fields.text("net"), fields.text("cn"), fields.text("mcc"), fields.text("mnc")
+        ),
         roaming=_roaming(fields, reachability),
-        subscriber=_subscriber(fields),
     )
 
 

@@ -96,7 +96,9 @@ def test_a_port_in_use_is_one_sentence() -> None:
         port = provider.rpartition(":")[2]
         code, told = run("demo", "--simulator-port", str(closed_port()), PORT=port)
     assert code == 1
-    assert told == f"Error: Can't listen on 127.0.0.1:{port}: Address already in use.\n"
+    assert told == (
+        f"Error: Can't listen on 127.0.0.1:{port}: Address already in use (change GATEWAY_PORT).\n"
+    )
 
 
 def test_contracts_are_printed() -> None:

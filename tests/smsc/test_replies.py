@@ -45,6 +45,20 @@ def test_kind_decides_where_the_answer_shows_nothing() -> None:
     assert (record["kind"], record["reachability"]) == ("HlrLookup", "REACHABLE")
 
 
+def test_numbers_may_be_strings_and_strings_numbers() -> None:
+    body = b"""{"status": "20", "err": "6", "last_timestamp": "1700000000", "id": "7",
+        "phone": 79990000001, "cost": 3.20, "sms_cnt": "2", "type": "0"}"""
+    record = decode_one(body)
+    assert record["lastStatusTime"] == "2023-11-14T22:13:20Z"
+    assert (record["id"], record["phone"], record["parts"]) == ("7", "79990000001", 2)
+    assert record["cost"] == {"amount": "3.20", "currency": None}
+
+
+def test_every_key_but_status_may_be_missing() -> None:
+    for body in (b'{"status": 1}', b"<sms><status>1</status></sms>", b"Status = 1"):
+        assert decode_one(body)["state"] == "DELIVERED"
+
+
 def test_kind_does_not_overrule_the_answer() -> None:
     record = decode_one(b'{"status": 1, "flag": 4}', "--kind", "message")
     assert record["kind"] == "HlrLookup"
