@@ -44,7 +44,7 @@ def parse_fields(fields: Iterable[str], kinds: Iterable[type[Record]]) -> frozen
 
     With more than one kind a path is known if any of them has it.
     """
-    known = frozenset().union(*(_paths(kind) for kind in kinds))
+    known = frozenset().union(*(field_paths(kind) for kind in kinds))
     wanted = frozenset(fields)
     if unknown := sorted(wanted - known):
         names = ", ".join(sorted(path for path in known if "." not in path))
@@ -52,7 +52,7 @@ def parse_fields(fields: Iterable[str], kinds: Iterable[type[Record]]) -> frozen
     return wanted
 
 
-def _paths(model: type[Record]) -> frozenset[str]:
+def field_paths(model: type[Record]) -> frozenset[str]:
     """All field paths of a record by their outside names, `kind` included."""
     paths = {"kind"}
     for field in model.model_fields.values():

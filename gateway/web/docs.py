@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway import __version__, errors
-from gateway.records import MAX_ID, HlrLookup, Message
+from gateway.detail import field_paths
+from gateway.records import MAX_EMAIL_LENGTH, MAX_ID, HlrLookup, Message, Record
 from gateway.web.problems import MEDIA_TYPE, STATUS, Problem
 from gateway.web.rest import MAX_ITEMS, StatusResult
 
@@ -26,7 +27,7 @@ _ID = {
     "in": "path",
     "required": True,
     "description": "The id the provider gave, in decimal.",
-    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,9}$", "example": "1"},
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_ID, "example": 1},
 }
 _PHONE = {
     "name": "phone",
@@ -36,24 +37,56 @@ _PHONE = {
         "The number (5 to 20 digits, an optional leading +; spaces, - and parentheses are "
         "dropped) or the e-mail address it was sent to."
     ),
-    "schema": {"type": "string", "minLength": 5, "example": "79990000001"},
+    "schema": {
+        "type": "string",
+        "maxLength": MAX_EMAIL_LENGTH,
+        "pattern": r"^(\+?[0-9]{5,20}|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+)$",
+        "example": "79990000001",
+    },
 }
-_FIELDS = {
-    "name": "fields",
-    "in": "query",
-    "description": (
-        "Comma list of the fields wanted, dotted for inner ones (`freshness.stale`). The answer "
-        "holds only those, `kind`, `id` and `phone`, and the provider is asked for no more than "
-        "they need. Without it, everything."
-    ),
-    "schema": {"type": "string", "minLength": 1, "example": "state,error,cost"},
-}
+_FIELDS_DESCRIPTION = (
+    "The fields wanted, dotted for inner ones (`freshness.stale`). A record then holds only those, "
+    "`kind`, `id` and `phone`, and the provider is asked for no more than they need. Without it, "
+    "everything."
+)
 _CACHE_CONTROL = {
     "name": "Cache-Control",
     "in": "header",
     "description": "`max-age=N`, `no-cache` and `only-if-cached` are honoured (RFC 9111).",
     "schema": {"type": "string"},
 }
+
+
+def _fields(*kinds: type[Record]) -> dict[str, Any]:
+    names = sorted(frozenset().union(*map(field_paths, kinds)))
+    return {"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1}
+
+
+def _fields_parameter(kind: type[Record]) -> dict[str, Any]:
+    return {
+        "name": "fields",
+        "in": "query",
+        "description": f"Comma list. {_FIELDS_DESCRIPTION}",
+        "style": "form",
+        "explode": False,
+        "schema": _fields(kind),
+        "example": ["state", "error", "cost"],
+    }
+
+
+def _selection(schema: Any, schemas: dict[str, Any], *, inner: bool = False) -> Any:  # noqa: ANN401 - JSON
+    """A schema of the same fields, of which any may be left out, and of inner ones as well."""
+    if isinstance(schema, list):
+        return [_selection(item, schemas, inner=True) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        named = schemas[schema["$ref"].rpartition("/")[2]]
+        return schema if "enum" in named else _selection(named, schemas, inner=True)
+    copied = {name: _selection(value, schemas, inner=True) for name, value in schema.items()}
+    if "properties" in schema:
+        copied["required"] = [] if inner else ["kind", "id", "phone"]
+    return copied
 
 
 def _problems(*leaves: type[errors.GatewayError]) -> dict[str, Any]:
@@ -83,13 +116,14 @@ _FROM_PROVIDER = (
 )
 
 
-def _get_one(model: str, what: str) -> dict[str, Any]:
+def _get_one(kind: type[Record], what: str) -> dict[str, Any]:
+    model = kind.__name__
     return {
         "get": {
             "operationId": f"get{model}",
             "summary": f"One {what}",
             "tags": ["statuses"],
-            "parameters": [_ID, _PHONE, _FIELDS, _CACHE_CONTROL],
+            "parameters": [_ID, _PHONE, _fields_parameter(kind), _CACHE_CONTROL],
             "responses": {
                 "200": {
                     "description": f"What is known of the {what}; an undelivered one too.",
@@ -103,7 +137,11 @@ def _get_one(model: str, what: str) -> dict[str, Any]:
                             "schema": {"type": "string"},
                         },
                     },
-                    "content": {"application/json": {"schema": _ref(model)}},
+                    "content": {
+                        "application/json": {
+                            "schema": {"anyOf": [_ref(model), _ref(f"{model}Selection")]}
+                        }
+                    },
                 },
                 **_problems(
                     errors.NotFound, errors.KindMismatch, errors.NotCached, *_FROM_PROVIDER
@@ -126,9 +164,9 @@ def _batch() -> dict[str, Any]:
         "properties": {
             "items": {"type": "array", "maxItems": MAX_ITEMS, "items": item},
             "fields": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "As the parameter `fields` of a single record.",
+                **_fields(Message, HlrLookup),
+                "type": ["array", "null"],
+                "description": _FIELDS_DESCRIPTION,
             },
         },
         "example": {"items": [_EXAMPLE_KEY], "fields": ["state", "error"]},
@@ -184,6 +222,15 @@ def _schemas() -> dict[str, Any]:
         ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Any] = document["$defs"]
+    for model in ("Message", "HlrLookup"):
+        selection = _selection(schemas[model], schemas)
+        selection |= {
+            "title": f"{model}Selection",
+            "description": f"Those fields of a {model} that were asked for.",
+        }
+        schemas[f"{model}Selection"] = selection
+        record = schemas["StatusResult"]["properties"]["record"]
+        record["anyOf"].insert(-1, _ref(f"{model}Selection"))
     http = {
         "type": {"type": "string", "description": "A URI for the code."},
         "instance": {"type": "string", "description": "The path that was asked."},
@@ -223,8 +270,8 @@ def openapi() -> dict[str, Any]:
             {"name": "operation", "description": "For those who run the gateway"},
         ],
         "paths": {
-            "/v1/messages/{id}": _get_one("Message", "message"),
-            "/v1/hlr-lookups/{id}": _get_one("HlrLookup", "HLR lookup"),
+            "/v1/messages/{id}": _get_one(Message, "message"),
+            "/v1/hlr-lookups/{id}": _get_one(HlrLookup, "HLR lookup"),
             "/v1/statuses/batch": _batch(),
             "/livez": _health("isLive", "Does the process run?"),
             "/readyz": _health("isReady", "Can it answer?"),

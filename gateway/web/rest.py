@@ -174,9 +174,9 @@ def _parse_batch(body: object) -> tuple[list[object], list[str] | None]:
     if len(items) > MAX_ITEMS:
         raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(items)}.")
     if fields is not None and not (
-        isinstance(fields, list) and all(isinstance(name, str) for name in fields)
+        isinstance(fields, list) and fields and all(isinstance(name, str) for name in fields)
     ):
-        raise InvalidArgument("fields must be a list of field names.")
+        raise InvalidArgument("fields must be a list of one or more field names.")
     return items, fields
 
 

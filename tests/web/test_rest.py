@@ -226,6 +226,7 @@ async def test_an_empty_batch_has_no_results() -> None:
         (b'{"items": [], "field": []}', "'field'"),
         (b'{"items": [], "fields": "state"}', "fields"),
         (b'{"items": [], "fields": [1]}', "fields"),
+        (b'{"items": [], "fields": []}', "fields"),
         (b'{"items": [], "fields": ["stat"]}', "'stat'"),
         (json.dumps({"items": [ITEM] * 1001}).encode(), "at most 1000; there are 1001"),
     ],
