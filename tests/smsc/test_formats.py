@@ -1,0 +1,173 @@
+"""What each format's reader does where the provider's page leaves it open."""
+
+import pytest
+
+from gateway.errors import UpstreamBadAnswer
+from gateway.smsc.reply import decode
+from gateway.smsc.row import Expected, Refusal
+
+HEAD = "1,1700000000,0,1699999990,79990000001,3.20,SHOP,Доставлено,"
+LOOKUP = "1,1700000000,0,250023012345678,79232510066,250,02,"
+SENT = "1699999990,79990000001,0.30,HLR,Доставлено,,4"
+
+
+def fields(
+    text: str, all: int | None = None, many: bool | None = None, row: int = 0
+) -> dict[str, str]:
+    rows = decode(text.encode(), expected=Expected(all, many))
+    assert isinstance(rows, list)
+    return rows[row].fields
+
+
+@pytest.mark.parametrize(
+    ("tail", "told"),
+    [
+        ("text", {"message": "text"}),
+        ("text,0", {"message": "text", "type": "0"}),
+        ("text,note,0", {"message": "text", "comment": "note", "type": "0"}),
+        ("text, note, 0", {"message": "text", "comment": "note", "type": "0"}),
+        ("a,b,c,0", {"type": "0"}),
+        (",,0", {"message": "", "comment": "", "type": "0"}),
+        ("a,b", {}),
+    ],
+)
+def test_a_comma_row_tells_the_texts_only_where_they_are_certain(
+    tail: str, told: dict[str, str]
+) -> None:
+    row = fields(HEAD + tail, 1, many=False)
+    assert {n: row[n] for n in ("message", "comment", "type") if n in row} == told
+
+
+def test_a_comma_row_at_full_detail_is_known_by_its_price() -> None:
+    row = "1,1700000000,0,1699999990,79990000001,Россия,МТС,г. Москва,3.20,SHOP,Доставлено,a,b,0"
+    for all_ in (None, 2):
+        told = fields(row, all_)
+        assert (told["region"], told["cost"], told["message"]) == ("г. Москва", "3.20", "a")
+
+
+def test_geography_with_commas_is_not_told() -> None:
+    row = "1,1,0,1,79990000001,Korea, Republic of,KT,Seoul,3.20,SHOP,Delivered,a,b,0"
+    told = fields(row, 2)
+    assert "country" not in told
+    assert (told["cost"], told["sender_id"], told["message"]) == ("3.20", "SHOP", "a")
+
+
+@pytest.mark.parametrize("all_", [None, 0])
+def test_a_lookup_at_basic_detail_is_known_by_its_eleven_fields(all_: int | None) -> None:
+    told = fields(LOOKUP + "Россия,МегаФон,,", all_)
+    assert (told["net"], told["rnet"]) == ("МегаФон", "")
+
+
+def test_a_lookups_names_with_commas_are_not_told_and_its_numbers_are() -> None:
+    for told in (
+        fields(LOOKUP + "Россия,Open, JSC,,", 0),
+        fields(LOOKUP + f"Россия,Open, JSC,,,{SENT}", 1),
+    ):
+        assert (told["imsi"], told["mnc"]) == ("250023012345678", "02")
+        assert "net" not in told
+    assert (told["cost"], told["phone"], told["type"]) == ("0.30", "79990000001", "4")
+
+
+def test_a_message_at_standard_detail_with_eleven_fields_is_no_lookup() -> None:
+    rows = decode(f"{HEAD}text,note,0".encode())
+    assert isinstance(rows, list)
+    assert rows[0].lookup is False
+
+
+@pytest.mark.parametrize("line", ["-3", "-3,0,0", "-3,,", "-3,0,0,0,0,0,0,0,0,0,0"])
+def test_not_found_in_whatever_shape(line: str) -> None:
+    assert fields(line, 1, many=False) == {"status": "-3"}
+
+
+def test_a_message_on_its_way_is_no_error() -> None:
+    assert fields("0,1700000000,0")["status"] == "0"
+    assert decode(b"0,-9") == Refusal(9)
+    assert decode(b"0, -9\n") == Refusal(9)
+
+
+@pytest.mark.parametrize("body", ["1", "x,1,0", "-", "1;2;3"])
+def test_what_is_no_comma_row_is_refused(body: str) -> None:
+    with pytest.raises(UpstreamBadAnswer):
+        decode(body.encode())
+
+
+def test_labels_count_in_any_case_and_spacing() -> None:
+    told = fields("status=1, CHECK_TIME =15.11.2023 01:13:20,err= 0, id = 7, Phone = 70001")
+    assert told == {
+        "status": "1",
+        "last_date": "15.11.2023 01:13:20",
+        "err": "0",
+        "id": "7",
+        "phone": "70001",
+    }
+
+
+@pytest.mark.parametrize(
+    ("tail", "told"),
+    [
+        ("message = a, b, comment = c, d, type = 0", ("a, b", "c, d", "0")),
+        ("message = a, comment = b, comment = c, type = 0", (None, None, "0")),
+        ("message = a, type = 9, comment = b, type = 0", ("a, type = 9", "b", "0")),
+        ("message = x = 1, cost = 5, comment = , type = 0", ("x = 1, cost = 5", "", "0")),
+        ("message = a, type = 0", ("a", None, "0")),
+    ],
+)
+def test_labels_inside_of_texts(tail: str, told: tuple[str | None, ...]) -> None:
+    row = fields(f"Status = 1, cost = 3.20, status_name = ok, {tail}")
+    assert (row.get("message"), row.get("comment"), row.get("type")) == told
+    assert row["cost"] == "3.20"
+
+
+def test_a_label_that_comes_twice_is_not_told() -> None:
+    assert "region" not in fields("Status = 1, region = a, region = b, cost = 1, message = x")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<!DOCTYPE sms [<!ENTITY a "1">]><sms><status>1</status></sms>',
+        "<!DOCTYPE sms><sms><status>1</status></sms>",
+        "<sms>" + "<a>" * 8 + "</a>" * 8 + "<status>1</status></sms>",
+        "<html><status>1</status></html>",
+        "<sms><status>1</sms>",
+        "<sms><status>1</status></sms><sms/>",
+    ],
+)
+def test_xml_that_is_not_the_providers_is_refused(body: str) -> None:
+    with pytest.raises(UpstreamBadAnswer):
+        decode(body.encode())
+
+
+def test_xml_with_a_prologue_an_entity_and_cdata() -> None:
+    told = fields(
+        '<?xml version="1.0" encoding="windows-1251"?>\n'
+        "<SMS><Status>1</Status><message>a &amp; <![CDATA[<b>]]></message><x><y>1</y></x></SMS>"
+    )
+    assert (told["status"], told["message"]) == ("1", "a & <b>")
+
+
+def test_json_keeps_what_cannot_be_a_character_out() -> None:
+    assert fields('{"status": 1, "message": "a\\ud800b\\ud83d\\ude00"}')["message"] == "a?b😀"
+
+
+def test_json_values_of_other_kinds_count_as_absent() -> None:
+    told = fields('{"status": 1, "err": null, "flag": true, "x": [1], "y": {"z": 1}}')
+    assert told == {"status": "1"}
+
+
+@pytest.mark.parametrize(
+    "body", ["[1]", '["a"]', "[[]]", "{}", '{"status": null}', '{"status": "x"}']
+)
+def test_json_that_holds_no_statuses_is_refused(body: str) -> None:
+    with pytest.raises(UpstreamBadAnswer):
+        decode(body.encode())
+
+
+@pytest.mark.parametrize("body", ['{"error": "x"}', '{"error_code": "x"}', "<result><a/></result>"])
+def test_a_refusal_without_a_number(body: str) -> None:
+    assert decode(body.encode()) == Refusal(0, "x" if '"error":' in body else "")
+
+
+def test_an_empty_list_has_no_rows() -> None:
+    assert decode(b"[]") == []
+    assert decode(b"<list></list>") == []
