@@ -189,9 +189,10 @@ class Dispatcher(Generic[T]):
             key = flight.want.key
             if self._under_way.get(key) is flight:
                 del self._under_way[key]
-            spoilt = ask.mass and isinstance(failure, InvalidArgument)
+            spoilt = ask.mass and isinstance(failure, InvalidArgument | RateLimited)
             if spoilt and not self._closed and key not in self._waiting:
-                # One bad pair spoils the list for the provider, but not for our callers.
+                # One bad pair, or a mass request of somebody else's, spoils the whole list for the
+                # provider. For our callers each key still has its own single request.
                 flight.want = replace(flight.want, alone=True)
                 self._waiting[key] = flight
             else:

@@ -1,6 +1,15 @@
 """Fixtures for all tests."""
 
+import os
+
+import hypothesis
 import pytest
+
+# A build must not depend on luck, nor on how busy the machine is. To look for what nobody thought
+# of: HYPOTHESIS_PROFILE=explore make test
+hypothesis.settings.register_profile("build", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "build"))
 
 
 @pytest.fixture

@@ -214,6 +214,15 @@ async def test_one_bad_pair_does_not_spoil_a_mass_request() -> None:
         assert await setup.breaches() == 0
 
 
+async def test_a_mass_request_refused_for_somebody_elses_goes_as_singles() -> None:
+    async with running() as setup:
+        form = {"login": "demo", "psw": "demo", "phone": "70001,70002", "id": "1,2"}
+        await setup.provider.post("/sys/status.php", data=form)
+        results = await batch(setup, MANY)
+        assert [result["outcome"] for result in results] == ["FOUND"] * 12 + ["NOT_FOUND"]
+        assert await setup.breaches() == 1  # the one that nobody could foresee
+
+
 async def test_an_unforeseen_refusal_stops_asking_for_that_message() -> None:
     async with running() as setup:
         await setup.fault("error", 9)

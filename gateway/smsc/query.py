@@ -40,13 +40,3 @@ def status_form(
         "all": str(detail.all),
         "charset": charset,
     }
-
-
-def delete_form(key: StatusKey, *, credentials: Credentials, fmt: int) -> dict[str, str]:
-    """Ask to delete one message (`del=1`)."""
-    return credentials.form() | {
-        "phone": key.phone,
-        "id": str(key.id),
-        "fmt": str(fmt),
-        "del": "1",
-    }

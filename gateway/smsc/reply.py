@@ -61,12 +61,6 @@ def to_text(body: bytes, charset: str) -> str:
     return body.decode(charset, errors="replace")
 
 
-def is_deleted(body: bytes) -> bool:
-    """Is this the answer to a successful `del=1`? `OK` in every format, or an object with it."""
-    text = body.strip().decode("ascii", errors="replace")
-    return text == "OK" or (text.startswith("{") and '"error' not in text)
-
-
 def match(rows: Sequence[Row], keys: Sequence[StatusKey]) -> Mapping[StatusKey, Row]:
     """Give each asked pair its row, whatever the order; a pair that got none has no entry.
 

@@ -15,7 +15,7 @@ from gateway.settings import load
 from gateway.simulator import render, render_error
 from gateway.simulator.samples import LOOKUP, MESSAGE
 from gateway.smsc.normalise import normalise
-from gateway.smsc.reply import MAX_BYTES, decode, is_deleted
+from gateway.smsc.reply import MAX_BYTES, decode
 from gateway.smsc.row import Expected, Refusal
 
 ZONE = load({"GATEWAY_SMSC_API_KEY": "k"}).zone
@@ -144,18 +144,3 @@ def test_the_error_shows_an_excerpt_without_contents() -> None:
     assert caught.value.detail == (
         "The provider's XML can't be read; it starts '<html><*>*********** ******</*>'."
     )
-
-
-@pytest.mark.parametrize(
-    ("body", "deleted"),
-    [
-        (b"OK", True),
-        (b" OK\n", True),
-        (b'{"result": "OK"}', True),
-        (b'{"error": "x", "error_code": 5}', False),
-        (b"0,-5", False),
-        (b"", False),
-    ],
-)
-def test_answers_to_a_deletion(body: bytes, deleted: bool) -> None:
-    assert is_deleted(body) is deleted

@@ -1,7 +1,7 @@
 """The form that is sent."""
 
 from gateway.records import DetailLevel, StatusKey
-from gateway.smsc.query import Credentials, delete_form, status_form
+from gateway.smsc.query import Credentials, status_form
 
 LOGIN = Credentials(login="a", password="hush")
 KEYS = [StatusKey("79990000001", 1), StatusKey("79990000002", 2)]
@@ -28,8 +28,15 @@ def test_many_pairs_are_a_list_in_the_same_order() -> None:
 
 
 def test_an_api_key_goes_alone() -> None:
-    form = delete_form(KEYS[0], credentials=Credentials(api_key="k"), fmt=3)
-    assert form == {"apikey": "k", "phone": "79990000001", "id": "1", "fmt": "3", "del": "1"}
+    form = status_form(
+        KEYS[:1],
+        credentials=Credentials(api_key="k"),
+        detail=DetailLevel.BASIC,
+        fmt=3,
+        charset="utf-8",
+    )
+    assert form["apikey"] == "k"
+    assert not {"login", "psw"} & set(form)
 
 
 def test_credentials_do_not_print() -> None:

@@ -14,6 +14,8 @@ from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected, Refusal, Row
 
 CHARSETS = ("utf-8", "windows-1251", "koi8-r")
+EXAMPLES = max(25, settings.default.max_examples // 4)
+"""For each of the 72 shapes."""
 SHAPES = list(product(range(4), range(3), (False, True), CHARSETS))
 
 NAMES = {"last": "last_timestamp", "sent": "send_timestamp", "sender": "sender_id"}
@@ -103,7 +105,7 @@ def read(
 
 
 @pytest.mark.parametrize(("fmt", "all_", "many", "charset"), SHAPES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(told=st.lists(reports(), min_size=1, max_size=4, unique_by=lambda r: (r.phone, r.id)))
 def test_plain_values_come_back(
     fmt: int, all_: int, many: bool, charset: str, told: list[Report]
@@ -119,7 +121,7 @@ def test_plain_values_come_back(
 
 
 @pytest.mark.parametrize(("fmt", "all_", "many", "charset"), SHAPES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(
     told=st.lists(
         reports(nasty, nasty_name), min_size=1, max_size=4, unique_by=lambda r: (r.phone, r.id)
