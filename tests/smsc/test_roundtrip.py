@@ -14,7 +14,7 @@ from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected, Refusal, Row
 
 CHARSETS = ("utf-8", "windows-1251", "koi8-r")
-EXAMPLES = max(25, settings.default.max_examples // 4)
+EXAMPLES = settings().max_examples // 4
 """For each of the 72 shapes."""
 SHAPES = list(product(range(4), range(3), (False, True), CHARSETS))
 
