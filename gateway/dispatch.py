@@ -212,6 +212,10 @@ class Dispatcher(Generic[T]):
             return self._learn(want, row)
         except GatewayError as error:
             return error
+        except Exception:
+            # Whoever waits must hear something, and so must those who wait for the other rows.
+            log.exception("an answer of the provider could not be used")
+            return UpstreamBadAnswer("The provider's answer could not be used.")
 
 
 def _refusal(full: Full, now: float) -> RateLimited:

@@ -39,6 +39,8 @@ class Provider:
 def learn(want: Want, row: Row) -> str:
     if want.key.id == 13:
         raise UpstreamBadAnswer("no luck")
+    if want.key.id == 14:
+        raise ZeroDivisionError
     return f"{want.detail} {row.fields['status']}"
 
 
@@ -118,7 +120,7 @@ async def test_an_answer_that_cannot_be_learned_fails_its_own_key_alone() -> Non
     calls = [setup.want(StatusKey("70001", number)) for number in range(1, 21)]
     await setup.clock.advance(1)
     failed = [number for number, call in enumerate(calls, 1) if await call != "BASIC 1"]
-    assert (failed, setup.provider.asked) == ([13], [(20, BASIC)])
+    assert (failed, setup.provider.asked) == ([13, 14], [(20, BASIC)])
 
 
 async def test_a_queue_that_is_full_refuses_at_once() -> None:

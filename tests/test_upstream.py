@@ -1,5 +1,6 @@
 """The provider over real HTTP."""
 
+import gzip
 import logging
 import time
 from collections.abc import Iterator
@@ -157,6 +158,13 @@ async def test_an_endless_answer_is_cut_off() -> None:
         pytest.raises(errors.UpstreamBadAnswer, match="too long"),
     ):
         await ask(broken)
+
+
+async def test_a_compressed_answer_is_not_unpacked() -> None:
+    body = gzip.compress(b'{"status": 1}' + b" " * 1_000_000)
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n"
+    with raw_server(head + body) as bomb, pytest.raises(errors.UpstreamBadAnswer):
+        await ask(bomb)
 
 
 async def test_logs_hold_no_credentials_or_phones(
