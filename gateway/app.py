@@ -19,7 +19,7 @@ from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
 from gateway.web import docs, health, rest
 from gateway.web.graphql.view import GraphQLView
-from gateway.web.middleware import RequestIdMiddleware
+from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
 from gateway.web.state import State
 
@@ -52,7 +52,7 @@ def create_app(
             *docs.routes,
             Route("/graphql", GraphQLView()),
         ],
-        middleware=[Middleware(RequestIdMiddleware)],
+        middleware=[Middleware(RequestIdMiddleware), Middleware(BodyLimitMiddleware)],
         exception_handlers={
             GatewayError: on_gateway_error,
             HTTPException: on_http_exception,

@@ -38,6 +38,9 @@ STATUS: dict[type[errors.GatewayError], int] = {
 
 MEDIA_TYPE = "application/problem+json"
 
+_PHRASES = {413: "Content Too Large"}
+"""RFC 9110's, which the standard library has only from Python 3.13 on."""
+
 
 class Problem(BaseModel):
     """What went wrong, the same in REST and GraphQL."""
@@ -120,7 +123,7 @@ def on_http_exception(request: Request, error: Exception) -> Response:
 
 def http_problem(request: Request, status: int, detail: str | None = None) -> Response:
     """A problem that is HTTP's own, such as 405."""
-    phrase = HTTPStatus(status).phrase
+    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     problem = Problem(
         code=phrase.upper().replace(" ", "_").replace("-", "_"),
         title=phrase,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.web.rest import MAX_BODY_BYTES
+from gateway.web.middleware import MAX_BODY_BYTES
 from tests.support.gateway import running
 
 pytestmark = pytest.mark.anyio
@@ -242,9 +242,11 @@ async def test_a_body_too_large_or_of_another_type() -> None:
     async with running() as setup:
         post = setup.client.post
         large = await post("/v1/statuses/batch", content=b" " * (MAX_BODY_BYTES + 1))
+        graphql = await post("/graphql", content=b" " * (MAX_BODY_BYTES + 1))
         text = await post("/v1/statuses/batch", content=b"x", headers={"content-type": "text/csv"})
     assert (large.status_code, text.status_code) == (413, 415)
     assert large.headers["content-type"] == "application/problem+json"
+    assert (graphql.status_code, graphql.json()["code"]) == (413, "CONTENT_TOO_LARGE")
 
 
 async def test_a_batch_that_got_nothing_at_all_is_the_problem_itself() -> None:

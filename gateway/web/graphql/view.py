@@ -22,6 +22,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         request = Request(scope, receive)
+        await request.body()  # kept in the request; a body too long is told here, not masked
         try:
             response = await self.run(request)
         except HTTPException as error:
