@@ -42,8 +42,10 @@ def create_app(
         )
         async with client:
             service = create_service(settings, client, clock)
-            yield {"service": service}
-            await service.aclose()
+            try:
+                yield {"service": service}
+            finally:
+                await service.aclose()
 
     return Starlette(
         routes=[

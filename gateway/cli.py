@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import orjson
@@ -95,11 +96,14 @@ def decode(charset: str, kind: str, timezone: str) -> None:
     An id or phone that the answer does not tell is null. A refusal and "not found" are written as
     a problem. What can't be read ends with status 1 and one sentence on stderr.
     """
-    zone = load({"GATEWAY_SMSC_TIMEZONE": timezone}, smsc_api_key="-").zone
+    try:
+        zone = ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise click.ClickException(f"--timezone: {timezone!r} is not a time zone.") from None
     try:
         codecs.lookup(charset)
         answer = reply.decode(sys.stdin.buffer.read(), charset=charset)
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise click.ClickException(f"--charset: {charset!r} is not a charset.") from None
     except GatewayError as error:
         raise click.ClickException(error.detail or error.title) from None

@@ -45,6 +45,16 @@ class StatusKey(NamedTuple):
         return cls(parse_phone(phone), int(id))
 
 
+def key_or_error(id: object, phone: object) -> StatusKey | InvalidArgument:
+    """The key of one item of many, or what is wrong with it, so that it spoils no other."""
+    if not isinstance(id, str) or not isinstance(phone, str):
+        return InvalidArgument("An item must be an object with id and phone, both strings.")
+    try:
+        return StatusKey.parse(id=id, phone=phone)
+    except InvalidArgument as error:
+        return error
+
+
 def parse_phone(phone: str) -> str:
     """Digits without `+`, or an e-mail address; anything else is an `InvalidArgument`."""
     if "@" in phone:

@@ -9,7 +9,7 @@ from gateway import planner
 from gateway.budget.memory import MemoryBudget
 from gateway.clock import Clock
 from gateway.dispatch import Dispatcher, Provider
-from gateway.errors import GatewayError, KindMismatch, NotCached, NotFound
+from gateway.errors import GatewayError, InvalidArgument, KindMismatch, NotCached, NotFound
 from gateway.freshness import (
     Known,
     at_observation,
@@ -23,6 +23,9 @@ from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
 from gateway.smsc.normalise import Found, normalise
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
+
+MAX_ITEMS = 1000
+"""Keys in one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,16 @@ class StatusService:
                 raise
             return present_stale(known, known.record, self._clock.time(), error)
 
-    async def get_many(self, keys: Sequence[StatusKey], want: Want) -> list[Record | GatewayError]:
-        """The record for each key or what went wrong, in the order of the keys."""
+    async def get_many(
+        self, keys: Sequence[StatusKey | GatewayError], want: Want
+    ) -> list[Record | GatewayError]:
+        """The record for each key or what went wrong, in the order of the keys.
+
+        A key that could not be read is an error already, and stays it. More than `MAX_ITEMS` are
+        an `InvalidArgument`.
+        """
+        if len(keys) > MAX_ITEMS:
+            raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(keys)}.")
 
         async def one(key: StatusKey) -> Record | GatewayError:
             try:
@@ -108,10 +119,10 @@ class StatusService:
             except GatewayError as error:
                 return error
 
-        distinct = list(dict.fromkeys(keys))
+        distinct = list(dict.fromkeys(key for key in keys if isinstance(key, StatusKey)))
         found = await asyncio.gather(*(one(key) for key in distinct))
         by_key = dict(zip(distinct, found, strict=True))
-        return [by_key[key] for key in keys]
+        return [by_key[key] if isinstance(key, StatusKey) else key for key in keys]
 
     def _answers(self, known: Known, want: Want) -> bool:
         """Is this fresh, detailed and certain enough to answer without asking?"""

@@ -80,7 +80,7 @@ def _row(line: str, expected: Expected, text: str) -> Row:
         raise bad_answer("The provider's comma-separated answer is cut", text)
     sender = _lookup_sender(values)
     if sender is not None:
-        return Row(_detailed_lookup(values, sender), lookup=True)
+        return Row(_detailed_lookup(values, sender, expected), lookup=True)
     if _is_basic_lookup(values, expected):
         return Row(_basic_lookup(values, expected), lookup=True)
     if len(values) <= _BASIC_COUNT + 2:
@@ -117,7 +117,7 @@ def _lookup_sender(values: Sequence[str]) -> int | None:
     return None
 
 
-def _detailed_lookup(values: Sequence[str], sender: int) -> dict[str, str]:
+def _detailed_lookup(values: Sequence[str], sender: int, expected: Expected) -> dict[str, str]:
     fields = _named(_HEAD + _NETWORK[:_DIGITS], values)
     fields |= _named(_PRICE, values[sender - 1 : sender + 2])
     # Between the numbers and the price stand names, which may hold commas, with the time and the
@@ -137,9 +137,11 @@ def _detailed_lookup(values: Sequence[str], sender: int) -> dict[str, str]:
         geography = names[place + len(_SENDING) :]
         if len(geography) == len(_GEOGRAPHY):
             fields |= _named(_GEOGRAPHY, geography)
-    tail = values[sender + 2 :]
-    if len(tail) in {2, 3}:
-        fields |= _named(("message", "type", "id"), tail)
+    names_behind = ("message", "type", "id") if expected.many else ("message", "type")
+    if len(values) == sender + 2 + len(names_behind):
+        fields |= _named(names_behind, values[sender + 2 :])
+    elif expected.many and _ID.fullmatch(values[-1]):
+        fields["id"] = values[-1]
     return fields
 
 

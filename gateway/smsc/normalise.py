@@ -108,6 +108,11 @@ class _Fields:
         text = self._fields.get(name)
         return int(text) if text and _INTEGER.fullmatch(text) else None
 
+    def type_number(self) -> int | None:
+        """`type`, or where only `flag` is told, its bits 0-3."""
+        number, flag = self.integer("type"), self.integer("flag")
+        return flag & codes.FLAG_TYPE_MASK if number is None and flag is not None else number
+
     def time(self, timestamp: str, date: str) -> datetime | None:
         """The timestamp wins; the date is the account's local clock (all recordings)."""
         seconds = self.integer(timestamp)
@@ -126,10 +131,7 @@ class _Fields:
 
 def _shows_lookup(row: Row, fields: _Fields) -> bool | None:
     """Which kind the answer shows: True a lookup, False a message, None neither."""
-    number = fields.integer("type")
-    flag = fields.integer("flag")
-    if number is None and flag is not None:
-        number = flag & codes.FLAG_TYPE_MASK
+    number = fields.type_number()
     if number is not None:
         return number == codes.HLR_TYPE
     if not _LOOKUP_FIELDS.isdisjoint(row.fields):
@@ -217,9 +219,7 @@ def _message(
 ) -> Message:
     known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
     flag = fields.integer("flag")
-    number = fields.integer("type")
-    if number is None and flag is not None:
-        number = flag & codes.FLAG_TYPE_MASK
+    number = fields.type_number()
     type_ = MessageType.UNKNOWN if number is None else codes.TYPES.get(number, MessageType.UNKNOWN)
     count = fields.integer("sms_cnt")
     return Message(

@@ -13,8 +13,8 @@ from gateway.smsc import fmt_csv, fmt_json, fmt_text, fmt_xml
 from gateway.smsc.row import Expected, Refusal, Row, bad_answer
 
 MAX_BYTES = 4 * 1024 * 1024
-"""An answer for 1,000 messages of 1,000 characters, each character a JSON escape, is 6 MB; with
-plain utf-8 it is 2.5 MB. More than this is not an answer."""
+"""An answer for 1,000 messages, the most that one request may hold, with 1,000 characters each is
+2.5 MB: they come as characters, not as escapes. More than this is not an answer."""
 
 _ANYTHING = Expected()
 _STATUS = re.compile(r"[+-]?[0-9]{1,9}")

@@ -12,8 +12,9 @@ from starlette.routing import BaseRoute, Route
 from gateway import __version__, errors
 from gateway.detail import field_paths
 from gateway.records import MAX_EMAIL_LENGTH, MAX_ID, HlrLookup, Message, Record
+from gateway.service import MAX_ITEMS
 from gateway.web.problems import MEDIA_TYPE, STATUS, Problem
-from gateway.web.rest import MAX_ITEMS, StatusResult
+from gateway.web.rest import StatusResult
 
 _EXAMPLE_KEY = {"id": "1", "phone": "79990000001"}
 

@@ -14,12 +14,10 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.detail import level_for, parse_fields
 from gateway.errors import GatewayError, InvalidArgument
-from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
+from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey, key_or_error
 from gateway.service import Want
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.state import State
-
-MAX_ITEMS = 1000
 
 KINDS: tuple[type[Record], ...] = (Message, HlrLookup)
 _JSON = "application/json"
@@ -60,9 +58,7 @@ async def post_batch(request: Request[State]) -> Response:
     wanted = None if fields is None else parse_fields(fields, KINDS)
     detail = DetailLevel.FULL if wanted is None else level_for(wanted)
     keys = [_item_key(item) for item in items]
-    valid = [key for key in keys if isinstance(key, StatusKey)]
-    found = iter(await request.state["service"].get_many(valid, Want(detail)))
-    outcomes = [next(found) if isinstance(key, StatusKey) else key for key in keys]
+    outcomes = await request.state["service"].get_many(keys, Want(detail))
     if error := _nothing_answered(outcomes):
         raise error
     results = [
@@ -164,8 +160,6 @@ def _parse_batch(body: object) -> tuple[list[object], list[str] | None]:
     items, fields = body.get("items"), body.get("fields")
     if not isinstance(items, list):
         raise InvalidArgument("items must be a list.")
-    if len(items) > MAX_ITEMS:
-        raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(items)}.")
     if fields is not None and not (
         isinstance(fields, list) and fields and all(isinstance(name, str) for name in fields)
     ):
@@ -174,15 +168,11 @@ def _parse_batch(body: object) -> tuple[list[object], list[str] | None]:
 
 
 def _item_key(item: object) -> StatusKey | GatewayError:
-    id_, phone = (item.get("id"), item.get("phone")) if isinstance(item, dict) else (None, None)
+    given = item if isinstance(item, dict) else {}
+    id_ = given.get("id")
     if isinstance(id_, int) and not isinstance(id_, bool):
         id_ = str(id_)
-    if not isinstance(id_, str) or not isinstance(phone, str):
-        return InvalidArgument("An item must be an object with id and phone, both strings.")
-    try:
-        return StatusKey.parse(id=id_, phone=phone)
-    except InvalidArgument as error:
-        return error
+    return key_or_error(id_, given.get("phone"))
 
 
 def _nothing_answered(outcomes: list[Record | GatewayError]) -> GatewayError | None:

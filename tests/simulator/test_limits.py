@@ -1,8 +1,5 @@
 """The provider's refusals."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gateway.simulator import Limits
 
 A, B = ("70001", 1), ("70002", 2)
@@ -69,37 +66,3 @@ def test_refused_requests_count_only_if_asked_to() -> None:
             ask(limits, A)
         time.now = 60.0
         assert ask(limits, A) == later
-
-
-def test_a_reset_forgets() -> None:
-    limits = Limits(Time())
-    for _ in range(6):
-        ask(limits, A)
-    limits.reset()
-    assert ask(limits, A) is None
-    assert (limits.admitted, limits.refused.total()) == (1, 0)
-
-
-@given(st.lists(st.tuples(st.floats(0, 30), st.sampled_from([A, B])), max_size=80))
-def test_no_sliding_minute_admits_more_than_five(
-    asked: list[tuple[float, tuple[str, int]]],
-) -> None:
-    time = Time()
-    limits = Limits(time)
-    admitted: list[tuple[float, tuple[str, int]]] = []
-    for wait, pair in asked:
-        time.now += wait
-        recent = [p for at, p in admitted if at > time.now - 60 and p == pair]
-        refused = ask(limits, pair)
-        assert (refused is None) == (len(recent) < 5)
-        if refused is None:
-            admitted.append((time.now, pair))
-
-
-def test_windows_that_ran_empty_are_dropped() -> None:
-    time = Time()
-    limits = Limits(time)
-    for number in range(5000):
-        ask(limits, ("70001", number))
-        time.now += 1
-    assert limits.windows < 2000

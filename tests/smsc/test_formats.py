@@ -68,6 +68,13 @@ def test_a_lookups_names_with_commas_are_not_told_and_its_numbers_are() -> None:
     assert (told["cost"], told["phone"], told["type"]) == ("0.30", "79990000001", "4")
 
 
+def test_a_lookups_text_with_a_comma_is_not_told_and_its_id_is() -> None:
+    row = LOOKUP + "Россия,МегаФон,,," + SENT.replace(",,4", ",a,b,4")
+    assert "message" not in fields(row, 1, many=False)
+    listed = fields(f"{row},7", 1, many=True)
+    assert (listed["id"], "message" in listed) == ("7", False)
+
+
 def test_a_message_at_standard_detail_with_eleven_fields_is_no_lookup() -> None:
     rows = decode(f"{HEAD}text,note,0".encode())
     assert isinstance(rows, list)

@@ -70,5 +70,15 @@ def test_timezone_is_used_for_dates_without_one() -> None:
     assert record["lastStatusTime"] == "2018-03-03T09:47:14Z"
 
 
+def test_unknown_timezone_is_one_sentence() -> None:
+    told = decode(b"{}", "--timezone", "Mars/Base")
+    assert told == ["Error: --timezone: 'Mars/Base' is not a time zone."]
+
+
+def test_a_codec_that_is_no_charset_is_one_sentence() -> None:
+    told = decode(b"00", "--charset", "hex")
+    assert told == ["Error: --charset: 'hex' is not a charset."]
+
+
 def test_unknown_charset_is_one_sentence() -> None:
     assert decode(b"", "--charset", "klingon") == ["Error: --charset: 'klingon' is not a charset."]

@@ -24,15 +24,13 @@ from strawberry.types.unset import UNSET
 from gateway import records
 from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
-from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord
+from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord, key_or_error
 from gateway.service import StatusService, Want
 from gateway.web.graphql.selection import selected_paths
 from gateway.web.problems import Outcome, Problem, extensions_of, outcome_of, problem_of
 from gateway.web.state import State
 
 log = logging.getLogger(__name__)
-
-MAX_ITEMS = 1000
 
 
 @dataclass(slots=True)
@@ -135,35 +133,23 @@ def _graphql_error(error: GatewayError) -> GraphQLError:
 
 
 def _result(
-    item: StatusKeyInput, key: StatusKey | None, found: Record | GatewayError
+    item: StatusKeyInput, key: StatusKey | GatewayError, found: Record | GatewayError
 ) -> StatusResult:
+    named = (str(key.id), key.phone) if isinstance(key, StatusKey) else (item.id, item.phone)
     return StatusResult(
-        id=strawberry.ID(str(key.id) if key else item.id),
-        phone=key.phone if key else item.phone,
+        id=strawberry.ID(named[0]),
+        phone=named[1],
         outcome=outcome_of(found),
         record=None if isinstance(found, GatewayError) else found,
         problem=problem_of(found) if isinstance(found, GatewayError) else None,
     )
 
 
-def _key(item: StatusKeyInput) -> StatusKey | GatewayError:
-    try:
-        return StatusKey.parse(id=item.id, phone=item.phone)
-    except InvalidArgument as error:
-        return error
-
-
 async def _many(info: Info, items: list[StatusKeyInput], max_age: int | None) -> list[StatusResult]:
-    if len(items) > MAX_ITEMS:
-        raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(items)}.")
     want = Want(level_for(selected_paths(info._raw_info, "record")), None, _age(max_age))  # noqa: SLF001
-    keys = [_key(item) for item in items]
-    valid = [key for key in keys if isinstance(key, StatusKey)]
-    found = iter(await info.context.service.get_many(valid, want))
-    return [
-        _result(item, key, next(found)) if isinstance(key, StatusKey) else _result(item, None, key)
-        for item, key in zip(items, keys, strict=True)
-    ]
+    keys = [key_or_error(item.id, item.phone) for item in items]
+    found = await info.context.service.get_many(keys, want)
+    return [_result(*one) for one in zip(items, keys, found, strict=True)]
 
 
 _Id = Annotated[
