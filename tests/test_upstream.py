@@ -160,6 +160,11 @@ async def test_an_endless_answer_is_cut_off() -> None:
         await ask(broken)
 
 
+async def test_no_compressed_answer_is_asked_for() -> None:
+    async with create_client(timeout=1, concurrency=1) as client:
+        assert client.headers["accept-encoding"] == "identity"
+
+
 async def test_a_compressed_answer_is_not_unpacked() -> None:
     body = gzip.compress(b'{"status": 1}' + b" " * 1_000_000)
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n"

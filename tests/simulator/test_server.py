@@ -319,6 +319,11 @@ async def test_a_fault_happens_once(
     assert (await provider.get(**ONE, fmt=1)).text == "1,1700000000,0"
 
 
+async def test_a_cut_answer_has_half_of_its_bytes(provider: Provider) -> None:
+    await provider.post("fault", kind="cut")
+    assert (await provider.get(**ONE, fmt=1)).content == b"1,17000"
+
+
 async def test_a_hang_takes_its_time(provider: Provider) -> None:
     await provider.post("fault", kind="hang", value=30)
     await provider.get(**ONE)
