@@ -1,7 +1,7 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import httpx
 from starlette.applications import Starlette
@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from gateway.budget.journal import FileJournal, Journal
 from gateway.budget.memory import Limits, MemoryBudget
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -17,7 +18,8 @@ from gateway.settings import Settings
 from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
-from gateway.web import docs, health, rest
+from gateway.watch import Watches
+from gateway.web import docs, operation, rest
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
@@ -41,16 +43,17 @@ def create_app(
             transport=transport,
         )
         async with client:
-            service = create_service(settings, client, clock)
-            try:
-                yield {"service": service}
-            finally:
-                await service.aclose()
+            with closing(create_journal(settings, clock)) as journal:
+                service = create_service(settings, client, clock, journal)
+                try:
+                    yield {"service": service, "watches": Watches(service, clock)}
+                finally:
+                    await service.aclose()
 
     return Starlette(
         routes=[
             *rest.routes,
-            *health.routes,
+            *operation.routes,
             *docs.routes,
             Route("/graphql", GraphQLView()),
         ],
@@ -64,7 +67,24 @@ def create_app(
     )
 
 
-def create_service(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> StatusService:
+def create_journal(settings: Settings, clock: Clock) -> Journal:
+    """Where what is spent outlives the process: one file for each login at each provider."""
+    if settings.state_dir is None:
+        return Journal()
+    secret = settings.smsc_password or settings.smsc_api_key
+    hidden = secret.get_secret_value() if secret else ""
+    return FileJournal(
+        settings.state_dir,
+        clock,
+        account=f"{settings.smsc_urls[0]} {settings.smsc_login or hidden}",
+        secret=hidden,
+        linger=settings.smsc_timeout,
+    )
+
+
+def create_service(
+    settings: Settings, client: httpx.AsyncClient, clock: Clock, journal: Journal
+) -> StatusService:
     """Build what answers, without the web around it."""
     password, api_key = settings.smsc_password, settings.smsc_api_key
     upstream = Upstream(
@@ -87,7 +107,7 @@ def create_service(settings: Settings, client: httpx.AsyncClient, clock: Clock) 
     )
     return StatusService(
         upstream,
-        MemoryBudget(limits, clock.monotonic),
+        MemoryBudget(limits, clock.monotonic, journal),
         MemoryStore(),
         clock,
         reading=Reading(settings.zone, settings.smsc_currency),

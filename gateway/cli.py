@@ -64,6 +64,7 @@ def demo(simulator_port: int) -> None:
         smsc_password="demo",  # noqa: S106 - of the simulated account
         smsc_currency="RUB",
         log_level="warning",
+        state_dir=None,  # the simulated provider forgets as well
     )
     configure_logging(settings.log_level, settings.log_format)
     _run(_demo(settings, simulator))

@@ -1,17 +1,23 @@
-"""One flight a key for all callers, sent as the planner decides.
+"""One flight a key for all who want it, sent as the planner decides.
 
 A want that comes joins the flight of its key, or starts one. Flights wait for the end of the
-current turn of the event loop, so that everything wanted at the same moment is planned together.
-A flight belongs to nobody: the caller who began it may leave, and its failure is an answer like
-any other, given to those who waited and to nobody after them.
+current turn of the event loop, and a few milliseconds more when others are coming, so that
+everything wanted at the same moment is planned together. A flight belongs to nobody: the caller
+who began it may leave, and its failure is an answer like any other, given to those who waited and
+to nobody after them.
 """
 
 import asyncio
+import heapq
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import Generic, Protocol, TypeVar
 
+from gateway.breaker import Breaker, BreakerState
 from gateway.budget.memory import Full, Lease, MemoryBudget
 from gateway.clock import Clock
 from gateway.errors import (
@@ -24,7 +30,7 @@ from gateway.errors import (
     UpstreamBadAnswer,
     UpstreamTimeout,
 )
-from gateway.planner import Ask, Want, plan
+from gateway.planner import Ask, Pace, Want, Why, fill_up, hopeless, plan
 from gateway.records import DetailLevel, Record, StatusKey
 from gateway.smsc.row import Row
 
@@ -33,7 +39,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_WAITING = 10_000
-"""Keys that may wait at a time; beyond that a caller is told so at once. Ten full batches."""
+"""Keys that callers may wait for at a time; beyond that a caller is told so at once. Ten full
+batches."""
+
+GATHER = 0.003
+"""Seconds to wait for more when wants come so close behind each other; a first one never waits."""
+
+BAD_KEYS = 10_000
+"""Keys remembered as refused by the provider, each of which would spoil a mass request."""
 
 _LIMIT_SENTENCES = {
     Limit.PER_MESSAGE: "This message was asked for as often as the provider allows in a minute.",
@@ -52,10 +65,27 @@ class Provider(Protocol):
 
 
 @dataclass(slots=True)
-class _Flight(Generic[T]):
-    """A question about one key, waiting or under way."""
+class Tally:
+    """What was asked since the start. `seconds` is the time all requests took together."""
 
-    want: Want
+    singles: int = 0
+    mass: int = 0
+    carried: int = 0
+    seconds: float = 0.0
+    failures: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def requests(self) -> int:
+        return self.singles + self.mass
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter(Generic[T]):
+    """One who waits: a request must go out by `start_by`; by `patience` an older record will do."""
+
+    start_by: float
+    patience: float
     result: asyncio.Future[T | GatewayError] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -65,73 +95,270 @@ class _Flight(Generic[T]):
             self.result.set_result(result)
 
 
+@dataclass(eq=False, slots=True)
+class _Flight(Generic[T]):
+    """A question about one key, waiting or under way.
+
+    `background` is what is wanted of it beside the callers, if anything; `want` is what the
+    planner is shown.
+    """
+
+    want: Want
+    background: Want | None = None
+    callers: list[_Waiter[T]] = field(default_factory=list)
+    watchers: list[_Waiter[T]] = field(default_factory=list)
+
+    def settle(self, result: T | GatewayError) -> None:
+        for waiter in chain(self.callers, self.watchers):
+            waiter.settle(result)
+
+    def raise_to(self, detail: DetailLevel) -> None:
+        if not self.want.detail.covers(detail):
+            self.want = replace(self.want, detail=detail)
+
+    def drop(self, leaving: Callable[[_Waiter[T]], bool]) -> list[_Waiter[T]]:
+        """Take callers off; without any it is wanted in the background, or by nobody."""
+        left = [waiter for waiter in self.callers if leaving(waiter)]
+        self.callers = [waiter for waiter in self.callers if not leaving(waiter)]
+        if self.callers:
+            deadline = min(waiter.start_by for waiter in self.callers)
+            self.want = replace(self.want, deadline=deadline)
+        elif self.background is not None:
+            self.want = replace(self.background, detail=self.want.detail, alone=self.want.alone)
+        return left
+
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self.callers) or self.background is not None
+
+
+class _Usual:
+    """How long a request usually takes: RFC 6298's smoothed time and deviation, in seconds."""
+
+    def __init__(self) -> None:
+        self.smoothed = 0.0
+        self._deviation = 0.0
+
+    def took(self, seconds: float) -> None:
+        if not self.smoothed:
+            self.smoothed, self._deviation = seconds, seconds / 2
+            return
+        self._deviation += (abs(self.smoothed - seconds) - self._deviation) / 4
+        self.smoothed += (seconds - self.smoothed) / 8
+
+    @property
+    def at_most(self) -> float:
+        """What nearly all stay under."""
+        return self.smoothed + 4 * self._deviation
+
+
 class Dispatcher(Generic[T]):
     """Turns wants into requests within the limits.
 
     `learn` is given each answered row with the want it was asked for, and makes of it what the
-    callers get; it may raise a `GatewayError`.
+    callers get; it may raise a `GatewayError`. `riders` tells what will be wanted next, most
+    urgent first: a mass request that goes anyway takes it along.
     """
 
     def __init__(
         self,
         provider: Provider,
         budget: MemoryBudget,
+        breaker: Breaker,
         clock: Clock,
         *,
         learn: Callable[[Want, Row], T],
+        riders: Callable[[], Iterable[Want]],
         mass_max_ids: int,
         max_wait: float,
         linger: float,
     ) -> None:
+        self.tally = Tally()
         self._provider = provider
         self._budget = budget
+        self._breaker = breaker
         self._clock = clock
         self._learn = learn
+        self._riders = riders
         self._mass_max_ids = mass_max_ids
         self._max_wait = max_wait
         self._linger = linger
         self._waiting: dict[StatusKey, _Flight[T]] = {}
+        self._later: dict[StatusKey, _Flight[T]] = {}
+        self._due: list[tuple[float, int, StatusKey]] = []
+        self._order = count()
         self._under_way: dict[StatusKey, _Flight[T]] = {}
+        self._bad: dict[StatusKey, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._usual = _Usual()
+        self._callers_mass_at = -math.inf
+        self._arrived_at = -math.inf
         self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at = math.inf
         self._pump_is_due = False
         self._closed = False
 
-    async def ask(self, key: StatusKey, detail: DetailLevel, kind: type[Record] | None) -> T:
-        """The answer for a key at the level, or at a higher one; raises a `GatewayError`."""
-        result = await asyncio.shield(self._flight(key, detail, kind).result)
-        if isinstance(result, GatewayError):
-            raise result.with_traceback(None)
-        return result
+    async def ask(
+        self,
+        key: StatusKey,
+        detail: DetailLevel,
+        kind: type[Record] | None,
+        *,
+        caller: str = "",
+        turn: int = 0,
+        has_fallback: bool = False,
+    ) -> T:
+        """The answer for a key at the level, or at a higher one; raises a `GatewayError`.
+
+        `caller` and `turn` keep the queue fair (see the planner's `Want`). Who has an older record
+        to fall back on is not kept waiting longer than `max_wait` by a slow answer either.
+        """
+        now = self._clock.monotonic()
+        usual = min(self._usual.at_most, self._max_wait / 2)
+        waiter = _Waiter[T](
+            start_by=now + self._max_wait - usual,
+            patience=now + self._max_wait if has_fallback else math.inf,
+        )
+        flight = self._under_way.get(key)
+        if flight is None or not flight.want.detail.covers(detail):
+            want = Want(key, detail, Why.CALLER, waiter.start_by, caller, turn, kind=kind)
+            flight = self._join(want, now)
+        flight.callers.append(waiter)
+        if waiter.patience < math.inf:
+            self._wake_by(waiter.patience)
+        try:
+            return _told(await waiter.result)
+        except asyncio.CancelledError:
+            self._leave(flight, waiter)
+            raise
+
+    async def watch(self, want: Want) -> T:
+        """The answer to a want of the background's, once there was room for it.
+
+        Raises a `GatewayError`; whoever watches then decides when to want it again.
+        """
+        flight = self._stand_by(want)
+        waiter = _Waiter[T](math.inf, math.inf)
+        flight.watchers.append(waiter)
+        try:
+            return _told(await waiter.result)
+        except asyncio.CancelledError:
+            flight.watchers.remove(waiter)
+            if not flight.watchers:
+                flight.background = None
+                self._forget_if_unwanted(flight)
+            raise
+
+    def renew(self, want: Want) -> None:
+        """Ask when there is room, and tell nobody but `learn`."""
+        if len(self._waiting) < MAX_WAITING and not self._breaker.refusal(self._clock.monotonic()):
+            self._stand_by(want)
+
+    def planned_at(self, key: StatusKey) -> float | None:
+        """When this key is going to be asked for, if that is planned."""
+        later = self._later.get(key)
+        if later is not None:
+            return later.want.due
+        is_near = key in self._waiting or key in self._under_way
+        return self._clock.monotonic() if is_near else None
+
+    def standing(self) -> tuple[int, int]:
+        """How many keys wait for a request that callers want, and how many others."""
+        callers = sum(bool(flight.callers) for flight in self._waiting.values())
+        return callers, len(self._waiting) - callers + len(self._later)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return len(self._tasks)
 
     async def aclose(self) -> None:
         """Give up what waits; let what is under way end."""
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
-        for flight in self._waiting.values():
+        for flight in [*self._waiting.values(), *self._later.values()]:
             flight.settle(Overloaded("The gateway is shutting down."))
         self._waiting.clear()
+        self._later.clear()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _flight(self, key: StatusKey, detail: DetailLevel, kind: type[Record] | None) -> _Flight[T]:
-        under_way = self._under_way.get(key)
-        if under_way is not None and under_way.want.detail.covers(detail):
-            return under_way
+    def _join(self, want: Want, now: float) -> _Flight[T]:
+        """The flight that is to answer a caller's want; raises what makes that impossible."""
+        key = want.key
+        if self._closed:
+            raise Overloaded("The gateway is shutting down.", retry_after=1)
+        if refusal := self._breaker.refusal(now):
+            raise refusal
+        if full := hopeless(want, self._budget, now):
+            raise self._refusal(full, now)
         flight = self._waiting.get(key)
-        if flight is not None:
-            if not flight.want.detail.covers(detail):
-                flight.want = replace(flight.want, detail=detail)
-            return flight
-        if self._closed or len(self._waiting) >= MAX_WAITING:
-            reason = "is shutting down" if self._closed else "has too many requests waiting"
-            raise Overloaded(f"The gateway {reason}.", retry_after=1)
-        deadline = self._clock.monotonic() + self._max_wait
-        flight = _Flight[T](Want(key, detail, deadline, kind))
-        self._waiting[key] = flight
-        self._pump_soon()
+        if flight is None:
+            if len(self._waiting) >= MAX_WAITING:
+                raise Overloaded("The gateway has too many requests waiting.", retry_after=1)
+            flight = self._later.pop(key, None) or _Flight[T](want)
+            self._waiting[key] = flight
+        background = flight.background
+        flight.raise_to(want.detail)
+        if not flight.callers:
+            alone = flight.want.alone or key in self._bad
+            flight.want = replace(want, detail=flight.want.detail, alone=alone)
+            if background is not None:
+                flight.want = replace(flight.want, wanted=background.wanted + 1)
+            self._arrived(now, want.deadline)
+        elif want.turn < flight.want.turn:
+            flight.want = replace(flight.want, caller=want.caller, turn=want.turn)
         return flight
+
+    def _stand_by(self, want: Want) -> _Flight[T]:
+        """The flight that is to answer a want of the background's."""
+        flight = self._under_way.get(want.key)
+        if flight is not None and flight.want.detail.covers(want.detail):
+            return flight
+        flight = self._waiting.get(want.key) or self._later.get(want.key)
+        if flight is None:
+            if self._closed:
+                raise Overloaded("The gateway is shutting down.")
+            flight = self._later[want.key] = _Flight[T](want)
+            self._schedule(want)
+        elif flight.background is not None and want.due < flight.background.due:
+            if not flight.callers:
+                flight.want = replace(want, detail=flight.want.detail)
+            self._schedule(want)
+        flight.background = want
+        flight.want = replace(flight.want, alone=flight.want.alone or want.key in self._bad)
+        flight.raise_to(want.detail)
+        return flight
+
+    def _schedule(self, want: Want) -> None:
+        heapq.heappush(self._due, (want.due, next(self._order), want.key))
+        if want.due <= self._clock.monotonic():
+            self._pump_soon()
+        else:
+            self._wake_by(want.due)
+
+    def _leave(self, flight: _Flight[T], waiter: _Waiter[T]) -> None:
+        """A caller is gone; what nobody wants any more is not asked for."""
+        flight.drop(lambda other: other is waiter)
+        self._forget_if_unwanted(flight)
+
+    def _forget_if_unwanted(self, flight: _Flight[T]) -> None:
+        key = flight.want.key
+        for queue in (self._waiting, self._later):
+            if not flight.is_wanted and queue.get(key) is flight:
+                del queue[key]
+
+    def _arrived(self, now: float, deadline: float) -> None:
+        """A new want: plan soon, or together with what is coming close behind it."""
+        before, self._arrived_at = self._arrived_at, now
+        if not self._budget.places():
+            # Nothing can go out now; what ends next looks at the queue anyway.
+            self._wake_by(min(deadline, self._budget.place_free_at() or math.inf))
+        elif self._under_way and now - before <= GATHER and not self._budget.mass_full():
+            self._wake_by(now + GATHER)
+        else:
+            self._pump_soon()
 
     def _pump_soon(self) -> None:
         if not self._pump_is_due:
@@ -144,30 +371,95 @@ class Dispatcher(Generic[T]):
         """Send what may be sent now, give up what can't be, and look again when that changes."""
         self._pump_is_due = False
         now = self._clock.monotonic()
+        self._tell_the_impatient(now)
+        self._bring_due(now)
+        if self._breaker.refusal(now) is None:
+            self._send_planned(now)
+        if refusal := self._breaker.refusal(now):
+            for flight in self._waiting.values():
+                flight.settle(refusal)
+            self._waiting.clear()
+
+    def _send_planned(self, now: float) -> None:
         wants = [flight.want for flight in self._waiting.values()]
-        decided = plan(wants, self._budget, now, mass_max_ids=self._mass_max_ids)
+        decided = plan(
+            wants,
+            self._budget,
+            now,
+            mass_max_ids=self._mass_max_ids,
+            pace=Pace(self._usual.smoothed, self._callers_mass_at),
+        )
         for key, full in decided.refusals:
-            self._waiting.pop(key).settle(_refusal(full, now))
-        for ask in decided.asks:
-            lease = self._budget.take(ask.keys, mass=ask.mass)
-            if isinstance(lease, Lease):
-                self._send(ask, lease)
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = None
-        if self._waiting and decided.wake_at is not None:
-            self._alarm = asyncio.create_task(self._wake(decided.wake_at - now))
+            self._refuse(key, full, now)
+        asks = decided.asks
+        if asks and self._breaker.state(now) is BreakerState.HALF_OPEN:
+            asks = [Ask(asks[0].keys[:1], asks[0].detail)]
+        for ask in asks:
+            self._send(self._filled(ask) if ask.mass else ask, now)
+        self._wake_by(decided.wake_at)
 
-    async def _wake(self, seconds: float) -> None:
-        await self._clock.sleep(max(0.0, seconds))
-        self._alarm = None
-        self._pump()
+    def _tell_the_impatient(self, now: float) -> None:
+        """Who can fall back on an older record has waited long enough for a slow answer."""
+        for flight in self._under_way.values():
+            if not flight.callers:
+                continue
+            for waiter in flight.drop(lambda waiter: waiter.patience <= now):
+                waiter.settle(UpstreamTimeout("The provider is slow to answer."))
+            if flight.callers:
+                self._wake_by(min(waiter.patience for waiter in flight.callers))
 
-    def _send(self, ask: Ask, lease: Lease) -> None:
+    def _bring_due(self, now: float) -> None:
+        """Let the background's flights join the queue when their time has come."""
+        while self._due and self._due[0][0] <= now:
+            _, _, key = heapq.heappop(self._due)
+            flight = self._later.get(key)
+            if flight is not None and flight.want.due <= now:
+                self._waiting[key] = self._later.pop(key)
+        if self._due:
+            self._wake_by(self._due[0][0])
+
+    def _refuse(self, key: StatusKey, full: Full, now: float) -> None:
+        """Tell the callers whose deadline the limit outlasts; the others go on waiting."""
+        flight = self._waiting[key]
+        opens_at = -math.inf if full.until is None else full.until
+        left = flight.drop(lambda waiter: waiter.start_by <= now or opens_at > waiter.start_by)
+        refusal = self._refusal(full, now)
+        for waiter in left:
+            waiter.settle(refusal)
+        self._forget_if_unwanted(flight)
+        if flight.is_wanted:
+            self._wake_by(max(flight.want.deadline, now))
+
+    def _filled(self, mass: Ask) -> Ask:
+        room = self._mass_max_ids - len(mass.keys)
+        if room <= 0:
+            return mass
+        standing = (flight.want for flight in self._later.values())
+        urgent = heapq.nsmallest(room, standing, key=lambda want: want.due)
+        riders = [
+            rider
+            for rider in chain(urgent, self._riders())
+            if rider.key not in self._under_way
+            and rider.key not in self._waiting
+            and rider.key not in self._bad
+        ]
+        filled = fill_up(mass, riders, self._budget, mass_max_ids=self._mass_max_ids)
+        wants = {rider.key: rider for rider in reversed(riders)}
+        for key in filled.keys[len(mass.keys) :]:
+            later = self._later.pop(key, None)
+            self._waiting[key] = _Flight[T](wants[key]) if later is None else later
+        return filled
+
+    def _send(self, ask: Ask, now: float) -> None:
+        lease = self._budget.take(ask.keys, mass=ask.mass)
+        if not isinstance(lease, Lease):
+            return
         flights = [self._waiting.pop(key) for key in ask.keys]
         for flight in flights:
             flight.want = replace(flight.want, detail=ask.detail)
             self._under_way[flight.want.key] = flight
+        if ask.mass and any(flight.callers for flight in flights):
+            self._callers_mass_at = now
         task = asyncio.create_task(self._fly(ask, lease, flights))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -175,6 +467,7 @@ class Dispatcher(Generic[T]):
     async def _fly(self, ask: Ask, lease: Lease, flights: list[_Flight[T]]) -> None:
         failure: GatewayError | None = None
         rows: dict[StatusKey, Row] = {}
+        began = self._breaker.begin(self._clock.monotonic())
         try:
             rows = dict(await self._provider.ask(ask.keys, ask.detail))
         except GatewayError as error:
@@ -182,28 +475,64 @@ class Dispatcher(Generic[T]):
         except Exception:
             log.exception("a request to the provider failed in an unforeseen way")
             failure = UpstreamBadAnswer("The provider's answer could not be used.")
-        self._end(lease, failure)
-        if isinstance(failure, RateLimited):
-            failure.retry_after = self._budget.refused(ask.keys, mass=ask.mass)
+        failure = self._ended(ask, lease, began, failure)
         for flight in flights:
             key = flight.want.key
             if self._under_way.get(key) is flight:
                 del self._under_way[key]
-            spoilt = ask.mass and isinstance(failure, InvalidArgument | RateLimited)
-            if spoilt and not self._closed and key not in self._waiting:
-                # One bad pair, or a mass request of somebody else's, spoils the whole list for the
-                # provider. For our callers each key still has its own single request.
-                flight.want = replace(flight.want, alone=True)
+            if failure is not None and self._goes_again(ask, flight, failure):
                 self._waiting[key] = flight
             else:
                 flight.settle(failure or self._learned(flight.want, rows.get(key)))
         self._pump_soon()
 
-    def _end(self, lease: Lease, failure: GatewayError | None) -> None:
+    def _ended(
+        self, ask: Ask, lease: Lease, began: float, failure: GatewayError | None
+    ) -> GatewayError | None:
+        """Account for a request; the failure comes back with what is known of its remedy."""
+        now = self._clock.monotonic()
         if isinstance(failure, TransportFailed) and not failure.sent:
             lease.refund()
         else:
             lease.end(linger=self._linger if isinstance(failure, UpstreamTimeout) else 0.0)
+        self._count(ask, failure, now - began)
+        self._breaker.end(began, failure, now)
+        if isinstance(failure, RateLimited):
+            full = self._budget.refused(ask.keys, mass=ask.mass)
+            failure = self._refusal(full, now, provider_code=failure.provider_code)
+        elif isinstance(failure, InvalidArgument) and not ask.mass:
+            self._bad[ask.keys[0]] = None
+            if len(self._bad) > BAD_KEYS:
+                del self._bad[next(iter(self._bad))]
+        elif failure is not None and type(failure) is type(self._breaker.reason):
+            failure = self._breaker.refusal(now)
+        return failure
+
+    def _count(self, ask: Ask, failure: GatewayError | None, seconds: float) -> None:
+        if ask.mass:
+            self.tally.mass += 1
+        else:
+            self.tally.singles += 1
+        self.tally.carried += len(ask.keys)
+        self.tally.seconds += seconds
+        if failure is None:
+            self._usual.took(seconds)
+        else:
+            self.tally.failures[failure.code] += 1
+
+    def _goes_again(self, ask: Ask, flight: _Flight[T], failure: GatewayError) -> bool:
+        """May a single request, or a later one, still answer this key's callers?
+
+        One bad pair, or a mass request of somebody else's, spoils the whole list for the provider.
+        For our callers each key still has its own single request. A place that somebody else took
+        is waited for.
+        """
+        if self._closed or flight.want.key in self._waiting or not flight.callers:
+            return False
+        if ask.mass and isinstance(failure, InvalidArgument):
+            flight.want = replace(flight.want, alone=True)
+            return True
+        return isinstance(failure, RateLimited) and (ask.mass or failure.limit is Limit.CONCURRENCY)
 
     def _learned(self, want: Want, row: Row | None) -> T | GatewayError:
         if row is None:
@@ -217,9 +546,33 @@ class Dispatcher(Generic[T]):
             log.exception("an answer of the provider could not be used")
             return UpstreamBadAnswer("The provider's answer could not be used.")
 
+    def _refusal(self, full: Full, now: float, *, provider_code: int | None = None) -> RateLimited:
+        self.tally.refusals[full.limit] += 1
+        wait = None if full.until is None else max(0.0, full.until - now)
+        if full.limit is Limit.CONCURRENCY and wait is None:
+            wait = 1.0
+        sentence = _LIMIT_SENTENCES[full.limit]
+        return RateLimited(
+            sentence, limit=full.limit, retry_after=wait, provider_code=provider_code
+        )
 
-def _refusal(full: Full, now: float) -> RateLimited:
-    wait = None if full.until is None else max(0.0, full.until - now)
-    if full.limit is Limit.CONCURRENCY and wait is None:
-        wait = 1.0
-    return RateLimited(_LIMIT_SENTENCES[full.limit], limit=full.limit, retry_after=wait)
+    def _wake_by(self, moment: float) -> None:
+        """Pump at that moment, if nothing else does so before."""
+        if self._closed or moment >= self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = moment
+        self._alarm = asyncio.create_task(self._wake(moment - self._clock.monotonic()))
+
+    async def _wake(self, seconds: float) -> None:
+        await self._clock.sleep(max(0.0, seconds))
+        self._alarm = None
+        self._alarm_at = math.inf
+        self._pump()
+
+
+def _told(result: T | GatewayError) -> T:
+    if isinstance(result, GatewayError):
+        raise result.with_traceback(None)
+    return result

@@ -4,8 +4,10 @@ Freshness is not lifetime: records are kept long, and the older one still serves
 when no newer one can be had.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from zlib import crc32
 
 from gateway.errors import (
     GatewayError,
@@ -25,19 +27,44 @@ from gateway.records import (
     StaleReason,
 )
 
-LIVE_SHORTEST = 12.0
-"""Seconds: the provider allows five requests a minute for one message, so every 12 s is the most
-that can be kept up."""
-LIVE_LONGEST = 600.0
-"""Seconds: a message that has been on its way for hours seldom moves."""
-LIVE_SHARE = 1 / 20
-"""A message on its way is fresh for this share of its age: most deliveries take seconds, and what
-has waited an hour may as well be seen three minutes later."""
 
-DELIVERED_FRESH = 2 * 3600.0
-"""Seconds: a delivered message may still be read or clicked."""
-FINAL_FRESH = 24 * 3600.0
-"""Seconds: nothing more is going to happen."""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How long an answer is fresh: a share of the message's age, within bounds; in seconds.
+
+    `stale_for`: so long after that it still answers at once, while it is renewed (RFC 5861).
+    """
+
+    shortest: float
+    longest: float
+    share: float = 0.0
+    stale_for: float = 0.0
+
+    def fresh_for(self, age: float) -> float:
+        return min(max(age * self.share, self.shortest), self.longest)
+
+
+MINUTE, HOUR = 60.0, 3600.0
+
+RULES = {
+    "live": Rule(12, 10 * MINUTE, share=1 / 20),
+    "watched": Rule(15, 10 * MINUTE, share=1 / 60),
+    "unknown": Rule(10 * MINUTE, 10 * MINUTE),
+    "delivered": Rule(2 * HOUR, 2 * HOUR, stale_for=24 * HOUR),
+    "final": Rule(24 * HOUR, 24 * HOUR, stale_for=7 * 24 * HOUR),
+}
+"""By what is known of the message.
+
+- live: five requests a minute for one message make 12 s the most that can be kept up. Most
+  deliveries take seconds; what has waited an hour may as well be seen three minutes later.
+- watched: somebody is to be told at once; one request of the five is left to callers.
+- delivered: may still be read or clicked.
+- final: nothing more is going to happen.
+"""
+
+JITTER = 0.1
+"""Each message's answers are fresh for up to this share longer, so that what was learned together
+is not asked for again together."""
 
 MISSING_SHORTEST = 10.0
 """Seconds: the provider may answer "not found" right after a message was sent."""
@@ -60,18 +87,43 @@ class Known:
     misses: int = 0
 
 
-def fresh_for(record: Record, now: float) -> float:
-    """Seconds for which an answer seen at `now` is fresh."""
+def rule_for(record: Record) -> Rule:
+    """The rule for what is known now."""
     if isinstance(record, Message) and record.archived:
-        return FINAL_FRESH
+        return RULES["final"]
     if record.is_final:
         may_change = record.state in {MessageState.DELIVERED, MessageState.READ}
-        return DELIVERED_FRESH if may_change else FINAL_FRESH
+        return RULES["delivered" if may_change else "final"]
     if record.state in {MessageState.UNKNOWN, LookupState.UNKNOWN}:
-        return LIVE_LONGEST
+        return RULES["unknown"]
+    return RULES["live"]
+
+
+def fresh_for(record: Record, now: float) -> float:
+    """Seconds for which an answer seen at `now` is fresh."""
+    seconds = rule_for(record).fresh_for(_age(record, now))
+    return seconds * (1 + JITTER * _jitter(record))
+
+
+def watch_for(record: Record, now: float) -> float:
+    """Seconds until a watched record, seen at `now`, is to be seen again."""
+    rule = RULES["watched"] if rule_for(record) is RULES["live"] else rule_for(record)
+    return rule.fresh_for(_age(record, now))
+
+
+def serves_stale(known: Known, now: float) -> bool:
+    """May it answer at once although it is no longer fresh, and be renewed meanwhile?"""
+    return known.record is not None and now < known.fresh_until + rule_for(known.record).stale_for
+
+
+def _age(record: Record, now: float) -> float:
     began = record.sent_at or record.last_status_time
-    age = now - began.timestamp() if began else 0.0
-    return min(max(age * LIVE_SHARE, LIVE_SHORTEST), LIVE_LONGEST)
+    return now - began.timestamp() if began else 0.0
+
+
+def _jitter(record: Record) -> float:
+    """From 0 to 1, always the same for a message."""
+    return crc32(f"{record.id} {record.phone}".encode()) / 2**32
 
 
 def missing_for(misses: int) -> float:
@@ -92,25 +144,28 @@ def at_observation(observed_at: float, detail: DetailLevel) -> Freshness:
     )
 
 
-def present(known: Known, record: Record, now: float, *, live: bool) -> Record:
-    """The record as a caller gets it at `now`; `live`: it was asked for this call."""
+def present(
+    known: Known, record: Record, now: float, *, live: bool, next_at: float | None
+) -> Record:
+    """The record as a caller gets it at `now`.
+
+    `live`: it was asked for this call. `next_at`: when the gateway can or will ask again.
+    """
     freshness = record.freshness.model_copy(
         update={
             "source": FreshnessSource.LIVE if live else FreshnessSource.CACHE,
             "observed_at": _moment(known.observed_at),
             "age_seconds": max(0, int(now - known.observed_at)),
             "expires_at": _moment(known.fresh_until),
-            "next_refresh_at": None if record.is_final else _moment(known.fresh_until),
+            "next_refresh_at": None if next_at is None else _moment(math.ceil(next_at)),
         }
     )
     return record.model_copy(update={"freshness": freshness})
 
 
-def present_stale(known: Known, record: Record, now: float, because: GatewayError) -> Record:
-    """The record when a newer one was wanted and `because` stood in the way."""
-    shown = present(known, record, now, live=False)
-    again = None if because.retry_after is None else _moment(now + because.retry_after)
-    update = {"stale": True, "stale_reason": _reason(because), "next_refresh_at": again}
+def mark_stale(shown: Record, because: GatewayError | None) -> Record:
+    """The record when a newer one was wanted: `because` stood in the way; None: it is under way."""
+    update = {"stale": True, "stale_reason": None if because is None else _reason(because)}
     return shown.model_copy(update={"freshness": shown.freshness.model_copy(update=update)})
 
 

@@ -1,11 +1,12 @@
 """`StatusService`: the one door for REST, GraphQL and whatever comes next."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
 from gateway import planner
+from gateway.breaker import Breaker
 from gateway.budget.memory import MemoryBudget
 from gateway.clock import Clock
 from gateway.dispatch import Dispatcher, Provider
@@ -14,11 +15,16 @@ from gateway.freshness import (
     Known,
     at_observation,
     fresh_for,
+    mark_stale,
     missing_for,
     present,
-    present_stale,
+    rule_for,
+    serves_stale,
 )
+from gateway.interest import Interest
+from gateway.link import LinkState, Served, describe
 from gateway.merge import merge
+from gateway.planner import Why
 from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
 from gateway.smsc.normalise import Found, normalise
 from gateway.smsc.row import Row
@@ -33,13 +39,14 @@ class Want:
     """What a caller wants to know: the level, the kind (None: either), and how old it may be.
 
     `max_age` is in seconds, None: as long as the record counts as fresh. `only_cached`: never ask
-    the provider.
+    the provider. `caller` tells callers apart, who take turns where they have to wait.
     """
 
     detail: DetailLevel = DetailLevel.FULL
     kind: type[Record] | None = None
     max_age: float | None = None
     only_cached: bool = False
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +72,21 @@ class StatusService:
         max_wait: float,
         linger: float,
     ) -> None:
+        self._budget = budget
+        self._breaker = Breaker()
         self._store = store
         self._clock = clock
         self._reading = reading
+        self._interest = Interest()
+        self._served = Served()
+        self._on_learned: Callable[[StatusKey], None] | None = None
         self._dispatcher = Dispatcher[Known](
             provider,
             budget,
+            self._breaker,
             clock,
             learn=self._learn,
+            riders=self._riders,
             mass_max_ids=mass_max_ids,
             max_wait=max_wait,
             linger=linger,
@@ -81,26 +95,41 @@ class StatusService:
     async def aclose(self) -> None:
         await self._dispatcher.aclose()
 
-    async def get(self, key: StatusKey, want: Want) -> Record:
-        """The record for a key.
+    async def get(self, key: StatusKey, want: Want, *, turn: int = 0) -> Record:
+        """The record for a key; `turn` counts the keys of one call.
 
         Raises `NotFound`, `KindMismatch`, `NotCached`, or what kept the provider from answering
         when no older record can stand in.
         """
         known = self._store.get(key)
-        if known is not None and self._answers(known, want):
+        now = self._clock.time()
+        if known is None or known.record is None or not known.record.is_final:
+            self._interest.note(key, want.detail, self._clock.monotonic())
+        if known is not None and self._answers(known, want, now):
+            self._served.hit(now - known.observed_at)
             return self._shown(key, known, want, live=False)
         if want.only_cached:
             raise NotCached("Nothing fresh enough is cached for this message.")
+        if known is not None and self._answers(known, want, now, stale=True):
+            self._served.hit(now - known.observed_at)
+            self._renew(key, known, want.detail)
+            return mark_stale(self._shown(key, known, want, live=False), None)
         try:
-            return self._shown(key, await self._fetch(key, want, known), want, live=True)
+            fetched = await self._fetch(key, want, known, turn)
+            self._served.miss(0.0)
+            return self._shown(key, fetched, want, live=True)
         except (NotFound, KindMismatch):
             raise
         except GatewayError as error:
             known = self._store.get(key)
             if known is None or known.record is None or not _fits(known.record, want):
+                self._served.failed += 1
                 raise
-            return present_stale(known, known.record, self._clock.time(), error)
+            now = self._clock.time()
+            self._served.miss(now - known.observed_at)
+            again = None if error.retry_after is None else now + error.retry_after
+            shown = present(known, known.record, now, live=False, next_at=again)
+            return mark_stale(shown, error)
 
     async def get_many(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
@@ -113,23 +142,55 @@ class StatusService:
         if len(keys) > MAX_ITEMS:
             raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(keys)}.")
 
-        async def one(key: StatusKey) -> Record | GatewayError:
+        async def one(turn: int, key: StatusKey) -> Record | GatewayError:
             try:
-                return await self.get(key, want)
+                return await self.get(key, want, turn=turn)
             except GatewayError as error:
                 return error
 
         distinct = list(dict.fromkeys(key for key in keys if isinstance(key, StatusKey)))
-        found = await asyncio.gather(*(one(key) for key in distinct))
+        distinct.sort(key=self._observed_at)  # what is unknown first, then the oldest
+        found = await asyncio.gather(*(one(turn, key) for turn, key in enumerate(distinct)))
         by_key = dict(zip(distinct, found, strict=True))
         return [by_key[key] if isinstance(key, StatusKey) else key for key in keys]
 
-    def _answers(self, known: Known, want: Want) -> bool:
-        """Is this fresh, detailed and certain enough to answer without asking?"""
+    async def poll(self, want: planner.Want) -> Known:
+        """The provider's answer to a watcher, once it is due and there is room; for `watch`."""
+        return await self._dispatcher.watch(want)
+
+    def notify(self, on_learned: Callable[[StatusKey], None]) -> None:
+        """Call this whenever something was learned of a key, however it came."""
+        self._on_learned = on_learned
+
+    def peek(self, key: StatusKey) -> Known | None:
+        """What is known, fresh or not; nobody is asked."""
+        return self._store.get(key)
+
+    def link(self) -> LinkState:
+        """The state of the link to the provider."""
+        return describe(
+            budget=self._budget,
+            breaker=self._breaker,
+            clock=self._clock,
+            tally=self._dispatcher.tally,
+            in_flight=self._dispatcher.in_flight,
+            queue=self._dispatcher.standing(),
+            served=self._served,
+            records=len(self._store),
+        )
+
+    def _observed_at(self, key: StatusKey) -> float:
+        known = self._store.get(key)
+        return known.observed_at if known is not None else 0.0
+
+    def _answers(self, known: Known, want: Want, now: float, *, stale: bool = False) -> bool:
+        """Is this fresh, detailed and certain enough to answer without waiting?
+
+        With `stale` it need not be fresh, if its kind of news may be a little late.
+        """
         if known.certain and known.record is not None and not _fits(known.record, want):
             return True  # a kind never changes
-        now = self._clock.time()
-        if now >= known.fresh_until:
+        if now >= known.fresh_until and not (stale and serves_stale(known, now)):
             return False
         if want.max_age is not None and now - known.observed_at > want.max_age:
             return False
@@ -147,16 +208,61 @@ class StatusService:
                 if is_lookup
                 else f"{key.id} is a message: ask /v1/messages/{key.id}, or message."
             )
-        return present(known, known.record, self._clock.time(), live=live)
+        now = self._clock.time()
+        return present(known, known.record, now, live=live, next_at=self._next_at(key, known))
 
-    async def _fetch(self, key: StatusKey, want: Want, known: Known | None) -> Known:
+    def _next_at(self, key: StatusKey, known: Known) -> float | None:
+        """When the provider will be asked again, or at the earliest could be, for a next caller."""
+        if known.record is None or known.record.is_final:
+            return None
+        ahead = self._clock.time() - self._clock.monotonic()
+        planned = self._dispatcher.planned_at(key)
+        moment = known.fresh_until if planned is None else planned + ahead
+        free_at = self._budget.message_free_at(key)
+        return moment if free_at is None else max(moment, free_at + ahead)
+
+    async def _fetch(self, key: StatusKey, want: Want, known: Known | None, turn: int) -> Known:
+        async def ask(detail: DetailLevel) -> Known:
+            return await self._dispatcher.ask(
+                key,
+                detail,
+                want.kind,
+                caller=want.caller,
+                turn=turn,
+                has_fallback=known is not None and known.record is not None,
+            )
+
         detail = want.detail
         if known is not None and known.record is not None and not _fits(known.record, want):
             detail = _at_least_standard(detail)  # which always shows the kind
-        fetched = await self._dispatcher.ask(key, detail, want.kind)
+        fetched = await ask(detail)
         if fetched.record is None or fetched.certain or _fits(fetched.record, want):
             return fetched
-        return await self._dispatcher.ask(key, _at_least_standard(detail), want.kind)
+        return await ask(_at_least_standard(detail))
+
+    def _renew(self, key: StatusKey, known: Known, detail: DetailLevel) -> None:
+        self._dispatcher.renew(self._refresh(key, known, detail, wanted=1))
+
+    def _refresh(
+        self, key: StatusKey, known: Known, detail: DetailLevel, *, wanted: int
+    ) -> planner.Want:
+        now = self._clock.monotonic()
+        seen = now - (self._clock.time() - known.observed_at)
+        kind = _certain_kind(known)
+        return planner.Want(key, detail, Why.REFRESH, due=now, seen=seen, wanted=wanted, kind=kind)
+
+    def _riders(self) -> Iterable[planner.Want]:
+        """What was asked for lately and may have changed: a mass request may take it along."""
+        now = self._clock.time()
+        riders = []
+        for key, detail, wanted in self._interest.recent(self._clock.monotonic()):
+            known = self._store.get(key)
+            if known is None or known.record is None or known.record.is_final:
+                continue
+            if now - known.observed_at >= rule_for(known.record).shortest / 2:
+                riders.append(self._refresh(key, known, detail, wanted=wanted))
+        riders.sort(key=lambda want: want.wanted * (now - want.seen), reverse=True)
+        return riders
 
     def _learn(self, want: planner.Want, row: Row) -> Known:
         """Join an answered row to what is known, and keep it."""
@@ -172,6 +278,8 @@ class StatusService:
         )
         known = _missing(before, now) if found is None else _joined(before, found, now)
         self._store.put(want.key, known)
+        if self._on_learned is not None:
+            self._on_learned(want.key)
         return known
 
 

@@ -75,7 +75,8 @@ class Settings(BaseModel):
     """Seconds a caller may wait for room in the limits."""
 
     state_dir: Path | None = None
-    """Reserved for what was spent of the limits; not used by this version."""
+    """Where one process keeps what it spent of the limits, so that a restart does not spend it
+    again; by default the user's folder for state. None: nowhere."""
     redis_url: str | None = None
     """Reserved for sharing between replicas; this version refuses to start with it."""
     clients_file: Path | None = None
@@ -171,9 +172,16 @@ def load(environ: Mapping[str, str], **defaults: object) -> Settings:
     if unknown := sorted(set(given) - set(Settings.model_fields)):
         raise SettingsError(_unknown(unknown[0]))
     try:
-        return Settings.model_validate({**defaults, **given})
+        return Settings.model_validate({"state_dir": _state_folder(environ), **defaults, **given})
     except ValidationError as errors:
         raise SettingsError(_sentence(errors)) from None
+
+
+def _state_folder(environ: Mapping[str, str]) -> Path:
+    """The user's folder for state (XDG base directory specification)."""
+    base = environ.get("XDG_STATE_HOME", "")
+    folder = Path(base) if base.startswith("/") else Path(environ.get("HOME", "/"), ".local/state")
+    return folder / "smsc-gateway"
 
 
 def _unknown(name: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from gateway.breaker import Breaker
 from gateway.budget.memory import Limits, MemoryBudget
 from gateway.dispatch import MAX_WAITING, Dispatcher
 from gateway.errors import GatewayError, Overloaded, UpstreamBadAnswer, UpstreamUnreachable
@@ -48,12 +49,16 @@ class Setup:
     def __init__(self, max_wait: float = 5, **limits: int) -> None:
         self.clock = FakeClock()
         self.provider = Provider(self.clock)
+        self.breaker = Breaker()
+        self.riders: list[Want] = []
         self.budget = MemoryBudget(Limits(**limits), self.clock.monotonic)
         self.dispatcher = Dispatcher[str](
             self.provider,
             self.budget,
+            self.breaker,
             self.clock,
             learn=learn,
+            riders=lambda: self.riders,
             mass_max_ids=100,
             max_wait=max_wait,
             linger=10,
@@ -82,7 +87,7 @@ async def test_a_flight_under_way_with_less_detail_is_not_joined() -> None:
     first = setup.want()
     await settle()
     second, third = setup.want(detail=FULL), setup.want()
-    await setup.clock.advance(1)
+    await setup.clock.advance(2)
     assert [await call for call in (first, second, third)] == ["BASIC 1", "FULL 1", "BASIC 1"]
     assert setup.provider.asked == [(1, BASIC), (1, FULL)]
 

@@ -11,11 +11,13 @@ ORDER = [
     {"merge", "detail", "freshness"},
     {"settings"},
     {"smsc"},
-    {"store", "budget", "telemetry"},
+    {"store", "budget", "breaker", "interest", "telemetry"},
     {"planner"},
     {"upstream"},
     {"dispatch"},
+    {"link"},
     {"service"},
+    {"watch"},
     {"web"},
     {"app"},
     {"cli"},
@@ -31,6 +33,8 @@ HOMES = {
     "uvicorn": {"cli"},
     "click": {"cli"},
     "structlog": {"telemetry"},
+    "sqlite3": {"budget/journal"},
+    "prometheus_client": {"web/metrics"},
 }
 """Third parties have one home; `app` names httpx's transport as a seam for tests."""
 

@@ -12,10 +12,9 @@ import pytest
 from asgi_lifespan import LifespanManager
 
 from gateway.app import create_app
-from gateway.settings import load
 from gateway.simulator import Limits, Report, create_simulator, sample_world
 from tests.support.clock import FakeClock
-from tests.support.gateway import ENVIRON
+from tests.support.gateway import settings
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +71,7 @@ async def test_no_limit_is_broken_and_nearly_everybody_is_answered(seed: int) ->
     limits = Limits(clock.monotonic)
     provider = create_simulator(world, monotonic=clock.monotonic, sleep=clock.sleep, limits=limits)
     network = SlowNetwork(httpx.ASGITransport(provider), clock, random_)
-    app = create_app(load(ENVIRON), clock=clock, transport=network)
+    app = create_app(settings(), clock=clock, transport=network)
     async with (
         LifespanManager(app) as manager,
         httpx.AsyncClient(

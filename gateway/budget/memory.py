@@ -3,16 +3,26 @@
 The provider counts a request when it arrives, which is some time between our sending it and its
 end. So a request counts from the moment it is sent until a whole window after it *ended*: then no
 sliding window of the provider can hold more than the limit, whatever the network's delays.
+
+The limits belong to the login, so others of the company may spend them too. A refusal (the
+provider's 9) where we saw room says so; what it says exactly is a guess, made in `refused`.
 """
 
 from bisect import insort
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gateway.budget.journal import Journal, Spent
 from gateway.errors import Limit
 from gateway.records import StatusKey
+
+AT_ONCE = 1.0
+"""Seconds: single requests for different messages that are refused within so little time were
+hardly all asked too often; rather somebody else's requests are under way."""
+
+ELSEWHERE = 10.0
+"""Seconds for which somebody else is taken to hold a place at the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +53,15 @@ class _Window:
         self._under_way = 0
         self._ended: list[float] = []
 
-    def full(self, now: float) -> tuple[bool, float | None]:
-        """Is there no room, and until when; None: until a request under way has ended."""
+    def left(self, now: float) -> int:
+        """How many more requests there is room for."""
         self._forget(now)
-        over = self._under_way + len(self._ended) - self._limit
-        if over < 0:
-            return False, None
-        if over < len(self._ended):
-            return True, self._ended[over] + self._length
-        return True, None
+        return max(0, self._limit - self._under_way - len(self._ended))
+
+    def free_at(self, left: int = 1) -> float | None:
+        """When there is room for `left` requests; None: once a request under way has ended."""
+        over = self._under_way + len(self._ended) - self._limit + left - 1
+        return self._ended[over] + self._length if 0 <= over < len(self._ended) else None
 
     def begin(self) -> None:
         self._under_way += 1
@@ -60,15 +70,14 @@ class _Window:
         """The request ended at `at`; None: it never reached the provider."""
         self._under_way -= 1
         if at is not None:
-            insort(self._ended, at)  # one that lingers ends later than those after it
+            self.count(at)
 
-    def fill(self, now: float) -> None:
-        """The provider says it is full, though we did not know."""
-        self._forget(now)
-        for _ in range(self._limit - len(self._ended)):
-            insort(self._ended, now)
+    def count(self, ended_at: float) -> None:
+        """A request that nobody began here: of an earlier process, or somebody else's."""
+        insort(self._ended, ended_at)  # one that lingers ends later than those after it
 
     def is_empty(self, now: float) -> bool:
+        """Could it be forgotten?"""
         self._forget(now)
         return not self._under_way and not self._ended
 
@@ -80,10 +89,13 @@ class _Window:
 class Lease:
     """The room that one request takes; end it exactly once."""
 
-    def __init__(self, budget: "MemoryBudget", keys: tuple[StatusKey, ...], *, mass: bool) -> None:
+    def __init__(
+        self, budget: "MemoryBudget", keys: tuple[StatusKey, ...], *, mass: bool, row: int
+    ) -> None:
         self._budget = budget
         self.keys = keys
         self.mass = mass
+        self.row = row
 
     def end(self, *, linger: float = 0.0) -> None:
         """The request is over; its place stays taken for `linger` seconds more.
@@ -98,34 +110,65 @@ class Lease:
 
 
 class MemoryBudget:
-    """What may be sent now. Times are those of `monotonic`, in seconds."""
+    """What may be sent now. Times are those of `monotonic`, in seconds.
 
-    def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+    `journal` remembers what was spent, so that a restart does not spend it again.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        monotonic: Callable[[], float],
+        journal: Journal | None = None,
+    ) -> None:
         self.limits = limits
         self._monotonic = monotonic
+        self._journal = journal or Journal()
         self._mass = _Window(limits.mass, limits.window)
         self._messages: dict[StatusKey, _Window] = {}
         self._taken = 0
-        self._lingering: deque[float] = deque()
+        self._lingering: list[float] = []
+        self._refusal: tuple[float, StatusKey] | None = None
+        self._restored: dict[bytes, list[float]] = {}
+        self._restored_until = 0.0
+        self._restore()
 
-    def message_full(self, key: StatusKey) -> Full | None:
-        """Is there no room for one more request about this message?"""
-        window = self._messages.get(key)
-        full, until = window.full(self._monotonic()) if window else (False, None)
-        return Full(Limit.PER_MESSAGE, until) if full else None
+    def message_left(self, key: StatusKey) -> int:
+        """How many more requests there is room for about this message."""
+        window = self._seen(key)
+        return window.left(self._monotonic()) if window else self.limits.per_message
+
+    def message_free_at(self, key: StatusKey, left: int = 1) -> float | None:
+        """When there is room for so many about this message; None: now, or it can't be told."""
+        window = self._seen(key)
+        return window.free_at(left) if window else None
+
+    def message_full(self, key: StatusKey, *, keep: int = 0) -> Full | None:
+        """Is there no room for one more request about this message, with `keep` left over?"""
+        if self.message_left(key) > keep:
+            return None
+        return Full(Limit.PER_MESSAGE, self.message_free_at(key, keep + 1))
+
+    def spent_messages(self) -> int:
+        """How many messages have no room left."""
+        now = self._monotonic()
+        return sum(not window.left(now) for window in self._messages.values())
+
+    def mass_left(self) -> int:
+        """How many mass requests there is room for."""
+        return self._mass.left(self._monotonic())
 
     def mass_full(self) -> Full | None:
         """Is there no room for a mass request?"""
-        if not self.limits.mass:
-            return Full(Limit.MASS, None)
-        full, until = self._mass.full(self._monotonic())
-        return Full(Limit.MASS, until) if full else None
+        if self._mass.left(self._monotonic()):
+            return None
+        return Full(Limit.MASS, self._mass.free_at())
 
     def places(self) -> int:
         """How many more requests may be under way at the same time."""
         now = self._monotonic()
         while self._lingering and self._lingering[0] <= now:
-            self._lingering.popleft()
+            del self._lingering[0]
         return max(0, self.limits.concurrency - self._taken - len(self._lingering))
 
     def place_free_at(self) -> float | None:
@@ -148,44 +191,94 @@ class MemoryBudget:
             self._mass.begin()
         for key in wanted:
             self._window(key).begin()
-        return Lease(self, wanted, mass=mass)
+        row = self._journal.sent(self._monotonic(), wanted, mass=mass)
+        return Lease(self, wanted, mass=mass, row=row)
 
-    def refused(self, keys: Iterable[StatusKey], *, mass: bool) -> float:
+    def refused(self, keys: Iterable[StatusKey], *, mass: bool) -> Full:
         """The provider answered 9 where we saw room: somebody else spends the login's limits.
 
         Which limit it was is a guess: of a mass request the mass limit, of a single one the
-        message's. Returns the seconds until there is room again.
+        message's, of several at once the places.
         """
         now = self._monotonic()
         if mass:
-            self._mass.fill(now)
-        else:
-            for key in keys:
-                self._window(key).fill(now)
-        return self.limits.window
+            self._fill(self._mass, (), now)
+            return Full(Limit.MASS, now + self.limits.window)
+        (key,) = keys
+        before, self._refusal = self._refusal, (now, key)
+        if before and before[1] != key and now - before[0] <= AT_ONCE:
+            if len(self._lingering) < self.limits.concurrency - 1:  # one is always ours to try
+                insort(self._lingering, now + ELSEWHERE)
+            return Full(Limit.CONCURRENCY, now + ELSEWHERE)
+        self._fill(self._window(key), (key,), now)
+        return Full(Limit.PER_MESSAGE, now + self.limits.window)
+
+    def _fill(self, window: _Window, keys: tuple[StatusKey, ...], now: float) -> None:
+        for _ in range(window.left(now)):
+            window.count(now)
+            self._journal.ended(self._journal.sent(now, keys, mass=not keys), now)
 
     def _end(self, lease: Lease, linger: float | None) -> None:
         now = self._monotonic()
         self._taken -= 1
         if linger:
-            self._lingering.append(now + linger)
+            insort(self._lingering, now + linger)
         at = None if linger is None else now + linger
         if lease.mass:
             self._mass.end(at)
         for key in lease.keys:
             self._window(key).end(at)
+        self._journal.ended(lease.row, at)
+
+    def _restore(self) -> None:
+        """Take over what an earlier process spent; what it left under way counts until now.
+
+        Such a request may still hold its place at the provider, for as long as it could linger.
+        """
+        now = self._monotonic()
+        past = self._journal.open(now, self.limits.window)
+        if past is None:
+            self._mass.count(now)  # nobody knows: careful with what is scarcest
+            return
+        for spent in past:
+            self._take_over(spent, now)
+        self._restored_until = now + self.limits.window
+
+    def _take_over(self, spent: Spent, now: float) -> None:
+        ended_at = now if spent.ended_at is None else spent.ended_at
+        if spent.ended_at is None and spent.lingers_until > now:
+            insort(self._lingering, spent.lingers_until)
+        if spent.mass:
+            self._mass.count(ended_at)
+        for name in spent.names:
+            self._restored.setdefault(name, []).append(ended_at)
+
+    def _seen(self, key: StatusKey) -> _Window | None:
+        """The message's window, if it has one; the first to ask finds the earlier process's."""
+        window = self._messages.get(key)
+        if window is None and self._restored:
+            ends = self._restored.pop(self._journal.name(key), None)
+            if ends:
+                window = self._messages[key] = self._new_window()
+                for end in ends:
+                    window.count(end)
+        return window
+
+    def _new_window(self) -> _Window:
+        return _Window(self.limits.per_message, self.limits.window)
 
     def _window(self, key: StatusKey) -> _Window:
         """The message's window, moved behind all others: the first are the longest unused."""
-        window = self._messages.pop(key, None)
-        if window is None:
-            window = _Window(self.limits.per_message, self.limits.window)
+        window = self._seen(key) or self._new_window()
+        self._messages.pop(key, None)
         self._messages[key] = window
         return window
 
     def _prune(self) -> None:
         """Forget messages whose window is empty; each call forgets all that the last left."""
         now = self._monotonic()
+        if self._restored and now >= self._restored_until:
+            self._restored.clear()
         empty = []
         for key, window in self._messages.items():
             if not window.is_empty(now):

@@ -24,3 +24,6 @@ class MemoryStore:
 
     def put(self, key: StatusKey, known: Known) -> None:
         self._entries[key] = known
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,1 +1,1 @@
-"""What the outside sees: REST, GraphQL, health and documents. Parse, ask the service, present."""
+"""What the outside sees: REST, GraphQL, documents, metrics. Parse, ask the service, present."""

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway import __version__, errors
 from gateway.detail import field_paths
+from gateway.link import LinkState
 from gateway.records import MAX_EMAIL_LENGTH, MAX_ID, HlrLookup, Message, Record
 from gateway.service import MAX_ITEMS
 from gateway.web.problems import MEDIA_TYPE, STATUS, Problem
@@ -195,21 +196,30 @@ def _batch() -> dict[str, Any]:
     }
 
 
-def _health(operation: str, summary: str) -> dict[str, Any]:
-    schema = {
-        "type": "object",
-        "required": ["status"],
-        "properties": {"status": {"type": "string"}},
-    }
-    ok = {"description": "Yes.", "content": {"application/json": {"schema": schema}}}
-    return {
-        "get": {
-            "operationId": operation,
-            "summary": summary,
-            "tags": ["operation"],
-            "responses": {"200": ok},
+_HEALTH = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": {"type": "string"},
+        "breaker": {"type": "string", "description": "The state of the provider link's breaker."},
+        "reason": {"type": "string", "description": "The code of the problem that opened it."},
+    },
+}
+
+
+def _operation(
+    operation: str, summary: str, *, media: str = "application/json", **answers: dict[str, Any]
+) -> dict[str, Any]:
+    """A question of those who run the gateway; `answers` are schemas by status."""
+    responses = {
+        status.removeprefix("_"): {
+            "description": "As asked." if status == "_200" else "Not now.",
+            "content": {media: {"schema": schema}},
         }
+        for status, schema in answers.items()
     }
+    get = {"operationId": operation, "summary": summary, "tags": ["operation"]}
+    return {"get": {**get, "responses": responses}}
 
 
 def _schemas() -> dict[str, Any]:
@@ -219,6 +229,7 @@ def _schemas() -> dict[str, Any]:
             (HlrLookup, "serialization"),
             (StatusResult, "serialization"),
             (Problem, "serialization"),
+            (LinkState, "serialization"),
         ],
         ref_template="#/components/schemas/{model}",
     )
@@ -274,8 +285,17 @@ def openapi() -> dict[str, Any]:
             "/v1/messages/{id}": _get_one(Message, "message"),
             "/v1/hlr-lookups/{id}": _get_one(HlrLookup, "HLR lookup"),
             "/v1/statuses/batch": _batch(),
-            "/livez": _health("isLive", "Does the process run?"),
-            "/readyz": _health("isReady", "Can it answer?"),
+            "/v1/provider": _operation(
+                "getProvider", "The state of the provider link", _200=_ref("LinkState")
+            ),
+            "/metrics": _operation(
+                "getMetrics",
+                "The same for Prometheus",
+                media="text/plain",
+                _200={"type": "string"},
+            ),
+            "/livez": _operation("isLive", "Does the process run?", _200=_HEALTH),
+            "/readyz": _operation("isReady", "Can it answer?", _200=_HEALTH, _503=_HEALTH),
         },
         "components": {"schemas": _schemas()},
     }

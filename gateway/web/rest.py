@@ -17,7 +17,7 @@ from gateway.errors import GatewayError, InvalidArgument
 from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey, key_or_error
 from gateway.service import Want
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
-from gateway.web.state import State
+from gateway.web.state import State, caller_of
 
 KINDS: tuple[type[Record], ...] = (Message, HlrLookup)
 _JSON = "application/json"
@@ -58,7 +58,8 @@ async def post_batch(request: Request[State]) -> Response:
     wanted = None if fields is None else parse_fields(fields, KINDS)
     detail = DetailLevel.FULL if wanted is None else level_for(wanted)
     keys = [_item_key(item) for item in items]
-    outcomes = await request.state["service"].get_many(keys, Want(detail))
+    want = Want(detail, caller=caller_of(request))
+    outcomes = await request.state["service"].get_many(keys, want)
     if error := _nothing_answered(outcomes):
         raise error
     results = [
@@ -87,6 +88,7 @@ async def _get_one(request: Request[State], kind: type[Record]) -> Response:
         kind=kind,
         max_age=max_age,
         only_cached=only_cached,
+        caller=caller_of(request),
     )
     record = await request.state["service"].get(key, want)
     return Response(orjson.dumps(as_json(record, wanted)), 200, _freshness(record), _JSON)

@@ -15,13 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.app import create_app
 from gateway.freshness import at_observation
 from gateway.records import DetailLevel, StatusKey
-from gateway.settings import load
 from gateway.simulator import create_simulator, render, sample_world
 from gateway.simulator.samples import MESSAGE
 from gateway.smsc.normalise import normalise
 from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected
-from tests.support.gateway import ENVIRON
+from tests.support.gateway import settings
 
 ROUNDS = 7
 RECORDS = 1000
@@ -30,7 +29,7 @@ REQUESTS = 2000
 
 def _decoding() -> None:
     """An answer of 1,000 messages at full detail, from bytes to records."""
-    zone = load(ENVIRON).zone
+    zone = settings().zone
     told = [replace(MESSAGE, id=number + 1) for number in range(RECORDS)]
     keys = [StatusKey(report.phone, report.id) for report in told]
     freshness = at_observation(0, DetailLevel.FULL)
@@ -72,7 +71,7 @@ async def _hits() -> None:
     """Cached answers, without a server around them: CPU time of the application alone."""
     world = sample_world(time.time)
     provider = httpx.ASGITransport(create_simulator(world))
-    app = create_app(load(ENVIRON), transport=provider)
+    app = create_app(settings(), transport=provider)
     query = json.dumps({"query": '{ message(id: 1, phone: "79990000001") { state isFinal text } }'})
     async with LifespanManager(app) as manager:
         calls: dict[str, Callable[[], Awaitable[None]]] = {

@@ -96,9 +96,9 @@ def test_a_request_that_never_arrived_spent_nothing() -> None:
 def test_a_refusal_that_was_not_foreseen_fills_the_window() -> None:
     room, time = budget()
     take(room, KEYS[0]).end()
-    assert room.refused(KEYS[:1], mass=False) == WINDOW
+    assert room.refused(KEYS[:1], mass=False) == Full(Limit.PER_MESSAGE, 1060.0)
     assert room.message_full(KEYS[0]) == Full(Limit.PER_MESSAGE, 1060.0)
-    assert room.refused(KEYS[:1], mass=True) == WINDOW
+    assert room.refused(KEYS[:2], mass=True) == Full(Limit.MASS, 1060.0)
     assert room.mass_full() == Full(Limit.MASS, 1060.0)
     time.now += WINDOW
     assert room.message_full(KEYS[0]) is None

@@ -9,7 +9,7 @@ import httpx
 from asgi_lifespan import LifespanManager
 
 from gateway.app import create_app
-from gateway.settings import load
+from gateway.settings import Settings, load
 from gateway.simulator import Limits, World, create_simulator, sample_world
 from tests.support.clock import FakeClock
 
@@ -19,6 +19,12 @@ ENVIRON = {
     "GATEWAY_SMSC_PASSWORD": "demo",
     "GATEWAY_SMSC_CURRENCY": "RUB",
 }
+
+
+def settings(**environ: str) -> Settings:
+    """Settings for the simulator's account, that keep nothing on disk unless told to."""
+    given = {f"GATEWAY_{name}": value for name, value in environ.items()}
+    return load(ENVIRON | given, state_dir=None)
 
 
 @dataclass
@@ -61,8 +67,7 @@ async def running(**environ: str) -> AsyncIterator[Setup]:
     limits = Limits(clock.monotonic)
     simulator = create_simulator(world, monotonic=clock.monotonic, sleep=clock.sleep, limits=limits)
     provider = httpx.ASGITransport(simulator)
-    settings = load(ENVIRON | {f"GATEWAY_{name}": value for name, value in environ.items()})
-    app = create_app(settings, clock=clock, transport=provider)
+    app = create_app(settings(**environ), clock=clock, transport=provider)
     async with (
         LifespanManager(app) as manager,
         httpx.AsyncClient(

@@ -21,14 +21,15 @@ from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
 from strawberry.types import ExecutionContext
 from strawberry.types.unset import UNSET
 
-from gateway import records
+from gateway import link, records
+from gateway.breaker import BreakerState
 from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord, key_or_error
 from gateway.service import StatusService, Want
 from gateway.web.graphql.selection import selected_paths
 from gateway.web.problems import Outcome, Problem, extensions_of, outcome_of, problem_of
-from gateway.web.state import State
+from gateway.web.state import State, caller_of
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def _register_records() -> None:
             continue
         if issubclass(found, records.DescribedEnum) and found is not records.DescribedEnum:
             _register_enum(found)
+    _register_enum(BreakerState)
     strawberry.pydantic.interface(StatusRecord, description=StatusRecord.__doc__)
     for model in (
         records.ProviderStatus,
@@ -75,8 +77,17 @@ def _register_records() -> None:
         Message,
         HlrLookup,
         Problem,
+        link.MassBudget,
+        link.PlacesBudget,
+        link.MessageBudget,
+        link.Budgets,
+        link.Queue,
+        link.BreakerReport,
+        link.Counters,
+        link.Ages,
     ):
         strawberry.pydantic.type(model, description=model.__doc__)
+    strawberry.pydantic.type(link.LinkState, name="Provider", description=link.LinkState.__doc__)
 
 
 _register_records()
@@ -114,7 +125,7 @@ async def _one(
     try:
         key = StatusKey.parse(id=id_, phone=phone)
         detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
-        want = Want(detail, kind, _age(max_age))
+        want = Want(detail, kind, _age(max_age), caller=caller_of(info.context.request))
         return await info.context.service.get(key, want)
     except GatewayError as error:
         raise _graphql_error(error) from error
@@ -146,7 +157,8 @@ def _result(
 
 
 async def _many(info: Info, items: list[StatusKeyInput], max_age: int | None) -> list[StatusResult]:
-    want = Want(level_for(selected_paths(info._raw_info, "record")), None, _age(max_age))  # noqa: SLF001
+    detail = level_for(selected_paths(info._raw_info, "record"))  # noqa: SLF001 - as above
+    want = Want(detail, None, _age(max_age), caller=caller_of(info.context.request))
     keys = [key_or_error(item.id, item.phone) for item in items]
     found = await info.context.service.get_many(keys, want)
     return [_result(*one) for one in zip(items, keys, found, strict=True)]
@@ -215,6 +227,10 @@ class Query:
             return await _many(info, items, max_age)
         except GatewayError as error:
             raise _graphql_error(error) from error
+
+    @strawberry.field(description="The link to the provider: what may be asked, and how it goes.")
+    def provider(self, info: Info) -> link.LinkState:
+        return info.context.service.link()
 
 
 def _is_unexpected(error: GraphQLError) -> bool:

@@ -1,0 +1,103 @@
+"""Watching: one shared poll a message, planned with everything else, for all who are to be told.
+
+Whoever reads slowly gets the newest state, not a backlog.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError, NotFound
+from gateway.freshness import Known, watch_for
+from gateway.planner import Want as Planned
+from gateway.planner import Why
+from gateway.records import DetailLevel, StatusKey
+from gateway.service import StatusService
+
+AGAIN = 15.0
+"""Seconds after which a failed poll is repeated where the failure does not say when."""
+
+
+@dataclass(eq=False, slots=True)
+class _Watch:
+    """The readers of one message, and the task that polls for them."""
+
+    readers: dict[asyncio.Event, DetailLevel] = field(default_factory=dict)
+    poll: asyncio.Task[None] | None = None
+
+    @property
+    def detail(self) -> DetailLevel:
+        return max(self.readers.values(), key=lambda level: level.all)
+
+
+class Watches:
+    """All that is watched."""
+
+    def __init__(self, service: StatusService, clock: Clock) -> None:
+        self._service = service
+        self._clock = clock
+        self._watches: dict[StatusKey, _Watch] = {}
+        service.notify(self._learned)
+
+    async def follow(self, key: StatusKey, detail: DetailLevel) -> AsyncIterator[Known]:
+        """What is known: at once, if anything is, and at each change, until the state is final."""
+        news = asyncio.Event()
+        watch = self._watches.setdefault(key, _Watch())
+        watch.readers[news] = detail
+        if watch.poll is None:
+            watch.poll = asyncio.create_task(self._poll(key, watch))
+        try:
+            told = None
+            while True:
+                known = self._service.peek(key)
+                if known is not None and known.record is not None:
+                    state = known.record.model_copy(update={"freshness": None})
+                    if state != told:
+                        told = state
+                        yield known
+                    if known.record.is_final:
+                        return
+                await news.wait()
+                news.clear()
+        finally:
+            del watch.readers[news]
+            if not watch.readers:
+                watch.poll.cancel()
+                self._watches.pop(key, None)
+
+    async def _poll(self, key: StatusKey, watch: _Watch) -> None:
+        """Want the message again and again, as often as its age deserves."""
+        due = self._due(self._service.peek(key))
+        while True:
+            try:
+                known = await self._service.poll(self._want(key, watch, due))
+            except NotFound:
+                due = self._clock.monotonic() + AGAIN
+            except GatewayError as error:
+                wait = AGAIN if error.retry_after is None else error.retry_after
+                due = self._clock.monotonic() + max(wait, 1.0)
+            else:
+                if known.record is not None and known.record.is_final:
+                    return
+                due = self._due(known)
+
+    def _want(self, key: StatusKey, watch: _Watch, due: float) -> Planned:
+        known = self._service.peek(key)
+        seen = self._monotonic(known.observed_at) if known is not None else 0.0
+        readers = len(watch.readers)
+        return Planned(key, watch.detail, Why.WATCHER, due=due, seen=seen, wanted=readers)
+
+    def _due(self, known: Known | None) -> float:
+        if known is None:
+            return self._clock.monotonic()
+        pause = AGAIN if known.record is None else watch_for(known.record, known.observed_at)
+        return self._monotonic(known.observed_at) + pause
+
+    def _monotonic(self, moment: float) -> float:
+        return moment - self._clock.time() + self._clock.monotonic()
+
+    def _learned(self, key: StatusKey) -> None:
+        watch = self._watches.get(key)
+        for news in watch.readers if watch is not None else ():
+            news.set()

@@ -1,0 +1,95 @@
+"""The state of the provider link in Prometheus' text format; read when scraped, nothing before."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from gateway.breaker import BreakerState
+from gateway.link import LinkState
+
+MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+def render(link: LinkState) -> bytes:
+    """All metrics, as one scrape."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Scrape(link))
+    return generate_latest(registry)
+
+
+class _Scrape(Collector):
+    def __init__(self, link: LinkState) -> None:
+        self._link = link
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _budgets(self._link)
+        yield from _counters(self._link)
+        yield _gauge("records", "Messages and lookups that are remembered.", self._link.records)
+        breaker = GaugeMetricFamily(
+            "smsc_gateway_breaker_state", "1 for the state the breaker is in.", labels=["state"]
+        )
+        for state in BreakerState:
+            breaker.add_metric([state], float(state is self._link.breaker.state))
+        yield breaker
+        ages = GaugeMetricFamily(
+            "smsc_gateway_answer_age_seconds",
+            "How old the last thousand answers were.",
+            labels=["quantile"],
+        )
+        for quantile, seconds in (("0.5", self._link.ages.median), ("0.99", self._link.ages.p99)):
+            if seconds is not None:
+                ages.add_metric([quantile], seconds)
+        yield ages
+
+
+def _budgets(link: LinkState) -> Iterator[Metric]:
+    budgets = link.budgets
+    left = GaugeMetricFamily(
+        "smsc_gateway_budget_left", "Requests that may go now, by limit.", labels=["limit"]
+    )
+    left.add_metric(["mass"], budgets.mass.left)
+    left.add_metric(["concurrency"], budgets.concurrency.left)
+    yield left
+    yield _gauge(
+        "messages_spent",
+        "Messages that may not be asked for now.",
+        budgets.per_message.spent_messages,
+    )
+    yield _gauge("in_flight", "Requests under way.", budgets.concurrency.in_flight)
+    queue = GaugeMetricFamily(
+        "smsc_gateway_queue", "Messages that wait to be asked for.", labels=["why"]
+    )
+    queue.add_metric(["callers"], link.queue.callers)
+    queue.add_metric(["background"], link.queue.background)
+    yield queue
+
+
+def _counters(link: LinkState) -> Iterator[Metric]:
+    counters = link.counters
+    answers = CounterMetricFamily(
+        "smsc_gateway_answers", "Records given to callers.", labels=["source"]
+    )
+    answers.add_metric(["cache"], counters.hits)
+    answers.add_metric(["provider"], counters.answers - counters.hits)
+    yield answers
+    yield _counter("unanswered", "Questions that ended with a problem.", counters.unanswered)
+    requests = CounterMetricFamily(
+        "smsc_gateway_requests", "Requests to the provider.", labels=["kind"]
+    )
+    requests.add_metric(["single"], counters.singles)
+    requests.add_metric(["mass"], counters.mass)
+    yield requests
+    yield _counter("requests_failed", "Requests without a usable answer.", counters.failed)
+    yield _counter("messages_carried", "Messages asked about.", counters.messages_carried)
+    yield _counter("request_seconds", "Seconds the requests took.", counters.request_seconds)
+
+
+def _gauge(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"smsc_gateway_{name}", about, value)
+
+
+def _counter(name: str, about: str, value: float) -> Metric:
+    return CounterMetricFamily(f"smsc_gateway_{name}", about, value)

@@ -1,0 +1,46 @@
+"""For those who run the gateway: the state of the provider link, as JSON and for Prometheus."""
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from gateway.web import metrics
+from gateway.web.state import State
+
+_NO_STORE = {"cache-control": "no-store"}
+
+
+async def get_provider(request: Request[State]) -> Response:
+    link = request.state["service"].link()
+    body = orjson.dumps(link.model_dump(mode="json", by_alias=True))
+    return Response(body, 200, _NO_STORE, "application/json")
+
+
+async def get_metrics(request: Request[State]) -> Response:
+    body = metrics.render(request.state["service"].link())
+    return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
+
+
+async def livez(_: Request[State]) -> Response:
+    """The process runs."""
+    return Response(orjson.dumps({"status": "ok"}), 200, _NO_STORE, "application/json")
+
+
+async def readyz(request: Request[State]) -> Response:
+    """Able to answer: by asking the provider, or from what is known while that can't be done."""
+    link = request.state["service"].link()
+    ready = link.breaker.reason is None or bool(link.records)
+    body = {"status": "ready" if ready else "unavailable", "breaker": link.breaker.state}
+    if link.breaker.reason is not None:
+        body["reason"] = link.breaker.reason
+    status = 200 if ready else 503
+    return Response(orjson.dumps(body), status, _NO_STORE, "application/json")
+
+
+routes: list[BaseRoute] = [
+    Route("/v1/provider", get_provider),
+    Route("/metrics", get_metrics),
+    Route("/livez", livez),
+    Route("/readyz", readyz),
+]
