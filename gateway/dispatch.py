@@ -460,14 +460,16 @@ class Dispatcher(Generic[T]):
             self._under_way[flight.want.key] = flight
         if ask.mass and any(flight.callers for flight in flights):
             self._callers_mass_at = now
-        task = asyncio.create_task(self._fly(ask, lease, flights))
+        began = self._breaker.begin(now)
+        task = asyncio.create_task(self._fly(ask, lease, flights, began))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _fly(self, ask: Ask, lease: Lease, flights: list[_Flight[T]]) -> None:
+    async def _fly(
+        self, ask: Ask, lease: Lease, flights: list[_Flight[T]], began: float
+    ) -> None:
         failure: GatewayError | None = None
         rows: dict[StatusKey, Row] = {}
-        began = self._breaker.begin(self._clock.monotonic())
         try:
             rows = dict(await self._provider.ask(ask.keys, ask.detail))
         except GatewayError as error:

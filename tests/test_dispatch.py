@@ -1,15 +1,25 @@
 """Flights: joined, raised, given up; whatever the provider's side does."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 import pytest
 
 from gateway.breaker import Breaker
 from gateway.budget.memory import Limits, MemoryBudget
-from gateway.dispatch import MAX_WAITING, Dispatcher
-from gateway.errors import GatewayError, Overloaded, UpstreamBadAnswer, UpstreamUnreachable
-from gateway.planner import Want
+from gateway.dispatch import BAD_KEYS, GATHER, MAX_WAITING, Dispatcher
+from gateway.errors import (
+    GatewayError,
+    InvalidArgument,
+    Limit,
+    Overloaded,
+    RateLimited,
+    UpstreamBadAnswer,
+    UpstreamBlocked,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from gateway.planner import Want, Why
 from gateway.records import DetailLevel, StatusKey
 from gateway.smsc.row import Row
 from tests.support.clock import FakeClock, settle
@@ -26,12 +36,15 @@ class Provider:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.asked: list[tuple[int, DetailLevel]] = []
+        self.keys: list[tuple[StatusKey, ...]] = []
+        self.seconds = 1.0
         self.failures: list[Exception] = []
         self.silent = False
 
     async def ask(self, keys: Sequence[StatusKey], detail: DetailLevel) -> Mapping[StatusKey, Row]:
         self.asked.append((len(keys), detail))
-        await self.clock.sleep(1)
+        self.keys.append(tuple(keys))
+        await self.clock.sleep(self.seconds)
         if self.failures:
             raise self.failures.pop(0)
         return {} if self.silent else {key: Row({"status": "1"}) for key in keys}
@@ -43,6 +56,17 @@ def learn(want: Want, row: Row) -> str:
     if want.key.id == 14:
         raise ZeroDivisionError
     return f"{want.detail} {row.fields['status']}"
+
+
+Outcome = asyncio.Task[object]
+
+
+async def outcome(answer: Awaitable[object]) -> object:
+    """The answer, or the error that came instead."""
+    try:
+        return await answer
+    except GatewayError as error:
+        return error
 
 
 class Setup:
@@ -64,14 +88,32 @@ class Setup:
             linger=10,
         )
 
-    def want(self, key: StatusKey = KEY, detail: DetailLevel = BASIC) -> asyncio.Task[object]:
-        async def result() -> object:
-            try:
-                return await self.dispatcher.ask(key, detail, None)
-            except GatewayError as error:
-                return error
+    def want(
+        self,
+        key: StatusKey = KEY,
+        detail: DetailLevel = BASIC,
+        caller: str = "",
+        turn: int = 0,
+        *,
+        has_fallback: bool = False,
+    ) -> asyncio.Task[object]:
+        return asyncio.create_task(
+            outcome(
+                self.dispatcher.ask(
+                    key, detail, None, caller=caller, turn=turn, has_fallback=has_fallback
+                )
+            )
+        )
 
-        return asyncio.create_task(result())
+    def watch(self, key: StatusKey, due: float = 0, detail: DetailLevel = BASIC) -> Outcome:
+        want = Want(key, detail, Why.WATCHER, due=self.clock.now + due)
+        return asyncio.create_task(outcome(self.dispatcher.watch(want)))
+
+    async def many(self, count: int, first: int = 100) -> list[object]:
+        """The answers to so many cold keys."""
+        calls = [self.want(StatusKey("70002", first + number)) for number in range(count)]
+        await self.clock.advance(1)
+        return [await call for call in calls]
 
 
 async def test_a_flight_that_waits_is_raised_to_the_higher_level() -> None:
@@ -158,3 +200,249 @@ async def test_waiting_ends_when_the_window_opens() -> None:
     await setup.clock.advance(2)
     assert await second == "BASIC 1"
     assert len(setup.provider.asked) == 2
+
+
+async def test_what_comes_close_behind_another_is_gathered() -> None:
+    setup = Setup()
+    calls = [setup.want()]
+    await settle()
+    for number in range(2, 22):
+        calls.append(setup.want(StatusKey("70001", number)))
+        await setup.clock.advance(GATHER / 40)
+    await setup.clock.advance(2)
+    assert [await call for call in calls] == ["BASIC 1"] * 12 + [await calls[12], await calls[13]] + [
+        "BASIC 1"
+    ] * 7
+    assert [count for count, _ in setup.provider.asked] == [1, 20]
+
+
+async def test_nothing_is_delayed_when_nothing_else_is_coming() -> None:
+    setup = Setup()
+    first = setup.want()
+    await settle()
+    await setup.clock.advance(2 * GATHER)
+    second = setup.want(StatusKey("70001", 2))
+    await settle()
+    assert len(setup.provider.asked) == 2
+    await setup.clock.advance(1)
+    assert [await first, await second] == ["BASIC 1"] * 2
+
+
+async def test_a_caller_who_leaves_takes_what_nobody_else_wants_with_him() -> None:
+    setup = Setup(concurrency=1, mass=0)
+    busy, leaving, staying = setup.want(), *(setup.want(StatusKey("70001", n)) for n in (2, 3))
+    await settle()
+    leaving.cancel()
+    await setup.clock.advance(2)
+    assert [await busy, await staying] == ["BASIC 1"] * 2
+    assert [keys[0].id for keys in setup.provider.keys] == [1, 3]
+
+
+async def test_each_caller_waits_until_his_own_deadline() -> None:
+    setup = Setup(concurrency=1)
+    setup.provider.seconds = 7
+    busy = setup.want()
+    await settle()
+    early = setup.want(StatusKey("70001", 2))
+    await setup.clock.advance(3)
+    late = setup.want(StatusKey("70001", 2))
+    await setup.clock.advance(2)
+    refused = await early
+    assert isinstance(refused, RateLimited)
+    assert (refused.limit, late.done()) == (Limit.CONCURRENCY, False)
+    await setup.clock.advance(9)
+    assert [await busy, await late] == ["BASIC 1"] * 2
+
+
+async def test_who_has_an_older_record_is_not_kept_waiting_by_a_slow_answer() -> None:
+    setup = Setup()
+    setup.provider.seconds = 8
+    patient, impatient = setup.want(), setup.want(has_fallback=True)
+    await setup.clock.advance(5)
+    assert isinstance(await impatient, UpstreamTimeout)
+    await setup.clock.advance(3)
+    assert await patient == "BASIC 1"
+
+
+async def test_who_waits_is_given_up_early_enough_for_a_usual_answer() -> None:
+    setup = Setup(concurrency=1)
+    await setup.many(1)  # a second is usual now, three at most
+    setup.provider.seconds = 20
+    setup.want()
+    await settle()
+    waiting = setup.want(StatusKey("70001", 2))
+    await setup.clock.advance(2.4)
+    assert not waiting.done()
+    await setup.clock.advance(0.1)
+    assert isinstance(await waiting, RateLimited)
+    await setup.clock.advance(20)
+
+
+async def test_a_dashboard_does_not_starve_a_service() -> None:
+    setup = Setup(mass=0)
+    calls = [
+        setup.want(StatusKey("70001", turn + 1), caller="dashboard", turn=turn)
+        for turn in range(100)
+    ]
+    await settle()
+    service = setup.want(StatusKey("70002", 1), caller="service")
+    await setup.clock.advance(2)
+    assert await service == "BASIC 1"
+    assert not calls[99].done()
+    await setup.clock.advance(10)
+    assert all(call.done() for call in calls)
+
+
+async def test_a_bad_pair_costs_the_others_nothing_and_spoils_no_second_list() -> None:
+    setup = Setup()
+    bad = StatusKey("70002", 105)
+
+    async def ask(keys: Sequence[StatusKey], detail: DetailLevel) -> Mapping[StatusKey, Row]:
+        setup.provider.keys.append(tuple(keys))
+        if bad in keys:
+            raise InvalidArgument(provider_code=1)
+        return {key: Row({"status": "1"}) for key in keys}
+
+    setup.provider.ask = ask  # type: ignore[method-assign] # a provider that refuses one pair
+    for window in range(2):
+        answers = await setup.many(20)
+        assert [n for n, answer in enumerate(answers) if answer != "BASIC 1"] == [5]
+        assert isinstance(answers[5], InvalidArgument)
+        if not window:
+            await setup.clock.advance(70)
+            setup.provider.keys.clear()
+    assert sorted(len(keys) for keys in setup.provider.keys) == [1, 19]
+
+
+async def test_no_more_bad_pairs_are_remembered_than_fit() -> None:
+    setup = Setup(concurrency=100)
+    setup.provider.failures = [InvalidArgument() for _ in range(BAD_KEYS + 10)]
+    setup.provider.seconds = 0
+    for first in range(0, BAD_KEYS + 10, 1001):
+        await asyncio.gather(
+            *(setup.want(StatusKey("70003", first + n + 1)) for n in range(1001)),
+            setup.clock.advance(0.1),
+        )
+    assert len(setup.dispatcher._bad) <= BAD_KEYS  # noqa: SLF001 - memory shows nowhere else
+
+
+async def test_refused_at_once_means_that_somebody_else_holds_the_places() -> None:
+    setup = Setup()
+    setup.provider.failures = [RateLimited(limit=Limit.UNKNOWN, provider_code=9) for _ in range(3)]
+    calls = [setup.want(StatusKey("70001", n + 1)) for n in range(4)]
+    await setup.clock.advance(1)
+    first = await calls[0]
+    assert isinstance(first, RateLimited)
+    assert (first.limit, first.provider_code) == (Limit.PER_MESSAGE, 9)
+    assert await calls[3] == "BASIC 1"
+    assert setup.budget.places() + setup.dispatcher.in_flight == 2  # of four
+    await setup.clock.advance(2)
+    assert [await call for call in calls[1:3]] == ["BASIC 1"] * 2  # in the place that is left
+    await setup.clock.advance(10)
+    assert setup.budget.places() == 4
+
+
+async def test_while_the_breaker_is_open_nobody_is_asked_and_everybody_is_told() -> None:
+    setup = Setup(mass=0)
+    setup.provider.failures = [UpstreamBlocked(provider_code=4)]
+    watched = setup.watch(StatusKey("70001", 9))
+    calls = [setup.want(StatusKey("70002", n + 1)) for n in range(6)]
+    await setup.clock.advance(1)
+    blocked = [await call for call in (calls[0], *calls[4:], watched)]
+    assert [type(error) for error in blocked] == [UpstreamBlocked] * 4
+    assert {error.retry_after for error in blocked if isinstance(error, GatewayError)} == {5}
+    asked = len(setup.provider.asked)
+    late = await setup.want()
+    assert isinstance(late, UpstreamBlocked)
+    assert len(setup.provider.asked) == asked
+
+
+async def test_after_a_pause_one_request_tries_and_then_all_go() -> None:
+    setup = Setup()
+    setup.provider.failures = [UpstreamBlocked()]
+    first = setup.want()
+    await setup.clock.advance(1)
+    assert isinstance(await first, UpstreamBlocked)
+    await setup.clock.advance(5)
+    calls = [setup.want(StatusKey("70001", n + 20)) for n in range(20)]
+    await setup.clock.advance(1)
+    answers = [await call for call in calls]
+    assert answers.count("BASIC 1") == 1
+    assert sum(isinstance(answer, UpstreamBlocked) for answer in answers) == 19
+    assert setup.provider.asked == [(1, BASIC)] * 2
+    assert await setup.many(20) == ["BASIC 1"] * 20
+
+
+async def test_a_watched_key_is_asked_when_it_is_due_or_sooner_for_a_caller() -> None:
+    setup = Setup()
+    watched = setup.watch(KEY, due=15)
+    await setup.clock.advance(14)
+    assert (setup.provider.asked, setup.dispatcher.planned_at(KEY)) == ([], setup.clock.now + 1)
+    caller = setup.want()
+    await setup.clock.advance(1)
+    assert [await watched, await caller] == ["BASIC 1"] * 2
+    await setup.clock.advance(15)
+    assert (len(setup.provider.asked), setup.dispatcher.planned_at(KEY)) == (1, None)
+
+
+async def test_one_request_serves_a_watcher_who_wants_more_detail_too() -> None:
+    setup = Setup()
+    watched = setup.watch(KEY, due=15, detail=FULL)
+    await settle()
+    caller = setup.want()
+    await setup.clock.advance(1)
+    assert [await watched, await caller] == ["FULL 1"] * 2
+
+
+async def test_a_caller_who_leaves_does_not_end_the_watching() -> None:
+    setup = Setup(concurrency=1)
+    busy = setup.want(StatusKey("70001", 2))
+    watched = setup.watch(KEY, due=3)
+    await settle()
+    caller = setup.want()
+    await settle()
+    caller.cancel()
+    await setup.clock.advance(4)
+    assert [await busy, await watched] == ["BASIC 1"] * 2
+
+
+async def test_what_nobody_watches_any_more_is_not_asked() -> None:
+    setup = Setup()
+    watched = setup.watch(KEY, due=3)
+    await settle()
+    watched.cancel()
+    await setup.clock.advance(5)
+    assert (setup.provider.asked, setup.dispatcher.standing()) == ([], (0, 0))
+
+
+async def test_a_mass_request_takes_along_what_is_watched_and_what_will_be_wanted() -> None:
+    setup = Setup()
+    watched = [setup.watch(StatusKey("70001", n + 1), due=20 - n) for n in range(3)]
+    setup.riders = [
+        Want(StatusKey("70004", n + 1), BASIC, Why.REFRESH) for n in range(100)
+    ] + [Want(KEY, BASIC, Why.REFRESH)]
+    await settle()
+    await setup.many(20)
+    assert [await call for call in watched] == ["BASIC 1"] * 3
+    (keys,) = setup.provider.keys
+    assert [key.id for key in keys[20:]] == [3, 2, 1, *range(1, 78)]
+    await setup.clock.advance(30)
+    assert len(setup.provider.asked) == 1
+
+
+async def test_renewing_asks_once_and_tells_nobody() -> None:
+    setup = Setup()
+    for _ in range(3):
+        setup.dispatcher.renew(Want(KEY, BASIC, Why.REFRESH, due=setup.clock.now))
+    await setup.clock.advance(1)
+    assert setup.provider.asked == [(1, BASIC)]
+    assert setup.dispatcher.standing() == (0, 0)
+
+
+async def test_renewing_brings_a_watch_forward() -> None:
+    setup = Setup()
+    watched = setup.watch(KEY, due=15)
+    await settle()
+    setup.dispatcher.renew(Want(KEY, BASIC, Why.REFRESH, due=setup.clock.now))
+    await setup.clock.advance(1)
+    assert await watched == "BASIC 1"

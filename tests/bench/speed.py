@@ -1,0 +1,129 @@
+"""Speeds as ratios taken in one run, peers in turn; medians of several rounds."""
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+from asgi_lifespan import LifespanManager
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.app import create_app
+from gateway.freshness import at_observation
+from gateway.records import DetailLevel, StatusKey
+from gateway.simulator import create_simulator, render, sample_world
+from gateway.simulator.samples import MESSAGE
+from gateway.smsc.normalise import normalise
+from gateway.smsc.reply import decode, match
+from gateway.smsc.row import Expected
+from tests.support.gateway import settings
+
+ROUNDS = 7
+RECORDS = 1000
+REQUESTS = 2000
+
+
+def _decoding() -> None:
+    """An answer of 1,000 messages at full detail, from bytes to records."""
+    zone = settings().zone
+    told = [replace(MESSAGE, id=number + 1) for number in range(RECORDS)]
+    keys = [StatusKey(report.phone, report.id) for report in told]
+    freshness = at_observation(0, DetailLevel.FULL)
+
+    def read(body: bytes) -> None:
+        rows = decode(body, expected=Expected(2, many=True))
+        assert isinstance(rows, list)
+        found = match(rows, keys)
+        assert len(found) == RECORDS
+        for key, row in found.items():
+            normalise(row, key, asked=None, freshness=freshness, zone=zone)
+
+    bodies = [render(told, fmt=f, all=2, many=True, charset="utf-8") for f in range(4)]
+    print("decoding, bytes to normalised records")
+    peer = _median(lambda: json.loads(bodies[3]))
+    print(f"  json.loads alone   {RECORDS / peer:>10,.0f} records/s")
+    for name, body in zip(("text", "comma", "xml", "json"), bodies, strict=True):
+        seconds = _median(lambda body=body: read(body))  # type: ignore[misc] # bound at once
+        rate, ratio = RECORDS / seconds, seconds / peer
+        print(f"  {name:<18} {rate:>10,.0f} records/s   {ratio:5.1f} x json.loads")
+
+
+def _median(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        work()
+        seconds.append(time.process_time() - began)
+    return statistics.median(seconds)
+
+
+async def _bare(_: Scope, __: Receive, send: Send) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"x" * 900})
+
+
+async def _hits() -> None:
+    """Cached answers, without a server around them: CPU time of the application alone."""
+    world = sample_world(time.time)
+    provider = httpx.ASGITransport(create_simulator(world))
+    app = create_app(settings(), transport=provider)
+    query = json.dumps({"query": '{ message(id: 1, phone: "79990000001") { state isFinal text } }'})
+    async with LifespanManager(app) as manager:
+        calls: dict[str, Callable[[], Awaitable[None]]] = {
+            "bare ASGI": _call(_bare, "GET", "/", b""),
+            "REST hit": _call(manager.app, "GET", "/v1/messages/1", b"phone=79990000001"),
+            "GraphQL hit": _call(manager.app, "POST", "/graphql", b"", query.encode()),
+        }
+        spent: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(ROUNDS):
+            for name, call in calls.items():
+                began = time.process_time()
+                for _ in range(REQUESTS):
+                    await call()
+                spent[name].append((time.process_time() - began) / REQUESTS)
+    print("a hit, CPU time of the application alone")
+    least = statistics.median(spent["bare ASGI"])
+    for name, seconds in spent.items():
+        median = statistics.median(seconds)
+        print(f"  {name:<18} {median * 1e6:>10,.1f} us   {median / least:7.1f} x bare ASGI")
+
+
+def _call(
+    app: ASGIApp, method: str, path: str, query: bytes, body: bytes = b""
+) -> Callable[[], Awaitable[None]]:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            assert message["status"] == 200
+
+    async def call() -> None:
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query,
+            "root_path": "",
+            "headers": [(b"host", b"x"), (b"content-type", b"application/json")],
+            "scheme": "http",
+            "http_version": "1.1",
+            "server": ("x", 80),
+            "client": ("x", 1),
+            "state": {},
+            "asgi": {"version": "3.0"},
+        }
+        await app(scope, receive, send)
+
+    return call
+
+
+def main() -> None:
+    _decoding()
+    asyncio.run(_hits())
