@@ -157,7 +157,7 @@ class Dispatcher(Generic[T]):
 
     `learn` is given each answered row with the want it was asked for, and makes of it what the
     callers get; it may raise a `GatewayError`. `riders` tells what will be wanted next, most
-    urgent first: a mass request that goes anyway takes it along.
+    urgent first: a mass request that goes anyway takes it along. `in_flight` counts requests.
     """
 
     def __init__(
@@ -174,6 +174,7 @@ class Dispatcher(Generic[T]):
         linger: float,
     ) -> None:
         self.tally = Tally()
+        self.in_flight = 0
         self._provider = provider
         self._budget = budget
         self._breaker = breaker
@@ -266,11 +267,6 @@ class Dispatcher(Generic[T]):
         """How many keys wait for a request that callers want, and how many others."""
         callers = sum(bool(flight.callers) for flight in self._waiting.values())
         return callers, len(self._waiting) - callers + len(self._later)
-
-    @property
-    def in_flight(self) -> int:
-        """Requests under way."""
-        return len(self._tasks)
 
     async def aclose(self) -> None:
         """Give up what waits; let what is under way end."""
@@ -461,13 +457,12 @@ class Dispatcher(Generic[T]):
         if ask.mass and any(flight.callers for flight in flights):
             self._callers_mass_at = now
         began = self._breaker.begin(now)
+        self.in_flight += 1
         task = asyncio.create_task(self._fly(ask, lease, flights, began))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _fly(
-        self, ask: Ask, lease: Lease, flights: list[_Flight[T]], began: float
-    ) -> None:
+    async def _fly(self, ask: Ask, lease: Lease, flights: list[_Flight[T]], began: float) -> None:
         failure: GatewayError | None = None
         rows: dict[StatusKey, Row] = {}
         try:
@@ -493,6 +488,7 @@ class Dispatcher(Generic[T]):
     ) -> GatewayError | None:
         """Account for a request; the failure comes back with what is known of its remedy."""
         now = self._clock.monotonic()
+        self.in_flight -= 1
         if isinstance(failure, TransportFailed) and not failure.sent:
             lease.refund()
         else:

@@ -44,8 +44,11 @@ class Watches:
         """What is known: at once, if anything is, and at each change, until the state is final."""
         news = asyncio.Event()
         watch = self._watches.setdefault(key, _Watch())
+        is_more = not watch.readers or not watch.detail.covers(detail)
         watch.readers[news] = detail
-        if watch.poll is None:
+        if is_more:
+            if watch.poll is not None:
+                watch.poll.cancel()
             watch.poll = asyncio.create_task(self._poll(key, watch))
         try:
             told = None
@@ -62,13 +65,13 @@ class Watches:
                 news.clear()
         finally:
             del watch.readers[news]
-            if not watch.readers:
+            if not watch.readers and watch.poll is not None:
                 watch.poll.cancel()
-                self._watches.pop(key, None)
+                del self._watches[key]
 
     async def _poll(self, key: StatusKey, watch: _Watch) -> None:
         """Want the message again and again, as often as its age deserves."""
-        due = self._due(self._service.peek(key))
+        due = self._due(self._service.peek(key), watch)
         while True:
             try:
                 known = await self._service.poll(self._want(key, watch, due))
@@ -80,7 +83,7 @@ class Watches:
             else:
                 if known.record is not None and known.record.is_final:
                     return
-                due = self._due(known)
+                due = self._due(known, watch)
 
     def _want(self, key: StatusKey, watch: _Watch, due: float) -> Planned:
         known = self._service.peek(key)
@@ -88,11 +91,16 @@ class Watches:
         readers = len(watch.readers)
         return Planned(key, watch.detail, Why.WATCHER, due=due, seen=seen, wanted=readers)
 
-    def _due(self, known: Known | None) -> float:
+    def _due(self, known: Known | None, watch: _Watch) -> float:
+        """When to ask again; at once for what nobody has asked for yet, or not in such detail."""
         if known is None:
             return self._clock.monotonic()
-        pause = AGAIN if known.record is None else watch_for(known.record, known.observed_at)
-        return self._monotonic(known.observed_at) + pause
+        record, seen = known.record, self._monotonic(known.observed_at)
+        if record is None:
+            return seen + AGAIN
+        if not record.freshness.detail.covers(watch.detail):
+            return self._clock.monotonic()
+        return seen + watch_for(record, known.observed_at)
 
     def _monotonic(self, moment: float) -> float:
         return moment - self._clock.time() + self._clock.monotonic()

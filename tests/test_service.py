@@ -1,6 +1,7 @@
 """The whole of the gateway against the simulated provider, in fake time."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -333,3 +334,104 @@ async def test_shutting_down_gives_up_what_waits() -> None:
         asyncio.get_running_loop().call_soon(asyncio.create_task, setup.clock.advance(3))
     assert [(await call).status_code for call in calls] == [200, 503]
     assert (await calls[1]).json()["code"] == "OVERLOADED"
+
+
+async def test_a_delivered_message_answers_at_once_while_it_is_renewed() -> None:
+    async with running() as setup:
+        await setup.message(1, PHONE)
+        await setup.clock.advance(3 * 3600)
+        await setup.provider.post("/control/latency", json={"seconds": 1})
+        first = (await setup.message(1, PHONE)).json()["freshness"]
+        assert (first["stale"], first["staleReason"], first["ageSeconds"]) == (True, None, 10_800)
+        await setup.clock.advance(1)
+        second = (await setup.message(1, PHONE)).json()["freshness"]
+        assert (second["stale"], second["ageSeconds"]) == (False, 0)
+        assert len(await setup.asked()) == 2
+
+
+async def test_who_wants_it_younger_waits_for_that() -> None:
+    async with running() as setup:
+        await setup.message(1, PHONE)
+        await setup.clock.advance(3 * 3600)
+        url = f"/v1/messages/1?phone={PHONE}"
+        answer = await setup.client.get(url, headers={"cache-control": "max-age=3600"})
+        assert answer.json()["freshness"]["source"] == "LIVE"
+
+
+async def test_the_next_refresh_is_when_the_limits_allow_it() -> None:
+    async with running() as setup:
+        url = f"/v1/messages/100?phone={LIVE}"
+        told = []
+        for _ in range(5):
+            answer = await setup.client.get(url, headers={"cache-control": "no-cache"})
+            told.append(answer.json()["freshness"])
+            await setup.clock.advance(1)
+        assert told[0]["nextRefreshAt"] == "2027-01-15T08:00:13Z"  # when it is no longer fresh
+        assert told[4]["nextRefreshAt"] == "2027-01-15T08:01:00Z"  # when the first is a minute old
+        stale = (await setup.client.get(url, headers={"cache-control": "no-cache"})).json()
+        assert stale["freshness"]["stale"] is True
+        assert stale["freshness"]["nextRefreshAt"] == "2027-01-15T08:01:00Z"
+
+
+async def test_blocked_the_provider_is_left_alone_and_the_next_try_is_told() -> None:
+    async with running() as setup:
+        await setup.message(100, LIVE)
+        await setup.clock.advance(14)
+        await setup.fault("error", 4, times=-1)
+        for wait in (5, 10, 20):
+            problem = await setup.message(1, PHONE)
+            assert (problem.status_code, problem.json()["code"]) == (503, "UPSTREAM_BLOCKED")
+            assert problem.headers["retry-after"] == str(wait)
+            asked = len(await setup.asked())
+            other = await setup.message(3, "79990000003")
+            assert (other.status_code, other.json()["providerCode"]) == (503, 4)
+            stale = (await setup.message(100, LIVE)).json()["freshness"]
+            assert (stale["stale"], stale["staleReason"]) == (True, "UPSTREAM_BLOCKED")
+            assert len(await setup.asked()) == asked
+            await setup.clock.advance(wait)
+        await setup.provider.delete("/control/fault")
+        assert (await setup.message(1, PHONE)).status_code == 200
+        assert (await setup.message(3, "79990000003")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["html", "status"])
+async def test_a_provider_that_is_down_is_asked_less_and_found_again(kind: str) -> None:
+    async with running() as setup:
+        await setup.fault(kind, times=-1)
+        for number in range(20):
+            answer = await setup.message(1, PHONE)
+            assert answer.status_code == 502, number
+        assert len(await setup.asked()) == 5
+        assert answer.headers["retry-after"] == "1"
+        await setup.provider.delete("/control/fault")
+        await setup.clock.advance(60)
+        assert (await setup.message(1, PHONE)).status_code == 200
+
+
+async def test_a_batch_takes_along_what_will_be_wanted_next() -> None:
+    async with running() as setup:
+        await setup.message(100, LIVE)
+        await setup.clock.advance(8)
+        await batch(setup, MANY)
+        assert [(r["mass"], r["pairs"]) for r in await setup.asked()] == [(False, 1), (True, 14)]
+        await setup.clock.advance(8)
+        assert (await setup.message(100, LIVE)).json()["freshness"]["ageSeconds"] == 8
+        assert len(await setup.asked()) == 2
+
+
+async def test_a_restart_does_not_spend_again_what_was_spent(tmp_path: Path) -> None:
+    async with running(STATE_DIR=str(tmp_path)) as setup:
+        await batch(setup, MANY)
+        for _ in range(5):
+            await setup.clock.advance(1)
+            await setup.client.get(
+                f"/v1/messages/100?phone={LIVE}", headers={"cache-control": "no-cache"}
+            )
+    async with running(STATE_DIR=str(tmp_path)) as setup:
+        answer = await setup.message(100, LIVE)
+        assert (answer.status_code, answer.json()["limit"]) == (429, "PER_MESSAGE")
+        assert answer.headers["retry-after"] == "61"
+        await batch(setup, MANY)
+        assert [request["mass"] for request in await setup.asked()] == [False] * 13
+    async with running(STATE_DIR=str(tmp_path), SMSC_LOGIN="other") as setup:
+        assert (await setup.client.get("/v1/provider")).json()["budgets"]["mass"]["left"] == 1

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -41,13 +42,13 @@ def _process(*arguments: str, **environ: str) -> Iterator[str]:
         found = re.search(r"http://[^/\s]+", process.stdout.readline())
         assert found
         # What it prints later is read, or it would stop when the pipe is full.
-        with subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL) as sink:
-            try:
-                yield found[0]
-            finally:
-                process.terminate()
-                process.wait()
-                sink.wait()
+        reader = threading.Thread(target=process.stdout.read)
+        reader.start()
+        try:
+            yield found[0]
+        finally:
+            process.terminate()
+            reader.join()
 
 
 class _Load:

@@ -281,9 +281,7 @@ async def _mixed(peer: Peer, provider: Provider, rng: random.Random) -> Figures:
 
 
 def _bound_of_answers(asks: Mapping[StatusKey, Sequence[float]]) -> Figures:
-    """Every message by itself, under no rule but five a minute: seen anew at an ask that comes 12
-    seconds after the last time.
-    """
+    """Every message by itself, under no rule but five a minute: seen anew every 12 seconds."""
     best = Figures()
     for moments in asks.values():
         seen = -math.inf

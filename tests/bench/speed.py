@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 from asgi_lifespan import LifespanManager
@@ -25,6 +26,7 @@ from tests.support.gateway import settings
 ROUNDS = 7
 RECORDS = 1000
 REQUESTS = 2000
+MISSES = 100
 
 
 def _decoding() -> None:
@@ -93,6 +95,38 @@ async def _hits() -> None:
         print(f"  {name:<18} {median * 1e6:>10,.1f} us   {median / least:7.1f} x bare ASGI")
 
 
+class _Provider(httpx.AsyncBaseTransport):
+    """Answers whatever single message it is asked for, after a pause and with next to no work."""
+
+    pause = 0.05
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        form = dict(parse_qsl((await request.aread()).decode()))
+        await asyncio.sleep(self.pause)
+        body = f'{{"status":0,"id":{form["id"]},"phone":"{form["phone"]}"}}'
+        return httpx.Response(200, content=body.encode())
+
+
+async def _misses() -> None:
+    """What a miss adds to the provider's latency, one after the other."""
+    app = create_app(settings(), transport=_Provider())
+    added = []
+    asleep = []
+    async with LifespanManager(app) as manager:
+        for number in range(MISSES):
+            call = _call(
+                manager.app, "GET", f"/v1/messages/{number + 1}", b"phone=79990000001&fields=state"
+            )
+            began = time.perf_counter()
+            await call()
+            added.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            await asyncio.sleep(_Provider.pause)
+            asleep.append(time.perf_counter() - began)
+    median = statistics.median(added) - statistics.median(asleep)
+    print(f"a miss adds to the provider's latency: {median * 1e3:.2f} ms at the median")
+
+
 def _call(
     app: ASGIApp, method: str, path: str, query: bytes, body: bytes = b""
 ) -> Callable[[], Awaitable[None]]:
@@ -127,3 +161,4 @@ def _call(
 def main() -> None:
     _decoding()
     asyncio.run(_hits())
+    asyncio.run(_misses())

@@ -168,7 +168,9 @@ def test_a_broken_file_is_set_aside_and_a_new_one_begun(
     machine.journal.path.write_bytes(b"no database" * 1000)
     (warning,) = careful(machine, caplog)
     assert "set aside" in warning
-    assert machine.start().mass_left() == 0  # the new file knows the request after the careful start
+    assert (
+        machine.start().mass_left() == 0
+    )  # the new file knows the request after the careful start
 
 
 def test_a_disk_that_fails_later_costs_one_warning(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,6 +21,11 @@ from gateway.cli import main
 from tests.support.server import closed_port
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PLAIN, "XDG_STATE_HOME", str(tmp_path))
 
 
 @contextmanager
@@ -45,7 +51,7 @@ def command(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=20)
-    assert process.returncode in {0, -signal.SIGTERM}
+    assert process.returncode in {0, -signal.SIGTERM, -signal.SIGKILL}
 
 
 @pytest.mark.parametrize("fmt", "0123")
@@ -68,6 +74,25 @@ def test_serve_asks_the_simulator() -> None:
             assert answer.json()["code"] == "NOT_FOUND"
             assert httpx.get(f"{address}/readyz").status_code == 200
         assert httpx.get(f"{provider}/control/stats").json()["requests"] == 1
+
+
+def test_a_gateway_that_is_killed_breaks_no_limit_when_it_is_back(tmp_path: Path) -> None:
+    items = [{"id": str(20 + n), "phone": f"7999000002{n}"} for n in range(10)]
+    login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "PORT": "0"}
+    with command("simulator", "--port", "0") as (_, provider):
+        for _ in range(3):
+            with command("serve", SMSC_URL=f"{provider}/sys", **login) as (process, address):
+                answer = httpx.post(
+                    f"{address}/v1/statuses/batch", json={"items": items}, timeout=30
+                )
+                assert {result["outcome"] for result in answer.json()["results"]} == {"FOUND"}
+                mass = httpx.get(f"{address}/v1/provider").json()["budgets"]["mass"]
+                assert mass["left"] == 0
+                process.kill()
+                process.wait()
+        stats = httpx.get(f"{provider}/control/stats").json()
+    assert (stats["mass"], stats["singles"], stats["breaches"]) == (1, 20, 0)
+    assert [path.suffix for path in (tmp_path / "smsc-gateway").glob("*.sqlite")] == [".sqlite"]
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, str]:

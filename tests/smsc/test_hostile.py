@@ -72,7 +72,7 @@ def collector_between_cases() -> Iterator[Callable[[], None]]:
 def test_mangled_answers_are_records_or_the_named_error(
     fmt: int, collector_between_cases: Callable[[], None]
 ) -> None:
-    random_ = random.Random(fmt)  # noqa: S311 - repeatable
+    random_ = random.Random(fmt)
     read = slowest = 0.0
     for case in range(CASES):
         if case % 10_000 == 0:

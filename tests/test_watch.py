@@ -1,0 +1,152 @@
+"""Watching: one poll for all who are to be told, newest state first."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from gateway.app import create_service
+from gateway.budget.journal import Journal
+from gateway.records import DetailLevel, Message, StatusKey
+from gateway.service import StatusService, Want
+from gateway.simulator import Limits, World, create_simulator, sample_world
+from gateway.upstream import create_client
+from gateway.watch import Watches
+from tests.support.clock import FakeClock, settle
+from tests.support.gateway import settings
+
+pytestmark = pytest.mark.anyio
+
+LIVE = StatusKey("79990000100", 100)
+DONE = StatusKey("79990000001", 1)
+BASIC, FULL = DetailLevel.BASIC, DetailLevel.FULL
+
+
+class Setup:
+    """The service with the simulator behind it, and who watches."""
+
+    def __init__(
+        self, service: StatusService, clock: FakeClock, limits: Limits, world: World
+    ) -> None:
+        self.service = service
+        self.clock = clock
+        self.limits = limits
+        self.world = world
+        self.watches = Watches(service, clock)
+
+    def follow(self, key: StatusKey = LIVE, detail: DetailLevel = BASIC) -> "Reader":
+        return Reader(self, key, detail)
+
+
+class Reader:
+    """Somebody who is told, and what."""
+
+    def __init__(self, setup: Setup, key: StatusKey, detail: DetailLevel) -> None:
+        self.told: list[str] = []
+        self.records: list[Message] = []
+        self.task = asyncio.create_task(self._read(setup, key, detail))
+
+    async def _read(self, setup: Setup, key: StatusKey, detail: DetailLevel) -> None:
+        async for known in setup.watches.follow(key, detail):
+            assert isinstance(known.record, Message)
+            self.told.append(known.record.state)
+            self.records.append(known.record)
+
+
+@asynccontextmanager
+async def watching() -> AsyncIterator[Setup]:
+    clock = FakeClock()
+    world = sample_world(clock.time)
+    limits = Limits(clock.monotonic)
+    provider = create_simulator(world, monotonic=clock.monotonic, sleep=clock.sleep, limits=limits)
+    transport = httpx.ASGITransport(provider)
+    async with create_client(timeout=10, concurrency=4, transport=transport) as client:
+        service = create_service(settings(), client, clock, Journal())
+        yield Setup(service, clock, limits, world)
+        await service.aclose()
+
+
+async def test_a_message_is_followed_to_its_end() -> None:
+    async with watching() as setup:
+        reader = setup.follow()
+        await setup.clock.advance(120)
+        assert reader.told == ["QUEUED", "SENT", "DELIVERED"]
+        assert reader.task.done()
+        asked = setup.limits.admitted
+        await setup.clock.advance(300)
+        assert setup.limits.admitted == asked
+        assert setup.limits.refused.total() == 0
+
+
+async def test_any_number_of_readers_share_one_poll() -> None:
+    async with watching() as setup:
+        readers = [setup.follow() for _ in range(500)]
+        await setup.clock.advance(120)
+        assert {tuple(reader.told) for reader in readers} == {("QUEUED", "SENT", "DELIVERED")}
+        assert setup.limits.admitted <= 9
+
+
+async def test_who_comes_later_is_told_at_once_what_is_known() -> None:
+    async with watching() as setup:
+        setup.follow()
+        await setup.clock.advance(1)
+        late = setup.follow()
+        await settle()
+        assert (late.told, setup.limits.admitted) == (["QUEUED"], 1)
+
+
+async def test_what_a_caller_learns_is_told_to_those_who_watch() -> None:
+    async with watching() as setup:
+        reader = setup.follow()
+        await setup.clock.advance(13)
+        asked = setup.limits.admitted
+        await setup.service.get(LIVE, Want(FULL, Message, max_age=0))
+        await settle()
+        assert (reader.told, setup.limits.admitted) == (["QUEUED", "SENT"], asked + 1)
+
+
+async def test_the_last_who_leaves_ends_the_polling() -> None:
+    async with watching() as setup:
+        first, second = setup.follow(), setup.follow()
+        await setup.clock.advance(1)
+        first.task.cancel()
+        await setup.clock.advance(16)
+        asked = setup.limits.admitted
+        assert asked == 2
+        second.task.cancel()
+        await setup.clock.advance(300)
+        assert setup.limits.admitted == asked
+        setup.follow()
+        await setup.clock.advance(1)
+        assert setup.limits.admitted == asked + 1
+
+
+async def test_a_failed_poll_is_repeated() -> None:
+    async with watching() as setup:
+        setup.world.delete(*LIVE)
+        reader = setup.follow()
+        await setup.clock.advance(40)
+        assert (reader.told, setup.limits.admitted) == ([], 3)
+
+
+async def test_a_final_message_is_told_once_and_not_polled() -> None:
+    async with watching() as setup:
+        reader = setup.follow(DONE)
+        await setup.clock.advance(100)
+        assert (reader.told, reader.task.done(), setup.limits.admitted) == (["DELIVERED"], True, 1)
+
+
+async def test_the_level_is_the_highest_that_a_reader_wants() -> None:
+    async with watching() as setup:
+        setup.follow()
+        await settle()
+        assert setup.limits.admitted == 1
+        reader = setup.follow(detail=FULL)
+        await setup.clock.advance(1)
+        assert [record.freshness.detail for record in reader.records] == [BASIC, FULL]
+        await setup.clock.advance(16)
+        record = reader.records[-1]
+        assert (record.freshness.detail, record.state) == (FULL, "SENT")
+        assert setup.limits.admitted == 3

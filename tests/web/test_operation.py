@@ -1,0 +1,167 @@
+"""What those who run the gateway see."""
+
+import asyncio
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.clock import settle
+from tests.support.gateway import Setup, running
+
+pytestmark = pytest.mark.anyio
+
+PHONE = "79990000001"
+LIVE = "79990000100"
+MANY = [{"id": str(20 + n), "phone": f"7999000002{n}"} for n in range(10)]
+
+
+async def metrics(setup: Setup) -> dict[str, float]:
+    """All samples, by name and labels."""
+    answer = await setup.client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+async def test_the_provider_link_before_anything_was_asked() -> None:
+    async with running() as setup:
+        answer = await setup.client.get("/v1/provider")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.json() == {
+            "budgets": {
+                "windowSeconds": 60.0,
+                "mass": {"limit": 1, "left": 1, "freeAt": None},
+                "concurrency": {"limit": 4, "left": 4, "inFlight": 0},
+                "perMessage": {"limit": 5, "spentMessages": 0},
+            },
+            "queue": {"callers": 0, "background": 0},
+            "breaker": {"state": "CLOSED", "reason": None, "nextProbeAt": None},
+            "records": 0,
+            "ages": {"median": None, "p99": None},
+            "counters": {
+                "answers": 0,
+                "hits": 0,
+                "hitRatio": None,
+                "unanswered": 0,
+                "requests": 0,
+                "singles": 0,
+                "mass": 0,
+                "messagesCarried": 0,
+                "failed": 0,
+                "requestSeconds": 0.0,
+                "requestsSaved": None,
+            },
+        }
+
+
+async def test_the_provider_link_after_some_load() -> None:
+    async with running() as setup:
+        await setup.provider.post("/control/latency", json={"seconds": 0.5})
+        batch = asyncio.create_task(setup.client.post("/v1/statuses/batch", json={"items": MANY}))
+        await setup.clock.advance(0.5)
+        await batch
+        for _ in range(2):
+            single = asyncio.create_task(setup.message(1, PHONE))
+            await setup.clock.advance(1)
+            await single
+        for _ in range(8):
+            await setup.message(1, PHONE)
+        calls = [asyncio.create_task(setup.message(50 + n, PHONE)) for n in range(6)]
+        await settle()
+        link = (await setup.client.get("/v1/provider")).json()
+        await setup.clock.advance(2)
+        await asyncio.gather(*calls)
+    assert link["budgets"]["mass"] == {"limit": 1, "left": 0, "freeAt": "2027-01-15T08:01:00Z"}
+    assert link["budgets"]["concurrency"] == {"limit": 4, "left": 0, "inFlight": 4}
+    assert link["queue"] == {"callers": 2, "background": 0}
+    assert (link["records"], link["ages"]) == (11, {"median": 0.0, "p99": 1.5})
+    counters = link["counters"]
+    assert (counters["requests"], counters["singles"], counters["mass"]) == (2, 1, 1)
+    assert (counters["messagesCarried"], counters["requestSeconds"]) == (11, 1.0)
+    assert (counters["answers"], counters["hits"], counters["hitRatio"]) == (20, 9, 0.45)
+    assert counters["requestsSaved"] == 10.0
+
+
+async def test_graphql_tells_the_same() -> None:
+    query = """{ provider {
+      budgets { windowSeconds mass { limit left freeAt } concurrency { limit left inFlight }
+                perMessage { limit spentMessages } }
+      queue { callers background } breaker { state reason nextProbeAt } records
+      ages { median p99 }
+      counters { answers hits hitRatio unanswered requests singles mass messagesCarried failed
+                 requestSeconds requestsSaved }
+    } }"""
+    async with running() as setup:
+        await setup.message(1, PHONE)
+        told = await setup.graphql(query)
+        assert told == {"data": {"provider": (await setup.client.get("/v1/provider")).json()}}
+
+
+async def test_metrics_tell_the_same() -> None:
+    async with running() as setup:
+        await setup.fault("error", 4)
+        await setup.message(1, PHONE)
+        await setup.clock.advance(6)
+        await setup.message(1, PHONE)
+        await setup.message(1, PHONE)
+        told = await metrics(setup)
+    expected = {
+        "smsc_gateway_budget_left mass": 1,
+        "smsc_gateway_budget_left concurrency": 4,
+        "smsc_gateway_messages_spent": 0,
+        "smsc_gateway_in_flight": 0,
+        "smsc_gateway_queue callers": 0,
+        "smsc_gateway_queue background": 0,
+        "smsc_gateway_answers_total cache": 1,
+        "smsc_gateway_answers_total provider": 1,
+        "smsc_gateway_unanswered_total": 1,
+        "smsc_gateway_requests_total single": 2,
+        "smsc_gateway_requests_total mass": 0,
+        "smsc_gateway_requests_failed_total": 1,
+        "smsc_gateway_messages_carried_total": 2,
+        "smsc_gateway_request_seconds_total": 0,
+        "smsc_gateway_records": 1,
+        "smsc_gateway_breaker_state CLOSED": 1,
+        "smsc_gateway_breaker_state OPEN": 0,
+        "smsc_gateway_breaker_state HALF_OPEN": 0,
+        "smsc_gateway_answer_age_seconds 0.5": 0,
+        "smsc_gateway_answer_age_seconds 0.99": 0,
+    }
+    assert told == expected
+
+
+async def test_it_is_live_whatever_happens() -> None:
+    async with running() as setup:
+        await setup.fault("error", 4, times=-1)
+        await setup.message(1, PHONE)
+        answer = await setup.client.get("/livez")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_it_is_ready_while_it_can_answer() -> None:
+    async with running() as setup:
+        ready = await setup.client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "breaker": "CLOSED"})
+        await setup.fault("error", 2, times=2)
+        await setup.message(1, PHONE)
+        broken = await setup.client.get("/readyz")
+        assert (broken.status_code, broken.json()) == (
+            503,
+            {"status": "unavailable", "breaker": "OPEN", "reason": "UPSTREAM_AUTH_FAILED"},
+        )
+        await setup.clock.advance(10)
+        await setup.message(1, PHONE)
+        await setup.clock.advance(20)
+        assert (await setup.client.get("/readyz")).json()["breaker"] == "HALF_OPEN"
+        await setup.message(1, PHONE)
+        await setup.fault("error", 2)
+        await setup.message(100, LIVE)
+        stale = await setup.client.get("/readyz")
+        assert (stale.status_code, stale.json()["status"], stale.json()["reason"]) == (
+            200,
+            "ready",
+            "UPSTREAM_AUTH_FAILED",
+        )
