@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # Two stages: one builds a virtual environment from the pinned packages and the wheel, the other
-# holds only that and Python. Runs as nobody, with a read-only file system.
+# holds only that and Python. Runs as nobody, with a read-only file system but for /state.
 
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
@@ -14,9 +14,11 @@ RUN /app/bin/pip install --no-deps . && /app/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim
 COPY --from=build /app /app
+RUN install -d -o 65534 -g 65534 -m 700 /state
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    GATEWAY_HOST=0.0.0.0 GATEWAY_PORT=8080 GATEWAY_LOG_FORMAT=json
+    GATEWAY_HOST=0.0.0.0 GATEWAY_PORT=8080 GATEWAY_LOG_FORMAT=json GATEWAY_STATE_DIR=/state
 USER 65534:65534
+VOLUME /state
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"GATEWAY_PORT\"]}/livez', timeout=2)"]

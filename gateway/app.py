@@ -45,9 +45,11 @@ def create_app(
         async with client:
             with closing(create_journal(settings, clock)) as journal:
                 service = create_service(settings, client, clock, journal)
+                watches = Watches(service, clock)
                 try:
-                    yield {"service": service, "watches": Watches(service, clock)}
+                    yield {"service": service, "watches": watches}
                 finally:
+                    await watches.aclose()
                     await service.aclose()
 
     return Starlette(
@@ -95,6 +97,7 @@ def create_service(
             password=password.get_secret_value() if password else "",
             api_key=api_key.get_secret_value() if api_key else "",
         ),
+        monotonic=clock.monotonic,
         fmt=settings.smsc_format,
         charset=settings.smsc_charset,
         timeout=settings.smsc_timeout,

@@ -5,6 +5,7 @@ queries"): a field stands at the lowest level whose answer carries it.
 """
 
 from collections.abc import Iterable
+from functools import cache
 
 from gateway.errors import InvalidArgument
 from gateway.records import DetailLevel, HlrLookup, Record
@@ -52,6 +53,7 @@ def parse_fields(fields: Iterable[str], kinds: Iterable[type[Record]]) -> frozen
     return wanted
 
 
+@cache
 def field_paths(model: type[Record]) -> frozenset[str]:
     """All field paths of a record by their outside names, `kind` included."""
     paths = {"kind"}

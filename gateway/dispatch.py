@@ -11,7 +11,6 @@ import asyncio
 import heapq
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
@@ -72,8 +71,7 @@ class Tally:
     mass: int = 0
     carried: int = 0
     seconds: float = 0.0
-    failures: Counter[str] = field(default_factory=Counter)
-    refusals: Counter[str] = field(default_factory=Counter)
+    failures: int = 0
 
     @property
     def requests(self) -> int:
@@ -516,7 +514,7 @@ class Dispatcher(Generic[T]):
         if failure is None:
             self._usual.took(seconds)
         else:
-            self.tally.failures[failure.code] += 1
+            self.tally.failures += 1
 
     def _goes_again(self, ask: Ask, flight: _Flight[T], failure: GatewayError) -> bool:
         """May a single request, or a later one, still answer this key's callers?
@@ -545,7 +543,6 @@ class Dispatcher(Generic[T]):
             return UpstreamBadAnswer("The provider's answer could not be used.")
 
     def _refusal(self, full: Full, now: float, *, provider_code: int | None = None) -> RateLimited:
-        self.tally.refusals[full.limit] += 1
         wait = None if full.until is None else max(0.0, full.until - now)
         if full.limit is Limit.CONCURRENCY and wait is None:
             wait = 1.0

@@ -45,8 +45,6 @@ class PlacesBudget(_Model):
     """So many at a time."""
     left: int
     """So many more may go now."""
-    in_flight: int
-    """So many are under way."""
 
 
 class MessageBudget(_Model):
@@ -132,6 +130,8 @@ class LinkState(_Model):
 
     budgets: Budgets
     """What may be asked now."""
+    in_flight: int
+    """Requests that are under way."""
     queue: Queue
     """What waits to be asked."""
     breaker: BreakerReport
@@ -188,13 +188,12 @@ def describe(
                 left=budget.mass_left(),
                 free_at=_moment(mass_full and mass_full.until, ahead),
             ),
-            concurrency=PlacesBudget(
-                limit=limits.concurrency, left=budget.places(), in_flight=in_flight
-            ),
+            concurrency=PlacesBudget(limit=limits.concurrency, left=budget.places()),
             per_message=MessageBudget(
                 limit=limits.per_message, spent_messages=budget.spent_messages()
             ),
         ),
+        in_flight=in_flight,
         queue=Queue(callers=callers, background=background),
         breaker=BreakerReport(
             state=breaker.state(clock.monotonic()),
@@ -212,7 +211,7 @@ def describe(
             singles=tally.singles,
             mass=tally.mass,
             messages_carried=tally.carried,
-            failed=tally.failures.total(),
+            failed=tally.failures,
             request_seconds=round(tally.seconds, 3),
             requests_saved=_ratio(answers, tally.requests),
         ),

@@ -6,7 +6,7 @@ nothing of limits: whoever calls has asked the budget.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 
@@ -24,11 +24,15 @@ from gateway.smsc.row import Expected, Refusal, Row
 log = logging.getLogger(__name__)
 
 
+LAST_CHOICE = 30.0
+"""Seconds for which an address that could not be reached is tried after the others."""
+
+
 class Upstream:
     """Asks `status.php`.
 
     `urls` are the folders it is in: the first is used, the rest are tried when no connection to
-    it can be made.
+    it can be made. Then it comes last for a while, or every request would wait for it in vain.
     """
 
     def __init__(
@@ -37,12 +41,14 @@ class Upstream:
         *,
         urls: Sequence[str],
         credentials: Credentials,
+        monotonic: Callable[[], float],
         fmt: int,
         charset: str,
         timeout: float,
     ) -> None:
         self._client = client
-        self._urls = tuple(url + "status.php" for url in urls)
+        self._unreachable_until = {url + "status.php": 0.0 for url in urls}
+        self._monotonic = monotonic
         self._credentials = credentials
         self._fmt = fmt
         self._charset = charset
@@ -82,10 +88,14 @@ class Upstream:
             raise UpstreamUnreachable("The connection to the provider broke.") from None
 
     async def _post_to_any(self, form: Mapping[str, str]) -> bytes:
-        for url in self._urls:
+        now = self._monotonic()
+        for url in sorted(
+            self._unreachable_until, key=lambda url: now < self._unreachable_until[url]
+        ):
             try:
                 return await self._post_to(url, form)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                self._unreachable_until[url] = self._monotonic() + LAST_CHOICE
                 log.warning("no connection to %s: %s", httpx.URL(url).host, type(error).__name__)
         raise UpstreamUnreachable("No connection to the provider can be made.", sent=False)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import GatewayError, Overloaded
 from gateway.freshness import Known, watch_for
 from gateway.planner import Want as Planned
 from gateway.planner import Why
@@ -69,14 +69,21 @@ class Watches:
                 watch.poll.cancel()
                 del self._watches[key]
 
+    async def aclose(self) -> None:
+        """Stop polling; who still reads is told nothing more."""
+        polls = [watch.poll for watch in self._watches.values() if watch.poll is not None]
+        for poll in polls:
+            poll.cancel()
+        await asyncio.gather(*polls, return_exceptions=True)
+
     async def _poll(self, key: StatusKey, watch: _Watch) -> None:
         """Want the message again and again, as often as its age deserves."""
         due = self._due(self._service.peek(key), watch)
         while True:
             try:
                 known = await self._service.poll(self._want(key, watch, due))
-            except NotFound:
-                due = self._clock.monotonic() + AGAIN
+            except Overloaded:
+                return  # shutting down
             except GatewayError as error:
                 wait = AGAIN if error.retry_after is None else error.retry_after
                 due = self._clock.monotonic() + max(wait, 1.0)

@@ -87,7 +87,18 @@ def test_third_parties_have_one_home() -> None:
 def test_the_protocol_and_the_records_do_no_io() -> None:
     for path in MODULES:
         room = _name(path).split("/")[0]
-        if room in {"smsc", "records", "merge", "detail", "freshness", "planner", "errors"}:
+        if room in {
+            "smsc",
+            "records",
+            "merge",
+            "detail",
+            "freshness",
+            "planner",
+            "errors",
+            "breaker",
+            "interest",
+            "link",
+        }:
             assert _imports(path).isdisjoint({"asyncio", "time", "logging", "socket", "os"}), path
 
 

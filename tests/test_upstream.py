@@ -14,6 +14,7 @@ from gateway.simulator import Limits, create_simulator, sample_world
 from gateway.smsc.query import Credentials
 from gateway.smsc.row import Row
 from gateway.upstream import Upstream, create_client
+from tests.support.clock import FakeClock
 from tests.support.server import closed_port, raw_server, serving
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +42,7 @@ async def ask(
             client,
             urls=[f"{url}/sys/" for url in urls],
             credentials=credentials,
+            monotonic=time.monotonic,
             fmt=fmt,
             charset="utf-8",
             timeout=seconds,
@@ -132,6 +134,40 @@ async def test_no_connection_spent_nothing() -> None:
 
 async def test_a_backup_is_tried_when_there_is_no_connection(provider: str) -> None:
     assert await ask(f"http://127.0.0.1:{closed_port()}", provider)
+
+
+async def test_an_address_that_could_not_be_reached_comes_last_for_a_while() -> None:
+    clock = FakeClock(100.0)
+    tried: list[str] = []
+    down = {"a.test"}
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        tried.append(request.url.host)
+        if request.url.host in down:
+            raise httpx.ConnectTimeout("")
+        return httpx.Response(200, stream=httpx.ByteStream(b'{"status":1}'))
+
+    async with create_client(
+        timeout=5, concurrency=4, transport=httpx.MockTransport(answer)
+    ) as client:
+        upstream = Upstream(
+            client,
+            urls=["http://a.test/", "http://b.test/"],
+            credentials=LOGIN,
+            monotonic=clock.monotonic,
+            fmt=3,
+            charset="utf-8",
+            timeout=5,
+        )
+        for seconds in (10, 20, 0):
+            await upstream.ask([KEY], DetailLevel.BASIC)
+            clock.now += seconds
+        assert tried == ["a.test", "b.test", "b.test", "a.test", "b.test"]
+        tried.clear()
+        down.add("b.test")
+        with pytest.raises(errors.UpstreamUnreachable):
+            await upstream.ask([KEY], DetailLevel.BASIC)
+        assert tried == ["b.test", "a.test"]
 
 
 async def test_a_backup_is_not_tried_after_an_answer(provider: str) -> None:

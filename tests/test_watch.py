@@ -64,7 +64,9 @@ async def watching() -> AsyncIterator[Setup]:
     transport = httpx.ASGITransport(provider)
     async with create_client(timeout=10, concurrency=4, transport=transport) as client:
         service = create_service(settings(), client, clock, Journal())
-        yield Setup(service, clock, limits, world)
+        setup = Setup(service, clock, limits, world)
+        yield setup
+        await setup.watches.aclose()
         await service.aclose()
 
 
@@ -136,6 +138,15 @@ async def test_a_final_message_is_told_once_and_not_polled() -> None:
         reader = setup.follow(DONE)
         await setup.clock.advance(100)
         assert (reader.told, reader.task.done(), setup.limits.admitted) == (["DELIVERED"], True, 1)
+
+
+async def test_after_closing_nobody_polls() -> None:
+    async with watching() as setup:
+        reader = setup.follow()
+        await setup.clock.advance(1)
+        await setup.service.aclose()
+        await setup.clock.advance(60)
+        assert (reader.told, setup.limits.admitted) == (["QUEUED"], 1)
 
 
 async def test_the_level_is_the_highest_that_a_reader_wants() -> None:

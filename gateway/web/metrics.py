@@ -58,7 +58,7 @@ def _budgets(link: LinkState) -> Iterator[Metric]:
         "Messages that may not be asked for now.",
         budgets.per_message.spent_messages,
     )
-    yield _gauge("in_flight", "Requests under way.", budgets.concurrency.in_flight)
+    yield _gauge("in_flight", "Requests under way.", link.in_flight)
     queue = GaugeMetricFamily(
         "smsc_gateway_queue", "Messages that wait to be asked for.", labels=["why"]
     )

@@ -34,9 +34,10 @@ async def test_the_provider_link_before_anything_was_asked() -> None:
             "budgets": {
                 "windowSeconds": 60.0,
                 "mass": {"limit": 1, "left": 1, "freeAt": None},
-                "concurrency": {"limit": 4, "left": 4, "inFlight": 0},
+                "concurrency": {"limit": 4, "left": 4},
                 "perMessage": {"limit": 5, "spentMessages": 0},
             },
+            "inFlight": 0,
             "queue": {"callers": 0, "background": 0},
             "breaker": {"state": "CLOSED", "reason": None, "nextProbeAt": None},
             "records": 0,
@@ -75,7 +76,8 @@ async def test_the_provider_link_after_some_load() -> None:
         await setup.clock.advance(2)
         await asyncio.gather(*calls)
     assert link["budgets"]["mass"] == {"limit": 1, "left": 0, "freeAt": "2027-01-15T08:01:00Z"}
-    assert link["budgets"]["concurrency"] == {"limit": 4, "left": 0, "inFlight": 4}
+    assert link["budgets"]["concurrency"] == {"limit": 4, "left": 0}
+    assert link["inFlight"] == 4
     assert link["queue"] == {"callers": 2, "background": 0}
     assert (link["records"], link["ages"]) == (11, {"median": 0.0, "p99": 1.5})
     counters = link["counters"]
@@ -87,9 +89,9 @@ async def test_the_provider_link_after_some_load() -> None:
 
 async def test_graphql_tells_the_same() -> None:
     query = """{ provider {
-      budgets { windowSeconds mass { limit left freeAt } concurrency { limit left inFlight }
+      budgets { windowSeconds mass { limit left freeAt } concurrency { limit left }
                 perMessage { limit spentMessages } }
-      queue { callers background } breaker { state reason nextProbeAt } records
+      inFlight queue { callers background } breaker { state reason nextProbeAt } records
       ages { median p99 }
       counters { answers hits hitRatio unanswered requests singles mass messagesCarried failed
                  requestSeconds requestsSaved }
