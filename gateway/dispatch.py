@@ -293,13 +293,10 @@ class Dispatcher(Generic[T]):
                 raise Overloaded("The gateway has too many requests waiting.", retry_after=1)
             flight = self._later.pop(key, None) or _Flight[T](want)
             self._waiting[key] = flight
-        background = flight.background
         flight.raise_to(want.detail)
         if not flight.callers:
             alone = flight.want.alone or key in self._bad
             flight.want = replace(want, detail=flight.want.detail, alone=alone)
-            if background is not None:
-                flight.want = replace(flight.want, wanted=background.wanted + 1)
             self._arrived(now, want.deadline)
         elif want.turn < flight.want.turn:
             flight.want = replace(flight.want, caller=want.caller, turn=want.turn)
@@ -492,7 +489,13 @@ class Dispatcher(Generic[T]):
         else:
             lease.end(linger=self._linger if isinstance(failure, UpstreamTimeout) else 0.0)
         self._count(ask, failure, now - began)
+        was_open = self._breaker.reason
         self._breaker.end(began, failure, now)
+        if self._breaker.probe_at is not None and self._breaker.reason is failure:
+            pause = self._breaker.probe_at - now
+            log.warning("the provider is not asked for %.0f s: %s", pause, failure)
+        elif was_open and self._breaker.reason is None:
+            log.warning("the provider is asked again")
         if isinstance(failure, RateLimited):
             full = self._budget.refused(ask.keys, mass=ask.mass)
             failure = self._refusal(full, now, provider_code=failure.provider_code)

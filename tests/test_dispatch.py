@@ -298,6 +298,27 @@ async def test_a_dashboard_does_not_starve_a_service() -> None:
     assert all(call.done() for call in calls)
 
 
+async def test_a_key_moves_forward_when_somebody_wants_it_more() -> None:
+    setup = Setup(concurrency=1, mass=0)
+    busy = setup.want()
+    await settle()
+    batch = [setup.want(StatusKey("70001", turn + 1), turn=turn) for turn in range(3)]
+    last = setup.want(StatusKey("70001", 3))
+    await setup.clock.advance(4)
+    assert await asyncio.gather(busy, *batch, last) == ["BASIC 1"] * 5
+    assert [keys[0].id for keys in setup.provider.keys] == [1, 1, 3, 2]
+
+
+async def test_a_watcher_joins_what_is_under_way() -> None:
+    setup = Setup()
+    caller = setup.want()
+    await settle()
+    watched = setup.watch(KEY)
+    await setup.clock.advance(1)
+    assert [await caller, await watched] == ["BASIC 1"] * 2
+    assert len(setup.provider.asked) == 1
+
+
 async def test_a_bad_pair_costs_the_others_nothing_and_spoils_no_second_list() -> None:
     setup = Setup()
     setup.provider.bad = StatusKey("70002", 105)
@@ -310,6 +331,26 @@ async def test_a_bad_pair_costs_the_others_nothing_and_spoils_no_second_list() -
             await setup.clock.advance(70)
             setup.provider.keys.clear()
     assert sorted(len(keys) for keys in setup.provider.keys) == [1, 19]
+
+
+async def test_a_bad_pair_does_not_ride_along() -> None:
+    setup = Setup()
+    setup.provider.bad = KEY
+    first = setup.want()
+    await setup.clock.advance(1)
+    assert isinstance(await first, InvalidArgument)
+    setup.riders = [Want(KEY, BASIC, Why.REFRESH)]
+    assert await setup.many(20) == ["BASIC 1"] * 20
+
+
+async def test_the_mass_request_is_kept_for_callers_who_needed_it() -> None:
+    setup = Setup()
+    await setup.many(20)
+    watched = [setup.watch(StatusKey("70001", number + 1), due=70) for number in range(20)]
+    await setup.clock.advance(70.5)
+    assert [count for count, _ in setup.provider.asked] == [20, 1, 1, 1]
+    await setup.clock.advance(10)
+    assert all(task.done() for task in watched)
 
 
 async def test_no_more_bad_pairs_are_remembered_than_fit() -> None:
@@ -353,6 +394,23 @@ async def test_while_the_breaker_is_open_nobody_is_asked_and_everybody_is_told()
     late = await setup.want()
     assert isinstance(late, UpstreamBlocked)
     assert len(setup.provider.asked) == asked
+
+
+async def test_those_who_run_the_gateway_read_that_the_provider_is_not_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    setup = Setup()
+    setup.provider.failures = [UpstreamBlocked(), UpstreamBlocked()]
+    with caplog.at_level("WARNING"):
+        for pause in (5, 10, 0):
+            call = setup.want()
+            await setup.clock.advance(1 + pause)
+            await call
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "the provider is not asked for 5 s",
+        "the provider is not asked for 10 s",
+        "the provider is asked again",
+    ]
 
 
 async def test_after_a_pause_one_request_tries_and_then_all_go() -> None:
@@ -409,8 +467,13 @@ async def test_what_nobody_watches_any_more_is_not_asked() -> None:
     watched = setup.watch(KEY, due=3)
     await settle()
     watched.cancel()
+    await settle()
+    assert setup.dispatcher.standing() == (0, 0)
+    later = setup.watch(KEY, due=10)
     await setup.clock.advance(5)
-    assert (setup.provider.asked, setup.dispatcher.standing()) == ([], (0, 0))
+    assert (setup.provider.asked, setup.dispatcher.planned_at(KEY)) == ([], setup.clock.now + 5)
+    await setup.clock.advance(6)
+    assert (await later, len(setup.provider.asked)) == ("BASIC 1", 1)
 
 
 async def test_a_mass_request_takes_along_what_is_watched_and_what_will_be_wanted() -> None:

@@ -235,6 +235,13 @@ def test_many_watchers_go_as_one_mass_request_unless_callers_need_it() -> None:
     assert planned(wants, budget(), pace=long_ago).asks[0].mass
 
 
+def test_a_mass_request_of_watchers_leaves_a_place_free_too() -> None:
+    room = budget()
+    for key in keys(3, first=500):
+        room.take([key], mass=False)
+    assert planned([watcher(key) for key in keys(20)], room).asks == []
+
+
 def test_watchers_ride_along_with_callers_who_come_first() -> None:
     wants = [watcher(key) for key in keys(20)] + [want(key) for key in keys(9, first=50)]
     first = planned(wants, budget(), max_ids=12).asks[0]

@@ -200,6 +200,21 @@ _REFUSALS: dict[int, type[errors.GatewayError]] = {
 }
 
 
+_REFUSAL_DETAILS: dict[type[errors.GatewayError], str] = {
+    errors.InvalidArgument: "The provider does not accept the id or the phone.",
+    errors.UpstreamAuthFailed: (
+        "The provider does not accept the gateway's login, its password, or the address it asks "
+        "from: whoever runs the gateway has to mend that."
+    ),
+    errors.UpstreamBlocked: (
+        "The provider does not answer the gateway's address for a while; the gateway goes on "
+        "trying by itself."
+    ),
+    errors.DeleteRefused: "The provider did not delete the message.",
+    errors.UpstreamError: "The provider answered with an error number that is not documented.",
+}
+
+
 def refusal_error(
     number: int,
     *,
@@ -218,9 +233,4 @@ def refusal_error(
             provider_code=number,
         )
     error = _REFUSALS.get(number, errors.UpstreamError)
-    detail = (
-        "The provider does not accept the id or the phone."
-        if error is errors.InvalidArgument
-        else None
-    )
-    return error(detail, provider_code=number or None)
+    return error(_REFUSAL_DETAILS[error], provider_code=number or None)
