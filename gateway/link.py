@@ -93,7 +93,7 @@ class Counters(_Model):
     """Since the process began."""
 
     answers: int
-    """Records given to callers."""
+    """Answers given to callers; that a message is not known is one."""
     hits: int
     """Those of them that needed no request."""
     hit_ratio: float | None = None

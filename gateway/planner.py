@@ -109,7 +109,7 @@ def plan(
     result = Plan()
     callers, background = _askable(wants, budget, now, result)
     callers = _fair(callers)
-    background.sort(key=lambda want: want.wanted * (now - want.seen), reverse=True)
+    background.sort(key=lambda want: urgency(want, now), reverse=True)
 
     places = budget.places()
     mass, held_until = _mass(callers, background, budget, now, pace=pace, max_ids=mass_max_ids)
@@ -127,6 +127,11 @@ def plan(
     result.asks += [_ask([want]) for want in background[:left]]
     _wait_for_a_place([*callers[places:], *background[left:]], budget, now, result)
     return result
+
+
+def urgency(want: Want, now: float) -> float:
+    """What is most wanted and oldest is asked for first."""
+    return want.wanted * (now - want.seen)
 
 
 def hopeless(want: Want, budget: MemoryBudget, now: float) -> Full | None:

@@ -253,15 +253,15 @@ class StatusService:
 
     def _riders(self) -> Iterable[planner.Want]:
         """What was asked for lately and may have changed: a mass request may take it along."""
-        now = self._clock.time()
+        now, monotonic = self._clock.time(), self._clock.monotonic()
         riders = []
-        for key, detail, wanted in self._interest.recent(self._clock.monotonic()):
+        for key, detail, wanted in self._interest.recent(monotonic):
             known = self._store.get(key)
             if known is None or known.record is None or known.record.is_final:
                 continue
             if now - known.observed_at >= rule_for(known.record).shortest / 2:
                 riders.append(self._refresh(key, known, detail, wanted=wanted))
-        riders.sort(key=lambda want: want.wanted * (now - want.seen), reverse=True)
+        riders.sort(key=lambda want: planner.urgency(want, monotonic), reverse=True)
         return riders
 
     def _learn(self, want: planner.Want, row: Row) -> Known:

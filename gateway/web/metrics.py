@@ -70,7 +70,7 @@ def _budgets(link: LinkState) -> Iterator[Metric]:
 def _counters(link: LinkState) -> Iterator[Metric]:
     counters = link.counters
     answers = CounterMetricFamily(
-        "smsc_gateway_answers", "Records given to callers.", labels=["source"]
+        "smsc_gateway_answers", "Answers given to callers.", labels=["source"]
     )
     answers.add_metric(["cache"], counters.hits)
     answers.add_metric(["provider"], counters.answers - counters.hits)

@@ -67,6 +67,9 @@ def test_what_was_spent_is_known_after_a_restart(machine: Machine) -> None:
     assert (room.message_left(KEYS[1]), room.message_left(KEYS[5]), room.places()) == (4, 5, 4)
     machine.clock.now = until
     assert (room.message_left(KEYS[0]), room.mass_left()) == (5, 1)
+    machine.clock.now += 20
+    take(room, KEYS[5]).end()
+    assert room._restored == {}  # noqa: SLF001 - memory shows nowhere else
 
 
 def test_what_was_under_way_counts_until_the_restart_and_holds_its_place(machine: Machine) -> None:

@@ -104,6 +104,20 @@ def test_a_refusal_that_was_not_foreseen_fills_the_window() -> None:
     assert room.message_full(KEYS[0]) is None
 
 
+def test_messages_refused_at_once_mean_that_somebody_else_holds_places() -> None:
+    room, time = budget()
+    per_message = Full(Limit.PER_MESSAGE, 1060.0)
+    assert [room.refused([key], mass=False) for key in (KEYS[0], KEYS[0])] == [per_message] * 2
+    time.now = 1000.5
+    for key in KEYS[1:6]:
+        assert room.refused([key], mass=False) == Full(Limit.CONCURRENCY, 1010.5)
+        assert room.message_full(key) is None
+    assert room.places() == 1  # one is left to try with
+    time.now = 1010.5
+    assert room.places() == 4
+    assert room.refused([KEYS[1]], mass=False).limit is Limit.PER_MESSAGE
+
+
 def test_a_take_that_fails_takes_nothing() -> None:
     room, _ = budget(per_message=1)
     take(room, KEYS[0]).end()
