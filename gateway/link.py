@@ -5,29 +5,17 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
-
 from gateway.breaker import Breaker, BreakerState
 from gateway.budget.memory import MemoryBudget
 from gateway.clock import Clock
 from gateway.dispatch import Tally
+from gateway.records import Model
 
 LAST_ANSWERS = 1000
 """Answers whose ages are remembered."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        frozen=True,
-        json_schema_serialization_defaults_required=True,
-        use_attribute_docstrings=True,
-        validate_by_name=True,
-    )
-
-
-class MassBudget(_Model):
+class MassBudget(Model):
     """Mass requests, for the whole login."""
 
     limit: int
@@ -38,7 +26,7 @@ class MassBudget(_Model):
     """When the next may go; null: now, or once the one under way has ended."""
 
 
-class PlacesBudget(_Model):
+class PlacesBudget(Model):
     """Requests at the same time, for the whole login."""
 
     limit: int
@@ -47,7 +35,7 @@ class PlacesBudget(_Model):
     """So many more may go now."""
 
 
-class MessageBudget(_Model):
+class MessageBudget(Model):
     """Requests about one message; each message has its own."""
 
     limit: int
@@ -56,7 +44,7 @@ class MessageBudget(_Model):
     """Messages that have none left now."""
 
 
-class Budgets(_Model):
+class Budgets(Model):
     """What is left of the provider's limits (its page, error 9)."""
 
     window_seconds: float
@@ -69,7 +57,7 @@ class Budgets(_Model):
     """Requests about one message."""
 
 
-class Queue(_Model):
+class Queue(Model):
     """Messages that wait to be asked for."""
 
     callers: int
@@ -78,7 +66,7 @@ class Queue(_Model):
     """Those that are watched, or to be renewed when there is room."""
 
 
-class BreakerReport(_Model):
+class BreakerReport(Model):
     """Whether the provider is asked at all."""
 
     state: BreakerState
@@ -89,7 +77,7 @@ class BreakerReport(_Model):
     """When the next request may try."""
 
 
-class Counters(_Model):
+class Counters(Model):
     """Since the process began."""
 
     answers: int
@@ -116,7 +104,7 @@ class Counters(_Model):
     """Answers given for each request made; null before the first."""
 
 
-class Ages(_Model):
+class Ages(Model):
     """How old the last thousand answers were, in seconds; null before the first."""
 
     median: float | None = None
@@ -125,7 +113,7 @@ class Ages(_Model):
     """All but one in a hundred were younger."""
 
 
-class LinkState(_Model):
+class LinkState(Model):
     """The state of the link to the provider."""
 
     budgets: Budgets

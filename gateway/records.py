@@ -269,7 +269,9 @@ class DeliveryErrorCode(DescribedEnum):
     UNMAPPED = "UNMAPPED", "A number that is in none of the provider's lists; see `providerCode`"
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """A value of the contract: never changed, camelCase outside, its docstrings descriptions."""
+
     model_config = ConfigDict(
         alias_generator=to_camel,
         extra="forbid",
@@ -280,7 +282,7 @@ class _Model(BaseModel):
     )
 
 
-class ProviderStatus(_Model):
+class ProviderStatus(Model):
     """The status as the provider numbers it."""
 
     code: int
@@ -291,7 +293,7 @@ class ProviderStatus(_Model):
     """The provider's own words for it."""
 
 
-class DeliveryError(_Model):
+class DeliveryError(Model):
     """Why the message was not delivered."""
 
     code: DeliveryErrorCode
@@ -306,7 +308,7 @@ class DeliveryError(_Model):
     """The reason, as an English sentence."""
 
 
-class Money(_Model):
+class Money(Model):
     """An amount, as the provider prints it."""
 
     amount: str
@@ -315,7 +317,7 @@ class Money(_Model):
     """ISO 4217, when the gateway was told it."""
 
 
-class Subscriber(_Model):
+class Subscriber(Model):
     """Whose number it is."""
 
     country: str | None = None
@@ -332,7 +334,7 @@ class Subscriber(_Model):
     """Mobile network code (ITU E.212), with leading zeros."""
 
 
-class Network(_Model):
+class Network(Model):
     """A mobile network."""
 
     name: str | None = None
@@ -345,7 +347,7 @@ class Network(_Model):
     """Mobile network code (ITU E.212), with leading zeros."""
 
 
-class Roaming(_Model):
+class Roaming(Model):
     """Where the subscriber was when the lookup was made."""
 
     status: RoamingStatus
@@ -356,14 +358,14 @@ class Roaming(_Model):
     """The visited network."""
 
 
-class Porting(_Model):
+class Porting(Model):
     """Mobile number portability."""
 
     status: PortingStatus
     """Was the number moved to another operator?"""
 
 
-class SmppState(_Model):
+class SmppState(Model):
     """`message_state` of SMPP 5.0, section 4.7.15."""
 
     code: int
@@ -372,7 +374,7 @@ class SmppState(_Model):
     """Its name in the specification."""
 
 
-class Freshness(_Model):
+class Freshness(Model):
     """How the gateway knows, and how old it is."""
 
     source: FreshnessSource
@@ -393,7 +395,7 @@ class Freshness(_Model):
     """How much the provider was asked to tell."""
 
 
-class StatusRecord(_Model):
+class StatusRecord(Model):
     """What is known of one message or lookup."""
 
     id: RecordId

@@ -435,3 +435,39 @@ async def test_a_restart_does_not_spend_again_what_was_spent(tmp_path: Path) -> 
         assert [request["mass"] for request in await setup.asked()] == [False] * 13
     async with running(STATE_DIR=str(tmp_path), SMSC_LOGIN="other") as setup:
         assert (await setup.client.get("/v1/provider")).json()["budgets"]["mass"]["left"] == 1
+
+
+async def test_what_is_young_does_not_ride_along() -> None:
+    async with running() as setup:
+        await setup.message(100, LIVE)
+        await setup.clock.advance(5)
+        await batch(setup, MANY)
+        assert [r["pairs"] for r in await setup.asked()] == [1, 13]
+
+
+async def test_an_older_record_beats_a_slow_provider() -> None:
+    async with running() as setup:
+        await setup.message(100, LIVE)
+        await setup.clock.advance(14)
+        await setup.provider.post("/control/latency", json={"seconds": 8})
+        known, unknown = (
+            asyncio.create_task(setup.message(*pair)) for pair in ((100, LIVE), (1, PHONE))
+        )
+        await setup.clock.advance(5)
+        freshness = (await known).json()["freshness"]
+        assert (freshness["ageSeconds"], freshness["staleReason"]) == (19, "UPSTREAM_UNAVAILABLE")
+        await setup.clock.advance(3)
+        assert (await unknown).status_code == 200
+        assert (await setup.message(100, LIVE)).json()["freshness"]["ageSeconds"] == 0
+
+
+async def test_rest_and_graphql_are_gathered_into_one_request() -> None:
+    items = "".join(
+        f'm{n}: message(id: {n}, phone: "7999000002{n - 20}") {{ state }}' for n in range(20, 26)
+    )
+    async with running() as setup:
+        rest = asyncio.create_task(batch(setup, [(26 + n, f"7999000002{6 + n}") for n in range(4)]))
+        answer = await setup.graphql(f"{{ {items} }}")
+        await rest
+        assert all(record["state"] for record in answer["data"].values())
+        assert [r["pairs"] for r in await setup.asked()] == [10]

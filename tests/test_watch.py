@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from gateway.service import StatusService, Want
 from gateway.simulator import Limits, World, create_simulator, sample_world
 from gateway.upstream import create_client
 from gateway.watch import Watches
-from tests.support.clock import FakeClock, settle
+from tests.support.clock import START, FakeClock, settle
 from tests.support.gateway import settings
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +139,15 @@ async def test_a_final_message_is_told_once_and_not_polled() -> None:
         reader = setup.follow(DONE)
         await setup.clock.advance(100)
         assert (reader.told, reader.task.done(), setup.limits.admitted) == (["DELIVERED"], True, 1)
+
+
+async def test_callers_are_told_when_a_watched_message_is_asked_for_next() -> None:
+    async with watching() as setup:
+        setup.follow()
+        await setup.clock.advance(1)
+        record = await setup.service.get(LIVE, Want(BASIC, Message))
+        due = datetime.fromtimestamp(START + 15, UTC)
+        assert record.freshness.next_refresh_at == due
 
 
 async def test_after_closing_nobody_polls() -> None:

@@ -6,13 +6,12 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import errors
+from gateway.records import Model
 from gateway.web.middleware import request_id
 
 STATUS: dict[type[errors.GatewayError], int] = {
@@ -42,16 +41,8 @@ _PHRASES = {413: "Content Too Large"}
 """RFC 9110's, which the standard library has only from Python 3.13 on."""
 
 
-class Problem(BaseModel):
+class Problem(Model):
     """What went wrong, the same in REST and GraphQL."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        frozen=True,
-        json_schema_serialization_defaults_required=True,
-        use_attribute_docstrings=True,
-        validate_by_name=True,
-    )
 
     code: str
     """What happened, as a name to program against."""

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.detail import level_for, parse_fields
 from gateway.errors import GatewayError, InvalidArgument
-from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey, key_or_error
+from gateway.records import DetailLevel, HlrLookup, Message, Model, Record, StatusKey, key_or_error
 from gateway.service import Want
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.state import State, caller_of
@@ -24,14 +22,8 @@ _JSON = "application/json"
 _AGE_LENGTH = 9
 
 
-class StatusResult(BaseModel):
+class StatusResult(Model):
     """One item's result; a bad item never spoils the others."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        json_schema_serialization_defaults_required=True,
-        use_attribute_docstrings=True,
-    )
 
     id: str
     """The id, as asked."""
