@@ -386,9 +386,9 @@ class Freshness(Model):
     expires_at: datetime
     """Until when the record counts as fresh."""
     stale: bool
-    """True when a newer record was wanted and could not be had."""
+    """True when a newer record was wanted and is not there."""
     stale_reason: StaleReason | None = None
-    """Why not."""
+    """Why not; null while it is being asked for."""
     next_refresh_at: datetime | None = None
     """When the gateway could ask again; null when it need not."""
     detail: DetailLevel
