@@ -77,7 +77,7 @@ class Watches:
         await asyncio.gather(*polls, return_exceptions=True)
 
     async def _poll(self, key: StatusKey, watch: _Watch) -> None:
-        """Want the message again and again, as often as its age deserves."""
+        """Want the message again and again, as often as its age deserves, until all have left."""
         due = self._due(self._service.peek(key), watch)
         while True:
             try:
@@ -88,8 +88,6 @@ class Watches:
                 wait = AGAIN if error.retry_after is None else error.retry_after
                 due = self._clock.monotonic() + max(wait, 1.0)
             else:
-                if known.record is not None and known.record.is_final:
-                    return
                 due = self._due(known, watch)
 
     def _want(self, key: StatusKey, watch: _Watch, due: float) -> Planned:

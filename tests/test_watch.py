@@ -12,7 +12,7 @@ from gateway.app import create_service
 from gateway.budget.journal import Journal
 from gateway.records import DetailLevel, Message, StatusKey
 from gateway.service import StatusService, Want
-from gateway.simulator import Limits, World, create_simulator, sample_world
+from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.upstream import create_client
 from gateway.watch import Watches
 from tests.support.clock import START, FakeClock, settle
@@ -81,6 +81,15 @@ async def test_a_message_is_followed_to_its_end() -> None:
         await setup.clock.advance(300)
         assert setup.limits.admitted == asked
         assert setup.limits.refused.total() == 0
+
+
+async def test_only_changes_are_told() -> None:
+    async with watching() as setup:
+        key = StatusKey("79990000007", 7)
+        setup.world.add(Report(id=key.id, phone=key.phone, status=0, sent=int(START)))
+        reader = setup.follow(key)
+        await setup.clock.advance(61)
+        assert (reader.told, setup.limits.admitted) == (["SENT"], 5)
 
 
 async def test_any_number_of_readers_share_one_poll() -> None:
