@@ -4,6 +4,7 @@ Whoever reads slowly gets the newest state, not a backlog.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -78,7 +79,10 @@ class Watches:
 
     async def _poll(self, key: StatusKey, watch: _Watch) -> None:
         """Want the message again and again, as often as its age deserves, until all have left."""
-        due = self._due(self._service.peek(key), watch)
+        known = self._service.peek(key)
+        due = self._clock.monotonic()
+        if known and (not known.record or known.record.freshness.detail.covers(watch.detail)):
+            due = self._due(known)
         while True:
             try:
                 known = await self._service.poll(self._want(key, watch, due))
@@ -88,24 +92,19 @@ class Watches:
                 wait = AGAIN if error.retry_after is None else error.retry_after
                 due = self._clock.monotonic() + max(wait, 1.0)
             else:
-                due = self._due(known, watch)
+                due = self._due(known)
 
     def _want(self, key: StatusKey, watch: _Watch, due: float) -> Planned:
         known = self._service.peek(key)
-        seen = self._monotonic(known.observed_at) if known is not None else 0.0
+        seen = self._monotonic(known.observed_at) if known is not None else -math.inf
         readers = len(watch.readers)
         return Planned(key, watch.detail, Why.WATCHER, due=due, seen=seen, wanted=readers)
 
-    def _due(self, known: Known | None, watch: _Watch) -> float:
-        """When to ask again; at once for what nobody has asked for yet, or not in such detail."""
-        if known is None:
-            return self._clock.monotonic()
-        record, seen = known.record, self._monotonic(known.observed_at)
-        if record is None:
-            return seen + AGAIN
-        if not record.freshness.detail.covers(watch.detail):
-            return self._clock.monotonic()
-        return seen + watch_for(record, known.observed_at)
+    def _due(self, known: Known) -> float:
+        """When to ask again."""
+        record = known.record
+        pause = AGAIN if record is None else watch_for(record, known.observed_at)
+        return self._monotonic(known.observed_at) + pause
 
     def _monotonic(self, moment: float) -> float:
         return moment - self._clock.time() + self._clock.monotonic()
