@@ -471,3 +471,16 @@ async def test_rest_and_graphql_are_gathered_into_one_request() -> None:
         await rest
         assert all(record["state"] for record in answer["data"].values())
         assert [r["pairs"] for r in await setup.asked()] == [10]
+
+
+async def test_an_address_that_wants_much_does_not_starve_another() -> None:
+    async with running(LIMIT_MASS="0") as setup, setup.client_from("10.0.0.2") as other:
+        await setup.provider.post("/control/latency", json={"seconds": 1})
+        many = [asyncio.create_task(setup.message(500 + n, PHONE)) for n in range(40)]
+        await settle()
+        one = asyncio.create_task(other.get(f"/v1/messages/1?phone={PHONE}"))
+        await setup.clock.advance(2)
+        assert one.done()
+        assert (await one).status_code == 200
+        await setup.clock.advance(10)
+        await asyncio.gather(*many)

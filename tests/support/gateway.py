@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 from asgi_lifespan import LifespanManager
+from starlette.types import ASGIApp
 
 from gateway.app import create_app
 from gateway.settings import Settings, load
@@ -36,6 +37,12 @@ class Setup:
     clock: FakeClock
     world: World
     limits: Limits
+    app: ASGIApp
+
+    def client_from(self, host: str) -> httpx.AsyncClient:
+        """A client that comes from another address."""
+        transport = httpx.ASGITransport(self.app, client=(host, 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway.test")
 
     async def message(self, id: int, phone: str, **params: str) -> httpx.Response:
         return await self.client.get(f"/v1/messages/{id}", params={"phone": phone, **params})
@@ -76,4 +83,4 @@ async def running(**environ: str) -> AsyncIterator[Setup]:
         ) as client,
         httpx.AsyncClient(transport=provider, base_url="http://provider.test") as direct,
     ):
-        yield Setup(client, direct, clock, world, limits)
+        yield Setup(client, direct, clock, world, limits, manager.app)
