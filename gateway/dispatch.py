@@ -36,6 +36,8 @@ from gateway.smsc.row import Row
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 MAX_WAITING = 10_000
 """Keys that callers may wait for at a time; beyond that a caller is told so at once. Ten full
@@ -46,6 +48,9 @@ GATHER = 0.003
 
 BAD_KEYS = 10_000
 """Keys remembered as refused by the provider, each of which would spoil a mass request."""
+
+CALLERS = 10_000
+"""Callers remembered, so that they take turns."""
 
 _LIMIT_SENTENCES = {
     Limit.PER_MESSAGE: "This message was asked for as often as the provider allows in a minute.",
@@ -188,6 +193,7 @@ class Dispatcher(Generic[T]):
         self._order = count()
         self._under_way: dict[StatusKey, _Flight[T]] = {}
         self._bad: dict[StatusKey, None] = {}
+        self._served: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._usual = _Usual()
         self._callers_mass_at = -math.inf
@@ -378,7 +384,7 @@ class Dispatcher(Generic[T]):
             self._budget,
             now,
             mass_max_ids=self._mass_max_ids,
-            pace=Pace(self._usual.smoothed, self._callers_mass_at),
+            pace=Pace(self._usual.smoothed, self._callers_mass_at, self._served),
         )
         for key, full in decided.refusals:
             self._refuse(key, full, now)
@@ -449,6 +455,7 @@ class Dispatcher(Generic[T]):
         for flight in flights:
             flight.want = replace(flight.want, detail=ask.detail)
             self._under_way[flight.want.key] = flight
+            _remember(self._served, flight.want.caller, next(self._order), at_most=CALLERS)
         if ask.mass and any(flight.callers for flight in flights):
             self._callers_mass_at = now
         began = self._breaker.begin(now)
@@ -500,9 +507,7 @@ class Dispatcher(Generic[T]):
             full = self._budget.refused(ask.keys, mass=ask.mass)
             failure = self._refusal(full, now, provider_code=failure.provider_code)
         elif isinstance(failure, InvalidArgument) and not ask.mass:
-            self._bad[ask.keys[0]] = None
-            if len(self._bad) > BAD_KEYS:
-                del self._bad[next(iter(self._bad))]
+            _remember(self._bad, ask.keys[0], None, at_most=BAD_KEYS)
         elif failure is not None and type(failure) is type(self._breaker.reason):
             failure = self._breaker.refusal(now)
         return failure
@@ -568,6 +573,14 @@ class Dispatcher(Generic[T]):
         self._alarm = None
         self._alarm_at = math.inf
         self._pump()
+
+
+def _remember(memory: dict[K, V], key: K, value: V, *, at_most: int) -> None:
+    """The newest come last, and push out the oldest."""
+    memory.pop(key, None)
+    memory[key] = value
+    if len(memory) > at_most:
+        del memory[next(iter(memory))]
 
 
 def _told(result: T | GatewayError) -> T:

@@ -9,10 +9,11 @@ Times are monotonic seconds.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from operator import attrgetter, itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.budget.memory import Full, MemoryBudget
@@ -79,10 +80,15 @@ class Ask(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """How things go: seconds a request usually takes, and when callers last needed a mass one."""
+    """How things go.
+
+    Seconds that a request usually takes, the moment callers last needed a mass request, and when
+    each caller was last served, in any unit that grows.
+    """
 
     latency: float = 0.0
     callers_mass_at: float = -math.inf
+    served: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -108,7 +114,7 @@ def plan(
     """Decide for all wants, given in the order they came."""
     result = Plan()
     callers, background = _askable(wants, budget, now, result)
-    callers = _fair(callers)
+    callers = _fair(callers, pace.served)
     background.sort(key=lambda want: urgency(want, now), reverse=True)
 
     places = budget.places()
@@ -182,15 +188,15 @@ def _askable(
     return callers, background
 
 
-def _fair(wants: Iterable[Want]) -> list[Want]:
-    """Each caller's first, then each caller's second, and so on."""
+def _fair(wants: Iterable[Want], served: Mapping[str, float]) -> list[Want]:
+    """Each caller's first, then each caller's second, and so on; the longest unserved leads."""
     turns = Counter[str]()
     ranked = []
     for want in sorted(wants, key=attrgetter("turn")):
-        ranked.append((turns[want.caller], want))
+        ranked.append((turns[want.caller], served.get(want.caller, -math.inf), want))
         turns[want.caller] += 1
-    ranked.sort(key=itemgetter(0))
-    return [want for _, want in ranked]
+    ranked.sort(key=itemgetter(0, 1))
+    return [want for *_, want in ranked]
 
 
 def _mass(

@@ -319,6 +319,17 @@ async def test_a_watcher_joins_what_is_under_way() -> None:
     assert len(setup.provider.asked) == 1
 
 
+async def test_with_one_place_callers_still_take_turns() -> None:
+    setup = Setup(max_wait=60, concurrency=1, mass=0)
+    calls = [
+        setup.want(StatusKey("70001", 10 * (number % 3) + number // 3), caller=str(number % 3))
+        for number in range(3, 12)
+    ]
+    await setup.clock.advance(9)
+    assert [keys[0].id // 10 for keys in setup.provider.keys] == [0, 1, 2] * 3
+    assert all(call.done() for call in calls)
+
+
 async def test_a_bad_pair_costs_the_others_nothing_and_spoils_no_second_list() -> None:
     setup = Setup()
     setup.provider.bad = StatusKey("70002", 105)

@@ -176,6 +176,17 @@ def test_calls_of_one_caller_take_turns_too() -> None:
     assert asked(planned([*batch, want(StatusKey("70001", 777))], room)) == [1, 777, 2, 3]
 
 
+def test_who_was_served_longest_ago_comes_next() -> None:
+    room = budget(Limits(concurrency=1, mass=0))
+    wants = [
+        Want(key, BASIC, deadline=LATER, caller=caller)
+        for key, caller in zip(keys(6), "aaabbc", strict=True)
+    ]
+    assert asked(planned(wants, room, pace=Pace(served={"a": 3, "b": 2, "c": 1}))) == [6]
+    assert asked(planned(wants, room, pace=Pace(served={"a": 3, "b": 4, "c": 5}))) == [1]
+    assert asked(planned(wants, room, pace=Pace(served={"a": 3, "c": 5}))) == [4]
+
+
 def test_the_background_leaves_a_place_free() -> None:
     assert len(planned([watcher(key) for key in keys(8)], budget()).asks) == 3
 
