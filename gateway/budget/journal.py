@@ -174,8 +174,8 @@ class FileJournal(Journal):
         self.close()
         reason = "another process uses it" if "locked" in str(error) else error
         log.warning(
-            "GATEWAY_STATE_DIR: what is spent of the provider's limits can't be kept in %s (%s); "
-            "a restart will not know it",
+            "GATEWAY_STATE_DIR: what is spent of the provider's limits can't be kept in %s (%s): "
+            "a start waits a minute with its first mass request",
             self.path.parent,
             reason,
         )
