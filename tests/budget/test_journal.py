@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -23,6 +25,8 @@ LINGER = 10.0
 class Machine:
     """Processes that follow each other: each has its own monotonic clock and budget."""
 
+    journals: ClassVar[list[FileJournal]] = []
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clock = FakeClock()
@@ -35,7 +39,16 @@ class Machine:
         self.journal = FileJournal(
             self.folder, self.clock, account=account, secret="s", linger=LINGER
         )
+        self.journals.append(self.journal)
         return MemoryBudget(Limits(**limits), self.clock.monotonic, self.journal)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open() -> Iterator[None]:
+    yield
+    for journal in Machine.journals:
+        journal.close()
+    Machine.journals.clear()
 
 
 @pytest.fixture
