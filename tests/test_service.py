@@ -484,3 +484,12 @@ async def test_an_address_that_wants_much_does_not_starve_another() -> None:
         assert (await one).status_code == 200
         await setup.clock.advance(10)
         await asyncio.gather(*many)
+
+
+async def test_in_a_batch_what_is_unknown_comes_before_what_is_old() -> None:
+    async with running(LIMIT_CONCURRENCY="1", LIMIT_MASS="0", MAX_WAIT="0") as setup:
+        await setup.message(100, LIVE)
+        await setup.clock.advance(14)
+        results = await batch(setup, [(100, LIVE), (3, "79990000003")])
+        assert [result["outcome"] for result in results] == ["FOUND", "FOUND"]
+        assert len(await setup.asked()) == 2
