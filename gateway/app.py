@@ -19,7 +19,7 @@ from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
-from gateway.web import docs, operation, rest
+from gateway.web import docs, operation, pages, rest
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
@@ -57,6 +57,7 @@ def create_app(
             *rest.routes,
             *operation.routes,
             *docs.routes,
+            *pages.routes,
             Route("/graphql", GraphQLView()),
         ],
         middleware=[Middleware(RequestIdMiddleware), Middleware(BodyLimitMiddleware)],
