@@ -7,6 +7,7 @@ from starlette.requests import Request
 from strawberry.asgi import GraphQL
 
 from gateway.web.graphql.schema import Context, schema
+from gateway.web.pages import playground_page
 from gateway.web.problems import http_problem
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         request = Request(scope, receive)
+        if request.method == "GET" and _wants_page(request):
+            await playground_page()(scope, receive, send)
+            return
         await request.body()  # kept in the request; a body too long is told here, not masked
         try:
             response = await self.run(request)
@@ -34,3 +38,7 @@ class GraphQLView(GraphQL[Context, None]):
     async def get_context(self, request: Any, response: "Response | object") -> Context:  # noqa: ANN401, ARG002
         """`request` carries the lifespan's state; `response` is the base's own."""
         return Context(request)
+
+
+def _wants_page(request: Request) -> bool:
+    return "query" not in request.query_params and "text/html" in request.headers.get("accept", "")
