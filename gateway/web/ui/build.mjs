@@ -1,14 +1,16 @@
 // Builds the browser assets: `npm ci && node build.mjs` writes ../static, the same bytes each time.
 //
-// Every file has a hash of its content in its name and lies there plain and, where that helps, as .br
-// and .gz. What belongs to which page stands in manifest.json, which is written last: where it is,
-// all is.
+// Every file has a hash of its content in its name and lies there plain and, where that helps, as
+// .br and .gz. What belongs to which page stands in manifest.json, which is written last: where it
+// is, all is.
 
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
 import { build } from "esbuild";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -28,24 +30,37 @@ const COMMON = {
   logLevel: "warning",
 };
 
+const CODINGS = {
+  br: {
+    suffix: ".br",
+    compress: (contents) =>
+      promisify(brotliCompress)(contents, {
+        params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY },
+      }),
+  },
+  gzip: { suffix: ".gz", compress: (contents) => promisify(gzip)(contents, { level: 9 }) },
+};
+
 const WORKERS = {
   editor: "monaco-editor/esm/vs/editor/editor.worker.js",
   json: "monaco-editor/esm/vs/language/json/json.worker.js",
   graphql: "monaco-graphql/esm/graphql.worker.js",
 };
 
-/** Fonts that style sheets carry inside of them become files, of which a browser takes what it needs. */
+/** Fonts inside of style sheets become files, of which a browser takes what it needs. */
 const fontsAsFiles = {
   name: "fonts-as-files",
   setup({ onResolve, onLoad }) {
-    const found = [];
-    onResolve({ filter: /^data:font\// }, ({ path }) => {
-      const [, kind, data] = /^data:font\/(\w+);base64,(.*)$/s.exec(path);
-      found.push(Buffer.from(data, "base64"));
-      return { namespace: "font", path: `${found.length - 1}/font.${kind}` };
+    const fonts = new Map();
+    onResolve({ filter: /^data:font\// }, ({ path: url }) => {
+      const [, kind, data] = /^data:font\/(\w+);base64,(.*)$/s.exec(url);
+      const contents = Buffer.from(data, "base64");
+      const path = `${hash(contents)}/font.${kind}`;
+      fonts.set(path, contents);
+      return { namespace: "font", path };
     });
     onLoad({ filter: /./, namespace: "font" }, ({ path }) => ({
-      contents: found[parseInt(path)],
+      contents: fonts.get(path),
       loader: "file",
     }));
   },
@@ -84,13 +99,15 @@ const styles = outputs(pages, ".css");
 
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(OUT);
-for (const [name, contents] of files) {
-  writeFileSync(join(OUT, name), contents);
-  if (codings(name).length) {
-    writeFileSync(join(OUT, `${name}.br`), brotli(contents));
-    writeFileSync(join(OUT, `${name}.gz`), gzipSync(contents, { level: 9 }));
-  }
-}
+await Promise.all(
+  [...files].flatMap(([name, contents]) => [
+    writeFile(join(OUT, name), contents),
+    ...codings(name).map(async (coding) => {
+      const { suffix, compress } = CODINGS[coding];
+      await writeFile(join(OUT, name + suffix), await compress(contents));
+    }),
+  ]),
+);
 const manifest = {
   playground: { script: scripts.playground, style: styles.playground },
   docs: { script: scripts.docs, style: styles.docs },
@@ -99,7 +116,7 @@ const manifest = {
   licences,
   files: Object.fromEntries([...files.keys()].sort().map((name) => [name, codings(name)])),
 };
-writeFileSync(join(OUT, "manifest.json"), JSON.stringify(manifest, null, 2) + "\n");
+await writeFile(join(OUT, "manifest.json"), JSON.stringify(manifest, null, 2) + "\n");
 
 /** Names of the files that entry points became, by entry point. */
 function outputs({ metafile }, extension) {
@@ -111,25 +128,18 @@ function outputs({ metafile }, extension) {
 }
 
 function add(name, contents) {
-  const hash = createHash("sha256").update(contents).digest("hex").slice(0, 8).toUpperCase();
-  const hashed = name.replace(".", `-${hash}.`);
+  const hashed = name.replace(".", `-${hash(contents)}.`);
   files.set(hashed, contents);
   return hashed;
 }
 
-/** The content codings a file is there in, beside the plain one; web fonts are compressed as they are. */
-function codings(name) {
-  return /\.woff2?$/.test(name) ? [] : ["br", "gzip"];
+function hash(contents) {
+  return createHash("sha256").update(contents).digest("hex").slice(0, 8).toUpperCase();
 }
 
-function brotli(contents) {
-  const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_SIZE_HINT, BROTLI_MAX_QUALITY } = constants;
-  return brotliCompressSync(contents, {
-    params: {
-      [BROTLI_PARAM_QUALITY]: BROTLI_MAX_QUALITY,
-      [BROTLI_PARAM_SIZE_HINT]: contents.length,
-    },
-  });
+/** The content codings a file is there in beside the plain one: web fonts are compressed already. */
+function codings(name) {
+  return /\.woff2?$/.test(name) ? [] : Object.keys(CODINGS);
 }
 
 /** The licence of each package of which something was built in, as the licences ask for. */

@@ -3,6 +3,7 @@
 import { explorerPlugin } from "@graphiql/plugin-explorer";
 import { createGraphiQLFetcher } from "@graphiql/toolkit";
 import { GraphiQL, HISTORY_PLUGIN } from "graphiql";
+import { editor } from "monaco-graphql/esm/monaco-editor.js";
 import { createRoot } from "react-dom/client";
 
 import hlrLookup from "../../../../schema/examples/hlr_lookup.graphql";
@@ -19,6 +20,13 @@ globalThis.MonacoEnvironment = {
   getWorker: (_, label) =>
     new Worker(new URL(WORKERS[label] ?? WORKERS.editor, import.meta.url), { name: label }),
 };
+
+editor.onDidCreateEditor((created) =>
+  created.updateOptions({
+    unicodeHighlight: { ambiguousCharacters: false }, // Cyrillic is no disguise of Latin here
+    wordWrap: "on",
+  }),
+);
 
 // The page's own address, for GraphQL is asked where its playground is, whatever stands before it.
 const url = new URL(location.pathname, location.origin);
@@ -44,6 +52,7 @@ createRoot(document.getElementById("root")).render(
     defaultTabs={examples.map((query) => ({ query, headers }))}
     defaultQuery=""
     defaultHeaders={headers}
+    defaultEditorToolsVisibility={false}
     shouldPersistHeaders={false}
     showPersistHeadersSettings
     inputValueDeprecation
@@ -51,7 +60,9 @@ createRoot(document.getElementById("root")).render(
   >
     <GraphiQL.Logo>
       <span className="gateway-name">SMSC status gateway</span>
-      <a className="gateway-link" href="docs">REST API</a>
+      <a className="gateway-link" href="docs">
+        REST API
+      </a>
     </GraphiQL.Logo>
   </GraphiQL>,
 );
