@@ -257,9 +257,9 @@ async def _demo(settings: Settings, provider: socket.socket) -> None:
 _DEMO = """\
 The gateway, with a simulated provider beside it.
 
-  Gateway    http://{gateway}/graphql       GraphQL
-             http://{gateway}/openapi.yaml  the REST API
-  Provider   http://{provider}/              the simulator: its samples, and how to steer it
+  Gateway    http://{gateway}/graphql  GraphQL; in a browser, with a playground
+             http://{gateway}/docs     the REST API, to read and to try
+  Provider   http://{provider}/         the simulator: its samples, and how to steer it
 
 Three calls to paste:
 
