@@ -205,7 +205,11 @@ def test_a_subscription_moves(browser: Browser, tmp_path: Path) -> None:
         editor = page.locator(".graphiql-editor-tool .view-lines:visible")
         write(page, editor, '{ "Authorization": "Bearer of-the-socket" }')
         sent: list[str | bytes] = []
-        page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+
+        def on_socket(socket: WebSocket) -> None:
+            socket.on("framesent", lambda frame: sent.append(frame))  # noqa: PLW0108 - Playwright sets an attribute on it
+
+        page.on("websocket", on_socket)
         run(page)
         expect_answer(page, "QUEUED")
         begun = {"type": "connection_init", "payload": {"Authorization": "Bearer of-the-socket"}}
