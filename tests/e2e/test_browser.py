@@ -23,6 +23,7 @@ from playwright.sync_api import (
     Locator,
     Page,
     Request,
+    WebSocket,
     expect,
     sync_playwright,
 )
