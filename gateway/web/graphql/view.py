@@ -22,6 +22,7 @@ from gateway.web import sse
 from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, response
+from gateway.web.pages import playground_page
 from gateway.web.state import State, caller_of
 
 JSON = "application/json"
@@ -46,6 +47,9 @@ class GraphQLView:
         request = Request[State](scope, receive)
         if scope["method"] == "POST":
             asked = await _of_post(request)
+        elif scope["method"] == "GET" and _wants_page(request):
+            await playground_page()(scope, receive, send)
+            return
         elif scope["method"] == "GET":
             asked = _of_get(request)
         else:
@@ -81,6 +85,11 @@ class GraphQLView:
         except RequestRefused as refused:
             yield sse.event("next", response(None, refused.errors))
         yield sse.event("complete")
+
+
+def _wants_page(request: Request[State]) -> bool:
+    """A browser that comes without a question gets the playground."""
+    return "query" not in request.query_params and "text/html" in request.headers.get("accept", "")
 
 
 _HEADERS = {
