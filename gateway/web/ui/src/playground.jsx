@@ -38,6 +38,27 @@ const fetcher = createGraphiQLFetcher({
   enableIncrementalDelivery: false, // the gateway has no @defer
 });
 
+// GraphiQL's history would keep the headers of each request whatever its setting for headers says.
+const storage = {
+  get length() {
+    return localStorage.length;
+  },
+  getItem: (name) => localStorage.getItem(name),
+  setItem: (name, value) =>
+    localStorage.setItem(name, /:(queries|favorites)$/.test(name) ? withoutHeaders(value) : value),
+  removeItem: (name) => localStorage.removeItem(name),
+  clear: () =>
+    Object.keys(localStorage)
+      .filter((name) => name.startsWith("graphiql:"))
+      .forEach((name) => localStorage.removeItem(name)),
+};
+
+function withoutHeaders(history) {
+  return JSON.stringify(JSON.parse(history), (name, value) =>
+    name === "headers" ? undefined : value,
+  );
+}
+
 const headers = `// A gateway that asks for a key takes it here:
 // { "Authorization": "Bearer KEY" }
 `;
@@ -49,6 +70,7 @@ createRoot(document.getElementById("root")).render(
   <GraphiQL
     fetcher={fetcher}
     plugins={plugins}
+    storage={storage}
     defaultTabs={examples.map((query) => ({ query, headers }))}
     defaultQuery=""
     defaultHeaders={headers}
