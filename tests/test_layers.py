@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 
 ORDER = [
     {"errors", "clock", "simulator", "__init__"},
-    {"records"},
+    {"records", "callers"},
     {"merge", "detail", "freshness"},
     {"settings"},
     {"smsc"},
@@ -26,7 +26,8 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 HOMES = {
-    "httpx": {"upstream", "app"},
+    "httpx": {"upstream", "app", "callers/fetch"},
+    "joserfc": {"callers/jwt"},
     "cachetools": {"store/memory"},
     "strawberry": {"web/graphql/schema", "web/graphql/view"},
     "graphql": {"web/graphql/schema", "web/graphql/selection"},
