@@ -55,7 +55,9 @@ often needs no quota."""
 
 MAX_STREAMS = 10_000
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+NAME_RULE = "must be 1 to 64 letters, digits and ._@- and begin with a letter or digit"
+
 _HASH = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -123,8 +125,8 @@ class _Client(_Limited):
     @field_validator("name")
     @classmethod
     def _plain(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
-            raise ValueError("must be 1 to 64 letters, digits and ._@- and begin with one of them")
+        if not NAME.fullmatch(value):
+            raise ValueError(NAME_RULE)
         return value
 
     @property
@@ -178,13 +180,17 @@ class _File(_Table):
 
 def read(path: Path) -> Clients:
     """What the file says. Raises `ClientsFileError`."""
+    return parse(text_of(path), path)
+
+
+def text_of(path: Path) -> str:
+    """The file as text. Raises `ClientsFileError`."""
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except OSError as error:
         raise ClientsFileError(f"{path} can't be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise ClientsFileError(f"{path} is not UTF-8 text.") from None
-    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> Clients:
@@ -248,7 +254,7 @@ def _reason(error: ErrorDetails, field: str, table: type[BaseModel]) -> str:
 def _called(index: int, tables: Mapping[str, Any]) -> str:
     client = tables["client"][index]
     name = client.get("name") if isinstance(client, dict) else None
-    shown = isinstance(name, str) and _NAME.fullmatch(name) and not name.startswith(KEY_PREFIX)
+    shown = isinstance(name, str) and NAME.fullmatch(name) and not name.startswith(KEY_PREFIX)
     return f"client {index + 1} ({name})" if shown else f"client {index + 1}"
 
 

@@ -3,12 +3,13 @@
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_urlsafe
 
-from gateway.callers.file import KEY_PREFIX, ClientsFileError, parse, read
+from gateway.callers.file import KEY_PREFIX, ClientsFileError, parse, text_of
 from gateway.callers.model import Scope
 
 KEY_BYTES = 32
@@ -53,28 +54,34 @@ def append(path: Path, added: str) -> None:
     The file is replaced at once: who reads it meanwhile reads the old one or the new one. Raises
     `ClientsFileError`, and changes nothing, where the whole would not be valid.
     """
-    path = path.resolve()  # the place of a link stays a link
-    before = ""
-    if path.exists():
-        read(path)
-        before = path.read_text("utf-8").rstrip("\n") + "\n\n"
-    parse(before + added, path)
+    place = path.resolve()  # a link stays a link
+    before = text_of(place).strip("\n") if place.exists() else ""
+    whole = f"{before}\n\n{added}" if before else added
+    parse(whole, path)
     try:
-        _replace(path, before + added)
+        _replace(place, whole)
     except OSError as error:
         raise ClientsFileError(f"{path} can't be written: {error.strerror}.") from None
 
 
 def _replace(path: Path, text: str) -> None:
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for us alone
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if path.exists():
+                _resemble(path, descriptor)
             file.write(text)
             file.flush()
             os.fsync(descriptor)
-        Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink()
         raise
+
+
+def _resemble(path: Path, descriptor: int) -> None:
+    """Who could read the old file has to read the new one: the gateway is often another user."""
+    status = path.stat()
+    with suppress(PermissionError):
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, status.st_mode & 0o777)
