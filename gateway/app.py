@@ -11,6 +11,8 @@ from starlette.routing import Route
 
 from gateway.budget.journal import FileJournal, Journal
 from gateway.budget.memory import Limits, MemoryBudget
+from gateway.callers.fetch import fetch
+from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.service import Reading, StatusService
@@ -20,6 +22,7 @@ from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import docs, operation, rest
+from gateway.web.auth import AuthenticationMiddleware, wants_page
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
@@ -29,11 +32,16 @@ from gateway.web.state import State
 def create_app(
     settings: Settings,
     *,
+    callers: Callers | None = None,
     clock: Clock | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Starlette:
-    """Build the gateway. `clock` and `transport` stand in for time and network in tests."""
+    """Build the gateway. `clock` and `transport` stand in for time and network in tests.
+
+    `callers` are for who wants to have them read anew.
+    """
     clock = clock or Clock()
+    callers = callers or create_callers(settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -59,7 +67,13 @@ def create_app(
             *docs.routes,
             Route("/graphql", GraphQLView()),
         ],
-        middleware=[Middleware(RequestIdMiddleware), Middleware(BodyLimitMiddleware)],
+        middleware=[
+            Middleware(RequestIdMiddleware),
+            Middleware(
+                AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
+            ),
+            Middleware(BodyLimitMiddleware),
+        ],
         exception_handlers={
             GatewayError: on_gateway_error,
             HTTPException: on_http_exception,
@@ -67,6 +81,11 @@ def create_app(
         },
         lifespan=lifespan,
     )
+
+
+def create_callers(settings: Settings) -> Callers:
+    """Who may ask. Raises `ClientsFileError`."""
+    return Callers(settings.clients_file, allow_anonymous=settings.allow_anonymous, fetch=fetch)
 
 
 def create_journal(settings: Settings, clock: Clock) -> Journal:
