@@ -20,6 +20,7 @@ ORDER = [
     {"watch"},
     {"web"},
     {"app"},
+    {"cli_client"},
     {"cli"},
     {"__main__"},
 ]
@@ -32,7 +33,7 @@ HOMES = {
     "strawberry": {"web/graphql/schema", "web/graphql/view"},
     "graphql": {"web/graphql/schema", "web/graphql/selection"},
     "uvicorn": {"cli"},
-    "click": {"cli"},
+    "click": {"cli", "cli_client"},
     "structlog": {"telemetry"},
     "sqlite3": {"budget/journal"},
     "prometheus_client": {"web/metrics"},
