@@ -239,11 +239,13 @@ def _reason(error: ErrorDetails, field: str, table: type[BaseModel]) -> str:
     if error["type"] == "extra_forbidden":
         if field.startswith(KEY_PREFIX):
             return "a key stands where a field should be."
-        similar = difflib.get_close_matches(field, table.model_fields, n=1)
+        similar = difflib.get_close_matches(field, table.model_fields, n=1, cutoff=0.4)
         hint = f"did you mean {similar[0]}?" if similar else "leave it out."
         return f"{field!r} is not known here; {hint}"
     if error["type"] == "missing":
         return f"{field} is missing."
+    if error["type"] in {"too_short", "string_too_short"}:
+        return f"{field} is empty."
     if table is _File and error["type"] == "list_type":
         return "a client is written as [[client]], with two brackets."
     reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")

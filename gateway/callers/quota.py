@@ -68,6 +68,15 @@ class Quota:
             if not self._streams[name]:
                 del self._streams[name]
 
+    @property
+    def open_streams(self) -> int:
+        """Streams that are open now, of all callers."""
+        return sum(self._streams.values())
+
+    def __len__(self) -> int:
+        """Callers whose requests are remembered."""
+        return len(self._taken)
+
     def _begin(self, name: str, limit: int, now: float) -> deque[float]:
         if len(self._taken) >= self._forget_at:
             self._taken = {
@@ -143,6 +152,7 @@ class Throttle:
             guesser.paused_until = now + min(LONGEST_PAUSE, 2.0**doublings)
 
     def __len__(self) -> int:
+        """Addresses that are remembered."""
         return len(self._guessers)
 
 
