@@ -6,12 +6,13 @@ is the home of joserfc, which is there with the extra `jwt`.
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import orjson
 from joserfc import jws, jwt
-from joserfc.errors import ExpiredTokenError, JoseError, UnsupportedAlgorithmError
+from joserfc.errors import ExpiredTokenError, JoseError, SecurityWarning, UnsupportedAlgorithmError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
 from gateway.callers.file import JwtRules
@@ -114,7 +115,7 @@ class Tokens:
         return Caller(
             f"jwt:{name}",  # no client of the file has a colon
             _scopes(claims.get(rules.scope_claim)),
-            min(float(min(claims["exp"], 2**53)), 2.0**53) + LEEWAY,
+            float(claims["exp"]) + LEEWAY,
             rules.allowance,
         )
 
@@ -201,11 +202,14 @@ def parse_keys(raw: bytes) -> dict[str | None, Key]:
 
 
 def _key(one: Any) -> Key | None:  # noqa: ANN401 - JSON
-    """One key; None: it is for something else, or broken (RFC 7517, section 5: ignore it)."""
+    """One key; None: it is for something else, too weak, or broken (RFC 7517, section 5)."""
+    if not isinstance(one, dict) or one.get("kty") not in ("RSA", "EC", "OKP"):
+        return None
     try:
-        key = import_key(one)
+        with warnings.catch_warnings(action="error", category=SecurityWarning):
+            key = import_key(one)
         key.check_use("sig")
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
+    except (JoseError, ValueError, TypeError, KeyError, SecurityWarning):
         return None
     return key if isinstance(key, RSAKey | ECKey | OKPKey) else None
 
