@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -83,7 +86,7 @@ def token(
     return jwt.encode(head, told, key, registry=_REGISTRY)
 
 
-def forged(header: dict[str, Any], sign: Callable[[bytes], bytes] = lambda _: b"") -> str:
+def forged(header: object, sign: Callable[[bytes], bytes] = lambda _: b"") -> str:
     """A token put together by hand, as joserfc would not."""
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, CLAIMS)]
     signed = b".".join(part.rstrip(b"=") for part in parts)
@@ -332,6 +335,21 @@ async def test_what_the_issuer_did_not_sign_is_refused(known: Callers, sent: str
     assert isinstance(error, Unauthenticated)
     assert error.detail == "The key or token is not known here."
     assert known.throttle.wrong_keys == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just("RS256"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+NAMES = st.sampled_from(["alg", "kid", "crit", "b64", "jwk", "x5c", "typ", "zip"])
+
+
+@given(JSON | st.dictionaries(NAMES, JSON))
+def test_no_header_breaks_the_gateway(header: object) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        known = known_by(Path(folder), Issuer(jwks(RSA)))
+        assert isinstance(asyncio.run(told(known, forged(header))), GatewayError)
 
 
 async def test_signed_text_that_is_no_claims_is_refused(known: Callers) -> None:
