@@ -11,6 +11,8 @@ from starlette.routing import Route
 
 from gateway.budget.journal import FileJournal, Journal
 from gateway.budget.memory import Limits, MemoryBudget
+from gateway.callers.fetch import fetch
+from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.service import Reading, StatusService
@@ -20,6 +22,7 @@ from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import docs, operation, rest
+from gateway.web.auth import AuthenticationMiddleware, wants_page
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
 from gateway.web.graphql.schema import create_schema
@@ -32,11 +35,16 @@ from gateway.web.state import State
 def create_app(
     settings: Settings,
     *,
+    callers: Callers | None = None,
     clock: Clock | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Starlette:
-    """Build the gateway. `clock` and `transport` stand in for time and network in tests."""
+    """Build the gateway. `clock` and `transport` stand in for time and network in tests.
+
+    `callers` are for who wants to have them read anew.
+    """
     clock = clock or Clock()
+    callers = callers or create_callers(settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -62,7 +70,13 @@ def create_app(
             *docs.routes,
             Route("/graphql", GraphQLView(create_engine(), clock)),
         ],
-        middleware=[Middleware(RequestIdMiddleware), Middleware(BodyLimitMiddleware)],
+        middleware=[
+            Middleware(RequestIdMiddleware),
+            Middleware(
+                AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
+            ),
+            Middleware(BodyLimitMiddleware),
+        ],
         exception_handlers={
             GatewayError: on_gateway_error,
             HTTPException: on_http_exception,
@@ -76,6 +90,11 @@ def create_engine() -> Engine:
     """Build what executes GraphQL."""
     schema = create_schema()
     return Engine(schema, Documents(schema))
+
+
+def create_callers(settings: Settings) -> Callers:
+    """Who may ask. Raises `ClientsFileError`."""
+    return Callers(settings.clients_file, allow_anonymous=settings.allow_anonymous, fetch=fetch)
 
 
 def create_journal(settings: Settings, clock: Clock) -> Journal:

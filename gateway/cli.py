@@ -4,6 +4,7 @@ import asyncio
 import codecs
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -17,7 +18,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway import __version__
-from gateway.app import create_app
+from gateway.app import create_app, create_callers
+from gateway.callers.file import ClientsFileError
+from gateway.callers.registry import Callers
+from gateway.cli_client import client
 from gateway.clock import Clock
 from gateway.errors import GatewayError, NotFound
 from gateway.freshness import at_observation
@@ -45,12 +49,18 @@ def main() -> None:
     """One clean REST and GraphQL schema for the statuses of SMSC."""
 
 
+main.add_command(client)
+
+
 @main.command()
 def serve() -> None:
-    """Run the gateway, with the settings of the environment (GATEWAY_…)."""
+    """Run the gateway, with the settings of the environment (GATEWAY_…).
+
+    SIGHUP has the clients file read anew; open requests and streams go on.
+    """
     settings = _settings()
     configure_logging(settings.log_level, settings.log_format)
-    _run(_serve(settings))
+    _run(_serve(settings, _callers(settings)))
 
 
 @main.command()
@@ -67,7 +77,7 @@ def demo(simulator_port: int) -> None:
         state_dir=None,  # the simulated provider forgets as well
     )
     configure_logging(settings.log_level, settings.log_format)
-    _run(_demo(settings, simulator))
+    _run(_demo(settings, _callers(settings), simulator))
 
 
 @main.command()
@@ -158,6 +168,19 @@ def _settings(**defaults: object) -> Settings:
         raise click.ClickException(str(error)) from None
 
 
+def _callers(settings: Settings) -> Callers:
+    try:
+        return create_callers(settings)
+    except ClientsFileError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _reload_at_hangup(callers: Callers) -> None:
+    """Without a clients file SIGHUP ends the process, as it does when its terminal is closed."""
+    if callers.are_known and hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, callers.reload)
+
+
 def _listen(host: str, port: int, setting: str) -> socket.socket:
     """A bound socket, so that a port in use is told in one sentence, with what to change."""
     try:
@@ -232,10 +255,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, callers: Callers) -> None:
+    _reload_at_hangup(callers)
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     banner = f"smsc-gateway {__version__} listens on http://{_address(listening)}"
-    await _Server(create_app(settings), banner=banner).serve(sockets=[listening])
+    app = create_app(settings, callers=callers)
+    await _Server(app, banner=banner).serve(sockets=[listening])
 
 
 async def _simulate(listening: socket.socket) -> None:
@@ -245,13 +270,15 @@ async def _simulate(listening: socket.socket) -> None:
     await _Server(app, banner=banner).serve(sockets=[listening])
 
 
-async def _demo(settings: Settings, provider: socket.socket) -> None:
+async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -> None:
+    _reload_at_hangup(callers)
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     world = sample_world(Clock().time)
-    app = create_simulator(world, echo=lambda line: click.echo(f"  provider  {line}"))
+    simulator = create_simulator(world, echo=lambda line: click.echo(f"  provider  {line}"))
     banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))
-    async with _beside(app, provider):
-        await _Server(create_app(settings), banner=banner).serve(sockets=[listening])
+    app = create_app(settings, callers=callers)
+    async with _beside(simulator, provider):
+        await _Server(app, banner=banner).serve(sockets=[listening])
 
 
 _DEMO = """\
