@@ -34,6 +34,7 @@ from gateway.smsc.row import Refusal, Row
 from gateway.telemetry import configure_logging
 from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
+from gateway.web.middleware import MAX_BODY_BYTES
 from gateway.web.problems import problem_of
 from gateway.web.rest import as_json
 
@@ -199,9 +200,11 @@ def _address(listening: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """A server that says something once it listens."""
+    """A server that says something once it listens, and tells when it is about to stop."""
 
-    def __init__(self, app: ASGIApp, *, banner: str = "") -> None:
+    def __init__(
+        self, app: ASGIApp, *, banner: str = "", stopping: asyncio.Event | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -210,14 +213,20 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 date_header=True,
                 timeout_graceful_shutdown=GRACE,
+                ws_max_size=MAX_BODY_BYTES,
             )
         )
         self._banner = banner
+        self._stopping = stopping or asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self._banner and self.started:
             click.echo(self._banner)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.set()
+        await super().shutdown(sockets)
 
 
 class _Beside(_Server):
@@ -259,8 +268,9 @@ async def _serve(settings: Settings, callers: Callers) -> None:
     _reload_at_hangup(callers)
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     banner = f"smsc-gateway {__version__} listens on http://{_address(listening)}"
-    app = create_app(settings, callers=callers)
-    await _Server(app, banner=banner).serve(sockets=[listening])
+    stopping = asyncio.Event()
+    app = create_app(settings, callers=callers, stopping=stopping)
+    await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 
 
 async def _simulate(listening: socket.socket) -> None:
@@ -276,9 +286,10 @@ async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -
     world = sample_world(Clock().time)
     simulator = create_simulator(world, echo=lambda line: click.echo(f"  provider  {line}"))
     banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))
-    app = create_app(settings, callers=callers)
+    stopping = asyncio.Event()
+    app = create_app(settings, callers=callers, stopping=stopping)
     async with _beside(simulator, provider):
-        await _Server(app, banner=banner).serve(sockets=[listening])
+        await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 
 
 _DEMO = """\

@@ -33,12 +33,12 @@ HIDDEN_WITHOUT = {
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How much a caller may ask; None: without a bound."""
+    """How much a caller may ask."""
 
     per_minute: int | None = None
-    """Requests in any sixty seconds."""
+    """Requests in any sixty seconds; None: without a bound."""
     streams: int | None = None
-    """Subscriptions and event streams that are open at a time."""
+    """Subscriptions and event streams that are open at a time; None: as many as anybody."""
 
 
 UNLIMITED = Allowance()
@@ -78,3 +78,9 @@ def hidden_fields(caller: Caller) -> frozenset[str]:
 def _hidden(scopes: frozenset[Scope]) -> frozenset[str]:
     hidden = (fields for scope, fields in HIDDEN_WITHOUT.items() if scope not in scopes)
     return frozenset().union(*hidden)
+
+
+def hidden_error(field: str) -> Forbidden:
+    """Why a field is hidden from a caller."""
+    scope = next(scope for scope, fields in HIDDEN_WITHOUT.items() if field in fields)
+    return Forbidden(f"{field} needs the scope {scope}, which the caller lacks.", scope=scope)

@@ -15,6 +15,10 @@ WINDOW = 60.0
 ROUNDED_UP = 1e-6
 """Seconds that a wait is told longer than it is, so that no rounding makes it too short."""
 
+MAX_STREAMS = 1000
+"""Streams that a caller without `max_streams` may have open at a time: many dashboards' worth, and
+few enough to tell all of a change at once."""
+
 FEW_CALLERS = 1024
 """Callers whose requests are remembered before those are forgotten that rest."""
 
@@ -54,9 +58,9 @@ class Quota:
     @contextmanager
     def stream(self, caller: Caller) -> Iterator[None]:
         """Hold one of the caller's streams while it is open; `QuotaExceeded`: all are in use."""
-        limit, name = caller.quota.streams, caller.name
+        limit, name = caller.quota.streams or MAX_STREAMS, caller.name
         held = self._streams.get(name, 0)
-        if limit is not None and held >= limit:
+        if held >= limit:
             raise QuotaExceeded(
                 f"The caller may have {limit} streams open at a time; close one first."
             )

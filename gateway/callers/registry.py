@@ -1,6 +1,7 @@
 """`Callers`: who asks, by what was sent as `Authorization`."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -93,6 +94,13 @@ class Callers:
         else:
             held = caller
         return None if held is None or _has_expired(held, now) else held
+
+    def seconds_left(self, caller: Caller, now: float) -> float:
+        """How long what the caller has open may stay so; 0: no longer."""
+        held = self.standing(caller, now)
+        if held is None:
+            return 0.0
+        return math.inf if held.expires_at is None else held.expires_at - now
 
     def reload(self) -> bool:
         """Read the file anew; a bad one changes nothing and is told in the log."""
