@@ -30,7 +30,7 @@ HOMES = {
     "httpx": {"upstream", "app", "callers/fetch"},
     "joserfc": {"callers/jwt"},
     "cachetools": {"store/memory", "web/graphql/documents"},
-    "strawberry": {"web/graphql/schema"},
+    "strawberry": {"web/graphql/schema", "web/graphql/websocket"},
     "graphql": {"web/graphql"},
     "uvicorn": {"cli"},
     "click": {"cli", "cli_client"},
