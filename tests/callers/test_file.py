@@ -1,5 +1,7 @@
 """The clients file: what it says, and one sentence for what it can't say."""
 
+import errno
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -223,6 +225,21 @@ def test_an_entry_that_is_no_good_changes_nothing(tmp_path: Path) -> None:
         append(path, entry("billing", B, [Scope.STATUS_READ]))
     with pytest.raises(ClientsFileError, match="can't be written: No such file or directory"):
         append(tmp_path / "none" / "clients.toml", entry("b", B, [Scope.STATUS_READ]))
+    assert path.read_text() == CLIENT
+    assert [one.name for one in tmp_path.iterdir()] == ["clients.toml"]
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "clients.toml"
+    path.write_text(CLIENT)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ClientsFileError, match=r"can't be written: No space left on device\.$"):
+        append(path, entry("b", B, [Scope.STATUS_READ]))
     assert path.read_text() == CLIENT
     assert [one.name for one in tmp_path.iterdir()] == ["clients.toml"]
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +196,10 @@ async def test_an_issuer_that_fails_is_no_fault_of_the_caller(
     assert caplog.records[-1].getMessage().startswith("the token issuer's keys can't be fetched: ")
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{closed_port()}/", "http://[", "ftp://x"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{closed}/", "http://[", "ftp://x"])
 async def test_an_address_without_an_answer_is_an_oserror(url: str) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - any
-        await fetch.fetch(url)
+        await fetch.fetch(url.format(closed=closed_port()))
 
 
 async def test_an_issuer_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +330,7 @@ def _hs256(secret: bytes) -> Callable[[bytes], bytes]:
         "a.b.c",
         "é.ü.ö",
     ],
+    ids=count(),  # the keys are new in each process, and so are the tokens
 )
 async def test_what_the_issuer_did_not_sign_is_refused(known: Callers, sent: str) -> None:
     error = await told(known, sent)
@@ -423,6 +425,19 @@ async def test_keys_are_fetched_anew_every_hour_and_nobody_waits(
     assert known.known(sent, late) is None
     assert isinstance(await told(known, sent, late), Unauthenticated)  # its key was withdrawn
     assert issuer.asked == 2
+
+
+async def test_tokens_stay_known_where_the_keys_are_the_same(
+    known: Callers, issuer: Issuer
+) -> None:
+    first, second = token(exp=NOW + 9999), token(exp=NOW + 9999, sub="bob")
+    await told(known, first)
+    await told(known, second)
+    assert known.known(second, START + REFRESH) is None  # that keys are due is looked at elsewhere
+    await told(known, first, START + REFRESH)
+    await fetched()
+    assert issuer.asked == 2
+    assert known.known(second, START + REFRESH)
 
 
 @pytest.mark.parametrize(("status", "keys"), [(500, b""), (200, b"{}"), (200, b'{"keys": []}')])

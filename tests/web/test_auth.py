@@ -11,6 +11,7 @@ from starlette.types import Message, Scope
 
 from gateway.callers.model import ALL_SCOPES
 from gateway.callers.model import Scope as CallerScope
+from gateway.errors import Unauthenticated
 from gateway.web.auth import AuthenticationMiddleware, caller_of
 from tests.support.callers import callers, client
 from tests.support.clock import START, FakeClock
@@ -276,6 +277,13 @@ async def test_a_websocket_is_closed_where_it_cannot_be_denied(tmp_path: Path) -
             "reason": "Valid credentials are required",
         }
     ]
+
+
+def test_where_nobody_was_asked_there_is_no_caller() -> None:
+    scopes: list[Scope] = [{}, {"state": {}}, {"state": {"caller": None}}]
+    for scope in scopes:
+        with pytest.raises(Unauthenticated):
+            caller_of(scope)
 
 
 async def test_other_scopes_pass(tmp_path: Path) -> None:
