@@ -223,6 +223,7 @@ class Bench:
     def compare(self, title: str, calls: Calls, servers: Mapping[str, Server]) -> float:
         """Print a table of all servers, `bare` first; give the gateway's rate."""
         for server in servers.values():
+            calls.first(server)
             self.load(server, calls, WARM_UP)
         figures = {name: Figures() for name in servers}
         for _ in range(ROUNDS):

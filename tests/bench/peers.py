@@ -62,11 +62,15 @@ def of_strawberry() -> ASGIApp:
 
 def of_fastapi(file: str) -> ASGIApp:
     fastapi: Any = importlib.import_module("fastapi")  # it is not among our dependencies
-    records = {(one["id"], one["phone"]): one for one in json.loads(Path(file).read_bytes())}
+    records: dict[tuple[str, str], Message] = {}
+    for shown in json.loads(Path(file).read_bytes()):
+        del shown["kind"]  # REST's own, and no field of the model
+        record = Message.model_validate(shown)
+        records[record.id, record.phone] = record
     app = fastapi.FastAPI()
 
     @app.get("/v1/messages/{id}", response_model=Message)  # type: ignore[untyped-decorator] # as above
-    async def get_message(id: str, phone: str) -> Any:  # noqa: ANN401 - whatever it validates
+    async def get_message(id: str, phone: str) -> Message:
         return records[id, phone]
 
     made: ASGIApp = app
