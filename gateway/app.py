@@ -20,6 +20,9 @@ from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import docs, operation, rest
+from gateway.web.graphql.documents import Documents
+from gateway.web.graphql.engine import Engine
+from gateway.web.graphql.schema import create_schema
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
@@ -57,7 +60,7 @@ def create_app(
             *rest.routes,
             *operation.routes,
             *docs.routes,
-            Route("/graphql", GraphQLView()),
+            Route("/graphql", GraphQLView(create_engine(), clock)),
         ],
         middleware=[Middleware(RequestIdMiddleware), Middleware(BodyLimitMiddleware)],
         exception_handlers={
@@ -67,6 +70,12 @@ def create_app(
         },
         lifespan=lifespan,
     )
+
+
+def create_engine() -> Engine:
+    """Build what executes GraphQL."""
+    schema = create_schema()
+    return Engine(schema, Documents(schema))
 
 
 def create_journal(settings: Settings, clock: Clock) -> Journal:

@@ -5,9 +5,9 @@ when no newer one can be had.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from gateway.errors import (
@@ -78,7 +78,8 @@ class Known:
     """What the gateway knows of one key. `record` None: the provider does not know it (-3).
 
     `certain`: an answer showed the record's kind. `observed_at` and `fresh_until` are in seconds
-    since 1970. `misses` counts the answers "not found" in a row.
+    since 1970. `misses` counts the answers "not found" in a row. `written` is for those who show
+    it, to keep what they made of it: it is dropped with what it was made of.
     """
 
     record: Record | None
@@ -86,6 +87,7 @@ class Known:
     fresh_until: float
     certain: bool = True
     misses: int = 0
+    written: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def observed(self) -> datetime:

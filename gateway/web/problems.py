@@ -107,7 +107,9 @@ def on_gateway_error(request: Request, error: Exception) -> Response:
 def on_http_exception(request: Request, error: Exception) -> Response:
     """Unknown paths, wrong methods and the like, in the same form."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    response = http_problem(request, error.status_code)
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = None if error.detail == phrase else error.detail
+    response = http_problem(request, error.status_code, detail)
     response.headers.update(error.headers or {})
     return response
 
@@ -125,16 +127,20 @@ def http_problem(request: Request, status: int, detail: str | None = None) -> Re
     return _response(request, problem, {})
 
 
-def on_unexpected(request: Request, _: Exception) -> Response:
+def internal_problem() -> Problem:
     """A fault of ours: the log has it, the caller gets the request's id."""
-    problem = Problem(
+    return Problem(
         code="INTERNAL_ERROR",
         title="The gateway failed",
         detail="The log has more under this requestId.",
         status=500,
         retryable=True,
     )
-    return _response(request, problem, {})
+
+
+def on_unexpected(request: Request, _: Exception) -> Response:
+    """Starlette's handler for what nobody expected."""
+    return _response(request, internal_problem(), {})
 
 
 def _limit(error: errors.GatewayError) -> dict[str, str]:
