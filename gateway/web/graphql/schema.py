@@ -262,9 +262,9 @@ _DATE_TIME = strawberry.scalar(
 )
 
 
-def create_schema() -> GraphQLSchema:
-    """The schema, for graphql-core to execute."""
-    schema = strawberry.Schema(
+def strawberry_schema() -> strawberry.Schema:
+    """The schema as Strawberry makes it."""
+    return strawberry.Schema(
         Query,
         subscription=Subscription,
         types=[Message, HlrLookup],
@@ -275,7 +275,11 @@ def create_schema() -> GraphQLSchema:
             }
         ),
     )
-    return schema._schema  # noqa: SLF001 - documents are parsed, checked and kept here
+
+
+def create_schema() -> GraphQLSchema:
+    """The schema for graphql-core to execute: documents are parsed, checked and kept by us."""
+    return strawberry_schema()._schema  # noqa: SLF001 - it has no public name
 
 
 def sdl() -> str:
