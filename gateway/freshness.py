@@ -77,7 +77,8 @@ class Known:
     """What the gateway knows of one key. `record` None: the provider does not know it (-3).
 
     `certain`: an answer showed the record's kind. `observed_at` and `fresh_until` are in seconds
-    since 1970. `misses` counts the answers "not found" in a row.
+    since 1970. `misses` counts the answers "not found" in a row. `source`: how callers are told
+    that it came, if it was not asked for them. `deleted`: at our request.
     """
 
     record: Record | None
@@ -85,6 +86,8 @@ class Known:
     fresh_until: float
     certain: bool = True
     misses: int = 0
+    source: FreshnessSource = FreshnessSource.CACHE
+    deleted: bool = False
 
 
 def rule_for(record: Record) -> Rule:
@@ -153,7 +156,7 @@ def present(
     """
     freshness = record.freshness.model_copy(
         update={
-            "source": FreshnessSource.LIVE if live else FreshnessSource.CACHE,
+            "source": FreshnessSource.LIVE if live else known.source,
             "observed_at": _moment(known.observed_at),
             "age_seconds": max(0, int(now - known.observed_at)),
             "expires_at": _moment(known.fresh_until),

@@ -42,7 +42,10 @@ class Watches:
         service.notify(self._learned)
 
     async def follow(self, key: StatusKey, detail: DetailLevel) -> AsyncIterator[Known]:
-        """What is known: at once, if anything is, and at each change, until the state is final."""
+        """What is known: at once, if anything is, and at each change.
+
+        Ends when the state is final or the message is deleted.
+        """
         news = asyncio.Event()
         watch = self._watches.setdefault(key, _Watch())
         is_more = not watch.readers or not watch.detail.covers(detail)
@@ -62,6 +65,8 @@ class Watches:
                         yield known
                     if known.record.is_final:
                         return
+                elif known is not None and known.deleted and self._is_fresh(known):
+                    return
                 await news.wait()
                 news.clear()
         finally:
@@ -105,6 +110,10 @@ class Watches:
         record = known.record
         pause = AGAIN if record is None else watch_for(record, known.observed_at)
         return self._monotonic(known.observed_at) + pause
+
+    def _is_fresh(self, known: Known) -> bool:
+        """Later the same id may have been sent again."""
+        return self._clock.time() < known.fresh_until
 
     def _monotonic(self, moment: float) -> float:
         return moment - self._clock.time() + self._clock.monotonic()

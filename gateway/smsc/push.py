@@ -11,7 +11,7 @@ The signature is checked before anything is read but the form itself, whose size
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -91,22 +91,26 @@ def verify(fields: Mapping[str, str], secret: str) -> Push | None:
     return Push(key, Row(_row_fields(fields)))
 
 
-def other_spellings(phone: str) -> Sequence[str]:
-    """Other forms of what may be a Russian number: `8…`, `7…`, or without either.
+def spellings(phone: str) -> tuple[str, ...]:
+    """The forms by which a pushed number may be known, as it was pushed first.
 
-    Customers saw pushes in each of them. An `8` in front may as well be another country's code,
-    so none of these is right by itself: they are to be looked for where the number is not known as
-    it was pushed.
+    Customers saw Russian numbers pushed as `7…`, `8…` and without either. An `8` in front may as
+    well be another country's code, so the others are only to be looked for where nothing is known
+    by the number as it was pushed.
     """
-    if len(phone) == _NATIONAL_LENGTH and phone.isdigit():
-        return (f"7{phone}", f"8{phone}")
-    if len(phone) == _NATIONAL_LENGTH + 1 and phone.isdigit() and phone[0] in _OTHER_PREFIX:
-        return (f"{_OTHER_PREFIX[phone[0]]}{phone[1:]}",)
-    return ()
+    prefix, rest = phone[:-_NATIONAL_LENGTH], phone[-_NATIONAL_LENGTH:]
+    if not rest.isdigit() or len(rest) < _NATIONAL_LENGTH or prefix not in {"", "7", "8"}:
+        return (phone,)
+    return (phone, *(other + rest for other in ("7", "8") if other != prefix))
+
+
+def usual_spelling(phone: str) -> str:
+    """The form to keep a number by that is known in none: no country has a code that begins 89."""
+    is_russian = len(phone) == _NATIONAL_LENGTH + 1 and phone.startswith("89")
+    return f"7{phone[1:]}" if is_russian else phone
 
 
 _NATIONAL_LENGTH = 10
-_OTHER_PREFIX = {"7": "8", "8": "7"}
 
 
 def _is_signed(fields: Mapping[str, str], secret: str) -> bool:

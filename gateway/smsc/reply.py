@@ -64,8 +64,12 @@ def decode_deletion(body: bytes, *, charset: str = "utf-8") -> Refusal | None:
 
 _DELETED_LENGTH = 200
 _DELETED = re.compile(
-    r'OK\b.*|\{\s*"result"\s*:\s*"OK"\s*(,.*)?\}|(<\?xml[^>]*>\s*)?(<\w+>\s*){1,3}OK\s*(</\w+>\s*){1,3}',
-    re.IGNORECASE | re.DOTALL,
+    r"""
+    OK\b.*
+    | \{\s*"result"\s*:\s*"OK"\s*(?:,.*)?\}
+    | (?:<\?xml[^>]*>\s*)? (?:<(?:list|sms|result)>\s*){1,3} OK (?:\s*</(?:list|sms|result)>){1,3}
+    """,
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 
 
