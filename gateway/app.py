@@ -1,5 +1,6 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
@@ -23,6 +24,7 @@ from gateway.web import docs, operation, rest
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
+from gateway.web.push import Callback
 from gateway.web.state import State
 
 
@@ -34,6 +36,9 @@ def create_app(
 ) -> Starlette:
     """Build the gateway. `clock` and `transport` stand in for time and network in tests."""
     clock = clock or Clock()
+    pushes = Counter[str]()
+    secret = settings.callback_secret
+    callback = Callback(secret.get_secret_value(), clock, pushes) if secret else None
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -47,7 +52,7 @@ def create_app(
                 service = create_service(settings, client, clock, journal)
                 watches = Watches(service, clock)
                 try:
-                    yield {"service": service, "watches": watches}
+                    yield {"service": service, "watches": watches, "pushes": pushes}
                 finally:
                     await watches.aclose()
                     await service.aclose()
@@ -56,6 +61,7 @@ def create_app(
         routes=[
             *rest.routes,
             *operation.routes,
+            *(callback.routes if callback else []),
             *docs.routes,
             Route("/graphql", GraphQLView()),
         ],

@@ -5,7 +5,7 @@ GatewayError
 ├── CallerError                 the request has to change
 │   ├── InvalidArgument         bad id, phone, field name, body, length; provider error 1
 │   ├── Unauthenticated         no credentials, or wrong ones
-│   ├── Forbidden               not in the caller's scopes
+│   ├── Forbidden               not in the caller's scopes; a push without a right signature
 │   ├── QuotaExceeded           the caller is over its own quota
 │   ├── QueryTooComplex         a GraphQL operation past its limits
 │   ├── NotFound                the provider knows nothing of this pair (status -3)
@@ -83,7 +83,7 @@ class Unauthenticated(CallerError):
 
 class Forbidden(CallerError):
     code = "FORBIDDEN"
-    title = "The caller's scopes do not allow this"
+    title = "The caller is not allowed to do this"
 
 
 class QuotaExceeded(CallerError):
