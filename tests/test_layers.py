@@ -26,7 +26,7 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 HOMES = {
-    "httpx": {"upstream", "app"},
+    "httpx": {"upstream", "app", "simulator/push"},
     "cachetools": {"store/memory"},
     "strawberry": {"web/graphql/schema", "web/graphql/view"},
     "graphql": {"web/graphql/schema", "web/graphql/selection"},
@@ -36,7 +36,8 @@ HOMES = {
     "sqlite3": {"budget/journal"},
     "prometheus_client": {"web/metrics"},
 }
-"""Third parties have one home; `app` names httpx's transport as a seam for tests."""
+"""Third parties have one home; `app` names httpx's transport as a seam for tests, and the
+simulator is a program of its own."""
 
 MODULES = sorted(ROOT.rglob("*.py"))
 
