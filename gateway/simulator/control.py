@@ -138,8 +138,9 @@ class Control:
         if self._pusher is None:
             raise HTTPException(409, "nobody to push to: start the simulator with --callback")
         body = await _json(request)
-        id_, phone, times = body.get("id"), body.get("phone"), body.get("times", 1)
-        ago, fields = body.get("ago", 0), body.get("fields", {})
+        id_: Any = body.get("id")
+        phone: Any = body.get("phone")
+        times, ago, fields = body.get("times", 1), body.get("ago", 0), body.get("fields", {})
         if not _is_whole(id_, 1, MAX_ID) or not _is_text(phone):
             raise _bad("a push needs the id and phone of a message")
         if not _is_whole(times, 1, _MAX_PUSHES):

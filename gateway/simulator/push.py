@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -23,6 +23,7 @@ from gateway.simulator.world import World
 TIMEOUT = 5.0
 """Seconds for the handler to answer."""
 
+_SHOWN = 20
 _NETWORK = ("imsi", "msc", "mcc", "mnc", "cn", "net", "rcn", "rnet")
 
 
@@ -75,12 +76,11 @@ class Pusher:
 
         Gives the outcome.
         """
-        form = signed(push_form(report) | other, self._handler.secret) | other
+        form = {**signed({**push_form(report), **other}, self._handler.secret), **other}
         try:
             answer = await self._client.post(self._handler.url, data=form)
-            outcome = (
-                f"{answer.status_code} {answer.text[:20] if answer.is_success else ''}".strip()
-            )
+            said = answer.text[:_SHOWN] if answer.is_success else ""
+            outcome = f"{answer.status_code} {said}".strip()
         except httpx.HTTPError as error:
             outcome = type(error).__name__
         if self._echo:
@@ -108,7 +108,7 @@ class Pusher:
 
     async def _until(self, moment: float | None) -> None:
         """Wait for a moment, or for a message that may change sooner."""
-        waits = [asyncio.ensure_future(self._added.wait())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._added.wait())]
         if moment is not None:
             waits.append(asyncio.ensure_future(self._sleep(moment - self._world.clock())))
         try:
