@@ -7,6 +7,7 @@ when no newer one can be had.
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 from zlib import crc32
 
 from gateway.errors import (
@@ -89,6 +90,14 @@ class Known:
     source: FreshnessSource = FreshnessSource.CACHE
     deleted: bool = False
 
+    @property
+    def observed(self) -> datetime:
+        return _moment(self.observed_at)
+
+    @property
+    def expires(self) -> datetime:
+        return _moment(self.fresh_until)
+
 
 def rule_for(record: Record) -> Rule:
     """The rule for what is known now."""
@@ -147,32 +156,57 @@ def at_observation(observed_at: float, detail: DetailLevel) -> Freshness:
     )
 
 
-def present(
-    known: Known, record: Record, now: float, *, live: bool, next_at: float | None
-) -> Record:
-    """The record as a caller gets it at `now`.
+class Answer(NamedTuple):
+    """What one caller gets: what is known, and how fresh that is for this caller.
 
-    `live`: it was asked for this call. `next_at`: when the gateway can or will ask again.
+    `now` and `next_at` are in seconds since 1970; `next_at` tells when the gateway will or can ask
+    again. `live`: it was asked for this call. `stale`: a newer one was wanted; `stale_reason` tells
+    what stood in the way, None: it is under way. A tuple, for one is made for every hit.
     """
-    freshness = record.freshness.model_copy(
-        update={
-            "source": FreshnessSource.LIVE if live else known.source,
-            "observed_at": _moment(known.observed_at),
-            "age_seconds": max(0, int(now - known.observed_at)),
-            "expires_at": _moment(known.fresh_until),
-            "next_refresh_at": None if next_at is None else _moment(math.ceil(next_at)),
-        }
-    )
-    return record.model_copy(update={"freshness": freshness})
+
+    known: Known
+    now: float
+    live: bool = False
+    next_at: float | None = None
+    stale: bool = False
+    stale_reason: StaleReason | None = None
+
+    @property
+    def record(self) -> Record:
+        """As it is kept: its freshness is that of the observation."""
+        assert self.known.record is not None  # noqa: S101 - else there is no answer to give
+        return self.known.record
+
+    @property
+    def source(self) -> FreshnessSource:
+        return FreshnessSource.LIVE if self.live else self.known.source
+
+    @property
+    def age_seconds(self) -> int:
+        return max(0, int(self.now - self.known.observed_at))
+
+    @property
+    def next_refresh_at(self) -> datetime | None:
+        return None if self.next_at is None else _moment(math.ceil(self.next_at))
+
+    def as_record(self) -> Record:
+        """The record with the freshness it has for this caller."""
+        freshness = self.record.freshness.model_copy(
+            update={
+                "source": self.source,
+                "observed_at": self.known.observed,
+                "age_seconds": self.age_seconds,
+                "expires_at": self.known.expires,
+                "next_refresh_at": self.next_refresh_at,
+                "stale": self.stale,
+                "stale_reason": self.stale_reason,
+            }
+        )
+        return self.record.model_copy(update={"freshness": freshness})
 
 
-def mark_stale(shown: Record, because: GatewayError | None) -> Record:
-    """The record when a newer one was wanted: `because` stood in the way; None: it is under way."""
-    update = {"stale": True, "stale_reason": None if because is None else _reason(because)}
-    return shown.model_copy(update={"freshness": shown.freshness.model_copy(update=update)})
-
-
-def _reason(error: GatewayError) -> StaleReason:
+def stale_reason(error: GatewayError) -> StaleReason:
+    """How callers are told of what keeps a newer record away."""
     if isinstance(error, LimitReached | Overloaded):
         return StaleReason.RATE_LIMITED
     if isinstance(error, UpstreamBlocked | UpstreamAuthFailed):

@@ -14,14 +14,14 @@ from gateway.dispatch import Dispatcher, Provider
 from gateway.errors import GatewayError, InvalidArgument, KindMismatch, NotCached, NotFound
 from gateway.freshness import (
     MISSING_SHORTEST,
+    Answer,
     Known,
     at_observation,
     fresh_for,
-    mark_stale,
     missing_for,
-    present,
     rule_for,
     serves_stale,
+    stale_reason,
 )
 from gateway.interest import Interest
 from gateway.link import LinkState, Served, describe
@@ -120,46 +120,35 @@ class StatusService:
     async def aclose(self) -> None:
         await self._dispatcher.aclose()
 
-    async def get(self, key: StatusKey, want: Want, *, turn: int = 0) -> Record:
-        """The record for a key; `turn` counts the keys of one call.
+    async def get(self, key: StatusKey, want: Want, *, turn: int = 0) -> Answer:
+        """The answer for a key; `turn` counts the keys of one call.
 
         Raises `NotFound`, `KindMismatch`, `NotCached`, or what kept the provider from answering
         when no older record can stand in.
         """
+        return self.get_now(key, want) or await self._get_later(key, want, turn)
+
+    def get_now(self, key: StatusKey, want: Want) -> Answer | None:
+        """The answer, if there is one that need not be waited for; raises as `get` does."""
         known = self._store.get(key)
         now = self._clock.time()
         if known is None or known.record is None or not known.record.is_final:
             self._interest.note(key, want.detail, self._clock.monotonic())
-        if known is not None and self._answers(known, want, now):
-            self._served.hit(now - known.observed_at)
-            return self._shown(key, known, want, live=False)
-        if want.only_cached:
-            raise NotCached("Nothing fresh enough is cached for this message.")
-        if known is not None and self._answers(known, want, now, stale=True):
-            self._served.hit(now - known.observed_at)
+        if known is None:
+            return None
+        is_fresh = self._answers(known, want, now)
+        if not is_fresh and (want.only_cached or not self._answers(known, want, now, stale=True)):
+            return None
+        self._served.hit(now - known.observed_at)
+        if not is_fresh:
             self._renew(key, known, want.detail)
-            return mark_stale(self._shown(key, known, want, live=False), None)
-        try:
-            fetched = await self._fetch(key, want, known, turn)
-            self._served.miss(0.0)
-            return self._shown(key, fetched, want, live=True)
-        except (NotFound, KindMismatch):
-            raise
-        except GatewayError as error:
-            known = self._store.get(key)
-            if known is None or known.record is None or not _fits(known.record, want):
-                self._served.failed += 1
-                raise
-            now = self._clock.time()
-            self._served.miss(now - known.observed_at)
-            again = None if error.retry_after is None else now + error.retry_after
-            shown = present(known, known.record, now, live=False, next_at=again)
-            return mark_stale(shown, error)
+        answer = self._answer(key, known, want, live=False)
+        return answer if is_fresh else answer._replace(stale=True)
 
     async def get_many(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
-    ) -> list[Record | GatewayError]:
-        """The record for each key or what went wrong, in the order of the keys.
+    ) -> list[Answer | GatewayError]:
+        """The answer for each key or what went wrong, in the order of the keys.
 
         A key that could not be read is an error already, and stays it. More than `MAX_ITEMS` are
         an `InvalidArgument`.
@@ -167,17 +156,28 @@ class StatusService:
         if len(keys) > MAX_ITEMS:
             raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(keys)}.")
 
-        async def one(turn: int, key: StatusKey) -> Record | GatewayError:
+        async def later(turn: int, key: StatusKey) -> Answer | GatewayError:
             try:
-                return await self.get(key, want, turn=turn)
+                return await self._get_later(key, want, turn)
             except GatewayError as error:
                 return error
 
-        distinct = list(dict.fromkeys(key for key in keys if isinstance(key, StatusKey)))
-        distinct.sort(key=self._observed_at)  # what is unknown first, then the oldest
-        found = await asyncio.gather(*(one(turn, key) for turn, key in enumerate(distinct)))
-        by_key = dict(zip(distinct, found, strict=True))
-        return [by_key[key] if isinstance(key, StatusKey) else key for key in keys]
+        found: dict[StatusKey, Answer | GatewayError] = {}
+        missing: list[StatusKey] = []
+        for key in dict.fromkeys(key for key in keys if isinstance(key, StatusKey)):
+            try:
+                answer = self.get_now(key, want)
+            except GatewayError as error:
+                found[key] = error
+            else:
+                if answer is None:
+                    missing.append(key)
+                else:
+                    found[key] = answer
+        missing.sort(key=self._observed_at)  # what is unknown first, then the oldest
+        waits = (later(turn, key) for turn, key in enumerate(missing))
+        found.update(zip(missing, await asyncio.gather(*waits), strict=True))
+        return [found[key] if isinstance(key, StatusKey) else key for key in keys]
 
     async def poll(self, want: planner.Want) -> Known:
         """The provider's answer to a watcher, once it is due and there is room; for `watch`."""
@@ -254,6 +254,26 @@ class StatusService:
             records=len(self._store),
         )
 
+    async def _get_later(self, key: StatusKey, want: Want, turn: int) -> Answer:
+        if want.only_cached:
+            raise NotCached("Nothing fresh enough is cached for this message.")
+        known = self._store.get(key)
+        try:
+            fetched = await self._fetch(key, want, known, turn)
+            self._served.miss(0.0)
+            return self._answer(key, fetched, want, live=True)
+        except (NotFound, KindMismatch):
+            raise
+        except GatewayError as error:
+            known = self._store.get(key)
+            if known is None or known.record is None or not _fits(known.record, want):
+                self._served.failed += 1
+                raise
+            now = self._clock.time()
+            self._served.miss(now - known.observed_at)
+            again = None if error.retry_after is None else now + error.retry_after
+            return Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
+
     def _observed_at(self, key: StatusKey) -> float:
         known = self._store.get(key)
         return known.observed_at if known is not None else 0.0
@@ -273,7 +293,7 @@ class StatusService:
             return True
         return _fits(known.record, want) and known.record.freshness.detail.covers(want.detail)
 
-    def _shown(self, key: StatusKey, known: Known, want: Want, *, live: bool) -> Record:
+    def _answer(self, key: StatusKey, known: Known, want: Want, *, live: bool) -> Answer:
         if known.record is None:
             raise NotFound("The provider knows no message with this id and phone.")
         if not _fits(known.record, want):
@@ -283,8 +303,7 @@ class StatusService:
                 if is_lookup
                 else f"{key.id} is a message: ask /v1/messages/{key.id}, or message."
             )
-        now = self._clock.time()
-        return present(known, known.record, now, live=live, next_at=self._next_at(key, known))
+        return Answer(known, self._clock.time(), live, self._next_at(key, known))
 
     def _next_at(self, key: StatusKey, known: Known) -> float | None:
         """When the provider will be asked again, or at the earliest could be, for a next caller."""

@@ -154,7 +154,7 @@ async def test_callers_are_told_when_a_watched_message_is_asked_for_next() -> No
     async with watching() as setup:
         setup.follow()
         await setup.clock.advance(1)
-        record = await setup.service.get(LIVE, Want(BASIC, Message))
+        record = (await setup.service.get(LIVE, Want(BASIC, Message))).as_record()
         due = datetime.fromtimestamp(START + 15, UTC)
         assert record.freshness.next_refresh_at == due
 

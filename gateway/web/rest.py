@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.detail import level_for, parse_fields
 from gateway.errors import GatewayError, InvalidArgument
+from gateway.freshness import Answer
 from gateway.records import DetailLevel, HlrLookup, Message, Model, Record, StatusKey, key_or_error
 from gateway.service import Want
 from gateway.telemetry import masked
@@ -89,7 +90,7 @@ async def _get_one(request: Request[State], kind: type[Record]) -> Response:
         only_cached=only_cached,
         caller=caller_of(request),
     )
-    record = await request.state["service"].get(key, want)
+    record = (await request.state["service"].get(key, want)).as_record()
     return Response(orjson.dumps(as_json(record, wanted)), 200, _freshness(record), _JSON)
 
 
@@ -192,7 +193,7 @@ def _item_key(item: object) -> StatusKey | GatewayError:
     return key_or_error(id_, given.get("phone"))
 
 
-def _nothing_answered(outcomes: list[Record | GatewayError]) -> GatewayError | None:
+def _nothing_answered(outcomes: list[Answer | GatewayError]) -> GatewayError | None:
     """What stands in the way of everything, if nothing at all could be answered."""
     unanswered = [one for one in outcomes if outcome_of(one) is Outcome.UNAVAILABLE]
     if unanswered and len(unanswered) == len(outcomes):
@@ -204,7 +205,7 @@ def _nothing_answered(outcomes: list[Record | GatewayError]) -> GatewayError | N
 def _result(
     item: object,
     key: StatusKey | GatewayError,
-    result: Record | GatewayError,
+    result: Answer | GatewayError,
     wanted: Iterable[str] | None,
 ) -> dict[str, Any]:
     given = item if isinstance(item, dict) else {}
@@ -215,7 +216,7 @@ def _result(
     if isinstance(result, GatewayError):
         shown["problem"] = problem_of(result).model_dump(by_alias=True)
     else:
-        shown["record"] = as_json(result, wanted)
+        shown["record"] = as_json(result.as_record(), wanted)
     return {
         "id": str(id_) if isinstance(id_, str | int) else "",
         "phone": phone if isinstance(phone, str) else "",

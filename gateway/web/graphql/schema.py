@@ -25,6 +25,7 @@ from gateway import link, records
 from gateway.breaker import BreakerState
 from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
+from gateway.freshness import Answer
 from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord, key_or_error
 from gateway.service import StatusService, Want
 from gateway.web.graphql.selection import selected_paths
@@ -126,7 +127,7 @@ async def _one(
         key = StatusKey.parse(id=id_, phone=phone)
         detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
         want = Want(detail, kind, _age(max_age), caller=caller_of(info.context.request))
-        return await info.context.service.get(key, want)
+        return (await info.context.service.get(key, want)).as_record()
     except GatewayError as error:
         raise _graphql_error(error) from error
 
@@ -144,14 +145,14 @@ def _graphql_error(error: GatewayError) -> GraphQLError:
 
 
 def _result(
-    item: StatusKeyInput, key: StatusKey | GatewayError, found: Record | GatewayError
+    item: StatusKeyInput, key: StatusKey | GatewayError, found: Answer | GatewayError
 ) -> StatusResult:
     named = (str(key.id), key.phone) if isinstance(key, StatusKey) else (item.id, item.phone)
     return StatusResult(
         id=strawberry.ID(named[0]),
         phone=named[1],
         outcome=outcome_of(found),
-        record=None if isinstance(found, GatewayError) else found,
+        record=None if isinstance(found, GatewayError) else found.as_record(),
         problem=problem_of(found) if isinstance(found, GatewayError) else None,
     )
 
