@@ -303,9 +303,9 @@ class StatusService:
                 if is_lookup
                 else f"{key.id} is a message: ask /v1/messages/{key.id}, or message."
             )
-        return Answer(known, self._clock.time(), live, self._next_at(key, known))
+        return Answer(known, self._clock.time(), live, self.next_at(key, known))
 
-    def _next_at(self, key: StatusKey, known: Known) -> float | None:
+    def next_at(self, key: StatusKey, known: Known) -> float | None:
         """When the provider will be asked again, or at the earliest could be, for a next caller."""
         if known.record is None or known.record.is_final:
             return None

@@ -1,23 +1,28 @@
 """Watching: one shared poll a message, planned with everything else, for all who are to be told.
 
-Whoever reads slowly gets the newest state, not a backlog.
+Whoever reads slowly gets the newest state, not a backlog. Trouble is news as well: readers are told
+that what they have is stale, or, when nothing is known yet, why.
 """
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError, Overloaded
-from gateway.freshness import Known, watch_for
+from gateway.errors import GatewayError, NotFound, Overloaded
+from gateway.freshness import Answer, Known, stale_reason, watch_for
 from gateway.planner import Want as Planned
 from gateway.planner import Why
-from gateway.records import DetailLevel, StatusKey
+from gateway.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
 from gateway.service import StatusService
 
 AGAIN = 15.0
 """Seconds after which a failed poll is repeated where the failure does not say when."""
+
+GIVE_UP = 4
+"""Answers "not found" in a row after which it is not waited for any longer: more than a minute.
+Right after a message was sent the provider may not know it yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -26,10 +31,16 @@ class _Watch:
 
     readers: dict[asyncio.Event, DetailLevel] = field(default_factory=dict)
     poll: asyncio.Task[None] | None = None
+    trouble: GatewayError | None = None
 
     @property
     def detail(self) -> DetailLevel:
         return max(self.readers.values(), key=lambda level: level.all)
+
+    def tell(self, trouble: GatewayError | None) -> None:
+        self.trouble = trouble
+        for news in self.readers:
+            news.set()
 
 
 class Watches:
@@ -39,12 +50,16 @@ class Watches:
         self._service = service
         self._clock = clock
         self._watches: dict[StatusKey, _Watch] = {}
+        self._ended = False
         service.notify(self._learned)
 
-    async def follow(self, key: StatusKey, detail: DetailLevel) -> AsyncIterator[Known]:
-        """What is known: at once, if anything is, and at each change.
+    async def follow(
+        self, key: StatusKey, detail: DetailLevel
+    ) -> AsyncGenerator[Answer | GatewayError, None]:
+        """What is known: at once, if that is detailed enough, and at each change, to the final one.
 
-        Ends when the state is final or the message is deleted.
+        What the provider pushed is told at once, and its details when they are known.
+        An error says why nothing is known yet; more may follow it.
         """
         news = asyncio.Event()
         watch = self._watches.setdefault(key, _Watch())
@@ -54,19 +69,17 @@ class Watches:
             if watch.poll is not None:
                 watch.poll.cancel()
             watch.poll = asyncio.create_task(self._poll(key, watch))
+        before, told = self._service.peek(key), None
         try:
-            told = None
-            while True:
+            while not self._ended:
                 known = self._service.peek(key)
-                if known is not None and known.record is not None:
-                    state = known.record.model_copy(update={"freshness": None})
-                    if state != told:
-                        told = state
-                        yield known
-                    if known.record.is_final:
+                event = self._event(key, known, watch.trouble, detail, live=known is not before)
+                if event is not None:
+                    if (tells := _tells(event)) != told:
+                        told = tells
+                        yield event
+                    if _is_last(known, detail, self._clock.time()):
                         return
-                elif known is not None and known.deleted and self._is_fresh(known):
-                    return
                 await news.wait()
                 news.clear()
         finally:
@@ -75,12 +88,44 @@ class Watches:
                 watch.poll.cancel()
                 del self._watches[key]
 
+    def end(self) -> None:
+        """End all following: the gateway is about to stop."""
+        self._ended = True
+        for watch in self._watches.values():
+            watch.tell(watch.trouble)
+
     async def aclose(self) -> None:
-        """Stop polling; who still reads is told nothing more."""
+        """End all following, and stop polling."""
+        self.end()
         polls = [watch.poll for watch in self._watches.values() if watch.poll is not None]
         for poll in polls:
             poll.cancel()
         await asyncio.gather(*polls, return_exceptions=True)
+
+    def _event(
+        self,
+        key: StatusKey,
+        known: Known | None,
+        trouble: GatewayError | None,
+        detail: DetailLevel,
+        *,
+        live: bool,
+    ) -> Answer | GatewayError | None:
+        if known is None:
+            return trouble
+        if known.record is None:
+            return NotFound("The provider knows no message with this id and phone.")
+        waits = trouble is None and known.source is not FreshnessSource.CALLBACK
+        if waits and not _is_whole(known.record, detail):
+            return None
+        return Answer(
+            known,
+            self._clock.time(),
+            live,
+            self._service.next_at(key, known),
+            stale=trouble is not None,
+            stale_reason=None if trouble is None else stale_reason(trouble),
+        )
 
     async def _poll(self, key: StatusKey, watch: _Watch) -> None:
         """Want the message again and again, as often as its age deserves, until all have left."""
@@ -94,6 +139,8 @@ class Watches:
             except Overloaded:
                 return  # shutting down
             except GatewayError as error:
+                if watch.trouble is None or watch.trouble.code != error.code:
+                    watch.tell(error)
                 wait = AGAIN if error.retry_after is None else error.retry_after
                 due = self._clock.monotonic() + max(wait, 1.0)
             else:
@@ -111,14 +158,31 @@ class Watches:
         pause = AGAIN if record is None else watch_for(record, known.observed_at)
         return self._monotonic(known.observed_at) + pause
 
-    def _is_fresh(self, known: Known) -> bool:
-        """Later the same id may have been sent again."""
-        return self._clock.time() < known.fresh_until
-
     def _monotonic(self, moment: float) -> float:
         return moment - self._clock.time() + self._clock.monotonic()
 
     def _learned(self, key: StatusKey) -> None:
-        watch = self._watches.get(key)
-        for news in watch.readers if watch is not None else ():
-            news.set()
+        if (watch := self._watches.get(key)) is not None:
+            watch.tell(None)
+
+
+def _tells(event: Answer | GatewayError) -> object:
+    """What makes two events the same news."""
+    if isinstance(event, GatewayError):
+        return event.code
+    return event.record.model_copy(update={"freshness": event.stale_reason})
+
+
+def _is_last(known: Known | None, detail: DetailLevel, now: float) -> bool:
+    if known is None:
+        return False
+    if known.record is None:
+        is_deleted = known.deleted and now < known.fresh_until  # later the id may be used again
+        return is_deleted or known.misses >= GIVE_UP
+    return known.record.is_final and _is_whole(known.record, detail)
+
+
+def _is_whole(record: Record, detail: DetailLevel) -> bool:
+    """Are all its details known that ever will be?"""
+    is_archived = isinstance(record, Message) and record.archived
+    return is_archived or record.freshness.detail.covers(detail)

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 
 ORDER = [
     {"errors", "clock", "simulator", "__init__"},
-    {"records"},
+    {"records", "callers"},
     {"merge", "detail", "freshness"},
     {"settings"},
     {"smsc"},
@@ -20,23 +20,25 @@ ORDER = [
     {"watch"},
     {"web"},
     {"app"},
+    {"cli_client"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 HOMES = {
-    "httpx": {"upstream", "app", "simulator/push"},
-    "cachetools": {"store/memory"},
-    "strawberry": {"web/graphql/schema", "web/graphql/view"},
-    "graphql": {"web/graphql/schema", "web/graphql/selection"},
+    "httpx": {"upstream", "app", "callers/fetch", "simulator/push"},
+    "joserfc": {"callers/jwt"},
+    "cachetools": {"store/memory", "web/graphql/documents"},
+    "strawberry": {"web/graphql/schema", "web/graphql/websocket"},
+    "graphql": {"web/graphql"},
     "uvicorn": {"cli"},
-    "click": {"cli"},
+    "click": {"cli", "cli_client"},
     "structlog": {"telemetry"},
     "sqlite3": {"budget/journal"},
     "prometheus_client": {"web/metrics"},
 }
-"""Third parties have one home; `app` names httpx's transport as a seam for tests, and the
+"""Third parties have one home, a module or a room; `app` names httpx's transport as a seam, and the
 simulator is a program of its own."""
 
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -81,7 +83,9 @@ def test_third_parties_have_one_home() -> None:
     users: dict[str, set[str]] = {}
     for path in MODULES:
         for imported in _imports(path):
-            users.setdefault(imported.split(".")[0], set()).add(_name(path))
+            library, user = imported.split(".")[0], _name(path)
+            room = user.rpartition("/")[0]
+            users.setdefault(library, set()).add(room if room in HOMES.get(library, ()) else user)
     assert {library: users.get(library, set()) for library in HOMES} == HOMES
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.app import create_service
 from gateway.budget.journal import Journal
+from gateway.errors import GatewayError
 from gateway.records import DetailLevel, Message, StatusKey
 from gateway.service import StatusService, Want
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
@@ -46,14 +47,17 @@ class Reader:
 
     def __init__(self, setup: Setup, key: StatusKey, detail: DetailLevel) -> None:
         self.told: list[str] = []
-        self.records: list[Message] = []
+        self.details: list[DetailLevel] = []
         self.task = asyncio.create_task(self._read(setup, key, detail))
 
     async def _read(self, setup: Setup, key: StatusKey, detail: DetailLevel) -> None:
-        async for known in setup.watches.follow(key, detail):
-            assert isinstance(known.record, Message)
-            self.told.append(known.record.state)
-            self.records.append(known.record)
+        async for event in setup.watches.follow(key, detail):
+            if isinstance(event, GatewayError):
+                self.told.append(event.code)
+                continue
+            assert isinstance(event.record, Message)
+            self.told.append(event.record.state)
+            self.details.append(event.record.freshness.detail)
 
 
 @asynccontextmanager
@@ -140,7 +144,7 @@ async def test_a_failed_poll_is_repeated() -> None:
         setup.world.delete(*LIVE)
         reader = setup.follow()
         await setup.clock.advance(40)
-        assert (reader.told, setup.limits.admitted) == ([], 3)
+        assert (reader.told, setup.limits.admitted) == (["NOT_FOUND"], 3)
 
 
 async def test_a_final_message_is_told_once_and_not_polled() -> None:
@@ -175,8 +179,8 @@ async def test_the_level_is_the_highest_that_a_reader_wants() -> None:
         assert setup.limits.admitted == 1
         reader = setup.follow(detail=FULL)
         await setup.clock.advance(1)
-        assert [record.freshness.detail for record in reader.records] == [BASIC, FULL]
+        assert reader.told == ["QUEUED"]
         await setup.clock.advance(16)
-        record = reader.records[-1]
-        assert (record.freshness.detail, record.state) == (FULL, "SENT")
+        assert reader.told == ["QUEUED", "SENT"]
+        assert set(reader.details) == {FULL}
         assert setup.limits.admitted == 3

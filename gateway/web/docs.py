@@ -168,7 +168,9 @@ def _delete() -> dict[str, Any]:
             "parameters": [_ID, _PHONE],
             "responses": {
                 "204": {"description": "The provider deleted it."},
-                **_problems(errors.KindMismatch, errors.DeleteRefused, *_FROM_PROVIDER),
+                **_problems(
+                    errors.Forbidden, errors.KindMismatch, errors.DeleteRefused, *_FROM_PROVIDER
+                ),
             },
         }
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from gateway import errors
@@ -97,17 +97,20 @@ def extensions_of(error: errors.GatewayError) -> dict[str, Any]:
     return told | _limit(error)
 
 
-def on_gateway_error(request: Request, error: Exception) -> Response:
+def on_gateway_error(connection: HTTPConnection, error: Exception) -> Response:
     """Starlette's handler for the whole error tree."""
     assert isinstance(error, errors.GatewayError)  # noqa: S101 - registered for this class
-    problem = problem_of(error)
-    return _response(request, problem, _limit(error))
+    response = _response(connection, problem_of(error), _limit(error))
+    response.headers.update(_challenge(connection, error))
+    return response
 
 
 def on_http_exception(request: Request, error: Exception) -> Response:
     """Unknown paths, wrong methods and the like, in the same form."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    response = http_problem(request, error.status_code)
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = None if error.detail == phrase else error.detail
+    response = http_problem(request, error.status_code, detail)
     response.headers.update(error.headers or {})
     return response
 
@@ -125,27 +128,43 @@ def http_problem(request: Request, status: int, detail: str | None = None) -> Re
     return _response(request, problem, {})
 
 
-def on_unexpected(request: Request, _: Exception) -> Response:
+def internal_problem() -> Problem:
     """A fault of ours: the log has it, the caller gets the request's id."""
-    problem = Problem(
+    return Problem(
         code="INTERNAL_ERROR",
         title="The gateway failed",
         detail="The log has more under this requestId.",
         status=500,
         retryable=True,
     )
-    return _response(request, problem, {})
+
+
+def on_unexpected(request: Request, _: Exception) -> Response:
+    """Starlette's handler for what nobody expected."""
+    return _response(request, internal_problem(), {})
 
 
 def _limit(error: errors.GatewayError) -> dict[str, str]:
     return {"limit": error.limit} if isinstance(error, errors.RateLimited) else {}
 
 
-def _response(request: Request, problem: Problem, more: dict[str, str]) -> Response:
+def _challenge(connection: HTTPConnection, error: errors.GatewayError) -> dict[str, str]:
+    """What RFC 6750, section 3, wants to be told to who is not let in."""
+    if isinstance(error, errors.Unauthenticated):
+        given = connection.headers.get("authorization", "").lower().startswith("bearer ")
+        why = ', error="invalid_token"' if given else ""
+    elif isinstance(error, errors.Forbidden) and error.scope is not None:
+        why = f', error="insufficient_scope", scope="{error.scope}"'
+    else:
+        return {}
+    return {"www-authenticate": f'Bearer realm="smsc-gateway"{why}'}
+
+
+def _response(connection: HTTPConnection, problem: Problem, more: dict[str, str]) -> Response:
     body = {
         "type": f"urn:smsc-gateway:problem:{problem.code}",
         **problem.model_dump(by_alias=True),
-        "instance": request.url.path,
+        "instance": connection.url.path,
         "requestId": request_id(),
         **more,
     }

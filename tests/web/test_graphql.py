@@ -215,13 +215,18 @@ async def test_a_fault_of_ours_is_masked() -> None:
         await setup.message(1, PHONE)
         setup.clock.break_down()
         answer = await setup.graphql('{ message(id: 1, phone: "79990000001") { id } }')
-    assert answer["errors"][0]["message"] == "Unexpected error."
+    (error,) = answer["errors"]
+    assert error["message"] == "The gateway failed"
+    assert error["extensions"]["code"] == "INTERNAL_ERROR"
+    assert error["extensions"]["requestId"]
+    assert "stopped" not in str(answer)
 
 
 async def test_what_is_not_graphql_is_a_problem() -> None:
     async with running() as setup:
         put = await setup.client.put("/graphql")
-        nonsense = await setup.client.post("/graphql", content=b"?")
+        json = {"content-type": "application/json"}
+        nonsense = await setup.client.post("/graphql", content=b"?", headers=json)
         get = await setup.client.get("/graphql", params={"query": "{ __typename }"})
     assert (put.status_code, put.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
     assert (nonsense.status_code, nonsense.headers["content-type"]) == (

@@ -243,7 +243,8 @@ async def test_a_body_too_large_or_of_another_type() -> None:
     async with running() as setup:
         post = setup.client.post
         large = await post("/v1/statuses/batch", content=b" " * (MAX_BODY_BYTES + 1))
-        graphql = await post("/graphql", content=b" " * (MAX_BODY_BYTES + 1))
+        json_type = {"content-type": "application/json"}
+        graphql = await post("/graphql", content=b" " * (MAX_BODY_BYTES + 1), headers=json_type)
         text = await post("/v1/statuses/batch", content=b"x", headers={"content-type": "text/csv"})
     assert (large.status_code, text.status_code) == (413, 415)
     assert large.headers["content-type"] == "application/problem+json"

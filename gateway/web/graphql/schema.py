@@ -1,50 +1,29 @@
 """The GraphQL schema: the records' classes, and the queries that give them."""
 
 import datetime as dt
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any, cast
 
 import strawberry
-from graphql import GraphQLError, lexicographic_sort_schema, print_schema
-from starlette.requests import Request
-from strawberry.extensions import (
-    MaskErrors,
-    MaxTokensLimiter,
-    ParserCache,
-    SchemaExtension,
-    ValidationCache,
-)
+from graphql import GraphQLSchema, lexicographic_sort_schema, print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
-from strawberry.types import ExecutionContext
 from strawberry.types.unset import UNSET
 
 from gateway import link, records
 from gateway.breaker import BreakerState
+from gateway.callers.model import Caller, Scope, hidden_error, hidden_fields, require
 from gateway.detail import level_for
-from gateway.errors import GatewayError, InvalidArgument
+from gateway.errors import GatewayError
 from gateway.freshness import Answer
-from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord, key_or_error
-from gateway.service import StatusService, Want
+from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord
+from gateway.service import Want
+from gateway.web.graphql.arguments import key_of, seconds, valid
+from gateway.web.graphql.engine import Context
+from gateway.web.graphql.errors import field_error
 from gateway.web.graphql.selection import selected_paths
-from gateway.web.problems import Outcome, Problem, extensions_of, outcome_of, problem_of
-from gateway.web.state import State, caller_of
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Context:
-    """What the resolvers work with."""
-
-    request: Request[State]
-
-    @property
-    def service(self) -> StatusService:
-        return self.request.state["service"]
-
+from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 
 Info = strawberry.Info[Context, None]
 
@@ -123,46 +102,48 @@ class StatusKeyInput:
 async def _one(
     info: Info, id_: str, phone: str, max_age: int | None, kind: type[Record] | None
 ) -> Record:
+    context = info.context
     try:
-        key = StatusKey.parse(id=id_, phone=phone)
+        require(context.caller, Scope.STATUS_READ)
+        key = valid(key_of(id_, phone))
         detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
-        want = Want(detail, kind, _age(max_age), caller=caller_of(info.context.request))
-        return (await info.context.service.get(key, want)).as_record()
+        want = Want(detail, kind, seconds(max_age), caller=context.who)
+        return _shown(await context.service.get(key, want), context.caller)
     except GatewayError as error:
-        raise _graphql_error(error) from error
+        raise field_error(error) from error
 
 
-def _age(max_age: int | None) -> float | None:
-    if not isinstance(max_age, int):
-        return None
-    if max_age < 0:
-        raise InvalidArgument("maxAge must be a number of seconds, 0 or more.")
-    return max_age
-
-
-def _graphql_error(error: GatewayError) -> GraphQLError:
-    return GraphQLError(error.detail or error.title, extensions=extensions_of(error))
+def _shown(answer: Answer, caller: Caller) -> Record:
+    """What the caller may see. An exception for a value is the error of that field."""
+    record = answer.as_record()
+    hidden = hidden_fields(caller) & set(type(record).model_fields)
+    return record.model_copy(update={name: field_error(hidden_error(name)) for name in hidden})
 
 
 def _result(
-    item: StatusKeyInput, key: StatusKey | GatewayError, found: Answer | GatewayError
+    item: StatusKeyInput,
+    key: StatusKey | GatewayError,
+    found: Answer | GatewayError,
+    caller: Caller,
 ) -> StatusResult:
     named = (str(key.id), key.phone) if isinstance(key, StatusKey) else (item.id, item.phone)
     return StatusResult(
         id=strawberry.ID(named[0]),
         phone=named[1],
         outcome=outcome_of(found),
-        record=None if isinstance(found, GatewayError) else found.as_record(),
+        record=None if isinstance(found, GatewayError) else _shown(found, caller),
         problem=problem_of(found) if isinstance(found, GatewayError) else None,
     )
 
 
 async def _many(info: Info, items: list[StatusKeyInput], max_age: int | None) -> list[StatusResult]:
     detail = level_for(selected_paths(info._raw_info, "record"))  # noqa: SLF001 - as above
-    want = Want(detail, None, _age(max_age), caller=caller_of(info.context.request))
-    keys = [key_or_error(item.id, item.phone) for item in items]
-    found = await info.context.service.get_many(keys, want)
-    return [_result(*one) for one in zip(items, keys, found, strict=True)]
+    context = info.context
+    require(context.caller, Scope.STATUS_READ)
+    want = Want(detail, None, seconds(max_age), caller=context.who)
+    keys = [key_of(item.id, item.phone) for item in items]
+    found = await context.service.get_many(keys, want)
+    return [_result(*one, context.caller) for one in zip(items, keys, found, strict=True)]
 
 
 _Id = Annotated[
@@ -227,29 +208,46 @@ class Query:
         try:
             return await _many(info, items, max_age)
         except GatewayError as error:
-            raise _graphql_error(error) from error
+            raise field_error(error) from error
 
     @strawberry.field(description="The link to the provider: what may be asked, and how it goes.")
     def provider(self, info: Info) -> link.LinkState:
+        try:
+            require(info.context.caller, Scope.PROVIDER_READ)
+        except GatewayError as error:
+            raise field_error(error) from error
         return info.context.service.link()
 
 
-def _is_unexpected(error: GraphQLError) -> bool:
-    """A fault of ours: neither the caller's mistake nor an error of the tree."""
-    original = error.original_error
-    return original is not None and not isinstance(original, GraphQLError)
+@strawberry.type(description="What can be followed.")
+class Subscription:
+    """What can be followed."""
+
+    @strawberry.subscription(
+        description="One record: at once, and at each change, until it is final. A record that is "
+        "stale, or an error, tells that nothing newer can be had at the moment."
+    )
+    async def status(
+        self, info: Info, id: _Id, phone: _Phone
+    ) -> AsyncGenerator[StatusRecord, None]:
+        caller = info.context.caller
+        try:
+            require(caller, Scope.STATUS_READ)
+            key = valid(key_of(id, phone))
+        except GatewayError as error:
+            yield _event(error, caller)
+            return
+        detail = level_for(selected_paths(info._raw_info))  # noqa: SLF001 - as above
+        async with aclosing(info.context.watches.follow(key, detail)) as events:
+            async for event in events:
+                yield _event(event, caller)
 
 
-class _Schema(strawberry.Schema):
-    def process_errors(
-        self,
-        errors: list[GraphQLError],
-        execution_context: ExecutionContext | None = None,  # noqa: ARG002 - the base's own
-    ) -> None:
-        """Log faults of ours; expected errors are the caller's news, not the operator's."""
-        for error in errors:
-            if _is_unexpected(error):
-                log.error("a GraphQL field failed", exc_info=error.original_error)
+def _event(event: Answer | GatewayError, caller: Caller) -> StatusRecord:
+    """An exception that is yielded is the error of one event; raised, it would end the stream."""
+    if isinstance(event, GatewayError):
+        return cast("StatusRecord", field_error(event))
+    return _shown(event, caller)
 
 
 def _utc(moment: dt.datetime) -> str:
@@ -264,28 +262,22 @@ _DATE_TIME = strawberry.scalar(
 )
 
 
-def _extensions() -> list[Callable[[], SchemaExtension]]:
-    return [
-        lambda: MaxTokensLimiter(max_token_count=10_000),
-        lambda: MaskErrors(should_mask_error=_is_unexpected),
-        ParserCache,
-        ValidationCache,
-    ]
-
-
-schema = _Schema(
-    Query,
-    types=[Message, HlrLookup],
-    extensions=_extensions(),
-    config=StrawberryConfig(
-        scalar_map={
-            dt.datetime: _DATE_TIME,
-            records.RecordId: DEFAULT_SCALAR_REGISTRY[strawberry.ID],
-        }
-    ),
-)
+def create_schema() -> GraphQLSchema:
+    """The schema, for graphql-core to execute."""
+    schema = strawberry.Schema(
+        Query,
+        subscription=Subscription,
+        types=[Message, HlrLookup],
+        config=StrawberryConfig(
+            scalar_map={
+                dt.datetime: _DATE_TIME,
+                records.RecordId: DEFAULT_SCALAR_REGISTRY[strawberry.ID],
+            }
+        ),
+    )
+    return schema._schema  # noqa: SLF001 - documents are parsed, checked and kept here
 
 
 def sdl() -> str:
     """The schema in GraphQL's own language, sorted, so that a change is a small difference."""
-    return print_schema(lexicographic_sort_schema(schema._schema)) + "\n"  # noqa: SLF001
+    return print_schema(lexicographic_sort_schema(create_schema())) + "\n"

@@ -1,77 +1,117 @@
-"""Which fields of a record an operation selects, for they choose the detail level."""
+"""Which fields an operation selects, for they choose the detail level and what is written."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from graphql import (
     FieldNode,
+    FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLResolveInfo,
     InlineFragmentNode,
+    OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
     VariableNode,
-    value_from_ast_untyped,
 )
 
 _Path = tuple[str, ...]
 
 
-def selected_paths(info: GraphQLResolveInfo[Any], below: str = "") -> set[str]:
-    """Dotted paths such as `state` and `providerStatus.text` under the field being resolved.
+class Selection:
+    """Reads selection sets of a valid operation; `variables` are its coerced values."""
 
-    `below` names a field between: the record of a result. Fragments count whatever type they are
-    on, for the type is only known with the answer.
+    def __init__(
+        self, fragments: Mapping[str, FragmentDefinitionNode], variables: Mapping[str, Any]
+    ) -> None:
+        self._fragments = fragments
+        self._variables = variables
+
+    def collect(
+        self,
+        nodes: Iterable[FieldNode | OperationDefinitionNode],
+        types: Collection[str] | None = None,
+    ) -> dict[str, list[FieldNode]]:
+        """The fields below these nodes by their response key, in order (specification, 6.3.2).
+
+        `types`: the names of the object's type and its interfaces; None: whatever type it is.
+        """
+        grouped: dict[str, list[FieldNode]] = {}
+        visited: set[str] = set()
+        for node in nodes:
+            for field in self.fields(node.selection_set, visited, types):
+                key = field.alias.value if field.alias else field.name.value
+                grouped.setdefault(key, []).append(field)
+        return grouped
+
+    def fields(
+        self,
+        selections: SelectionSetNode | None,
+        visited: set[str],
+        types: Collection[str] | None = None,
+    ) -> Iterator[FieldNode]:
+        """The fields of one selection set, through its fragments, each of which counts once."""
+        for node in selections.selections if selections else ():
+            if not self._is_included(node):
+                continue
+            if isinstance(node, FieldNode):
+                yield node
+                continue
+            fragment: InlineFragmentNode | FragmentDefinitionNode
+            if isinstance(node, InlineFragmentNode):
+                fragment = node
+            else:
+                assert isinstance(node, FragmentSpreadNode)  # noqa: S101 - there is nothing else
+                if node.name.value in visited:
+                    continue
+                visited.add(node.name.value)
+                fragment = self._fragments[node.name.value]
+            condition = fragment.type_condition
+            if types is None or condition is None or condition.name.value in types:
+                yield from self.fields(fragment.selection_set, visited, types)
+
+    def _is_included(self, node: SelectionNode) -> bool:
+        """The specification's sections 3.13.1 and 3.13.2; validation has checked the arguments."""
+        for directive in node.directives or ():
+            if directive.name.value in {"skip", "include"}:
+                (argument,) = directive.arguments or ()
+                value: Any = argument.value
+                told = (
+                    self._variables[value.name.value]
+                    if isinstance(value, VariableNode)
+                    else value.value
+                )
+                if bool(told) == (directive.name.value == "skip"):
+                    return False
+        return True
+
+    def paths(self, nodes: Iterable[FieldNode]) -> Iterator[_Path]:
+        """The paths of all leaves below, whatever type they are on."""
+        for node in nodes:
+            for field in self.fields(node.selection_set, set()):
+                name = field.name.value
+                if field.selection_set is None:
+                    yield (name,)
+                for rest in self.paths([field]):
+                    yield (name, *rest)
+
+
+def record_paths(paths: Iterable[_Path], below: str = "") -> set[str]:
+    """Dotted paths such as `state` and `providerStatus.text`, as `detail` takes them.
+
+    `below` names a field between: the record of a result.
     """
-    paths: set[_Path] = set()
-    for node in info.field_nodes:
-        paths.update(_paths(node.selection_set, info))
-    if not below:
-        return {".".join(path) for path in _cut(paths)}
-    return {".".join(path) for path in _cut({path[1:] for path in paths if path[0] == below})}
+    if below:
+        paths = (path[1:] for path in paths if path[0] == below)
+    return {".".join(path[:2]) for path in paths if path and not path[0].startswith("__")}
 
 
-def _cut(paths: set[_Path]) -> set[_Path]:
-    return {path[:2] for path in paths if path and not path[0].startswith("__")}
+def selected_paths(info: GraphQLResolveInfo[Any], below: str = "") -> set[str]:
+    """The paths under the field being resolved.
 
-
-def _paths(selections: SelectionSetNode | None, info: GraphQLResolveInfo[Any]) -> Iterator[_Path]:
-    """The paths of all leaves."""
-    for field in _fields(selections, info):
-        name = field.name.value
-        if field.selection_set is None:
-            yield (name,)
-        for rest in _paths(field.selection_set, info):
-            yield (name, *rest)
-
-
-def _fields(
-    selections: SelectionSetNode | None, info: GraphQLResolveInfo[Any]
-) -> Iterator[FieldNode]:
-    """The fields selected, through fragments, without what `@skip` and `@include` leave out."""
-    for node in selections.selections if selections else ():
-        if not _is_included(node, info):
-            continue
-        if isinstance(node, FieldNode):
-            yield node
-        elif isinstance(node, InlineFragmentNode):
-            yield from _fields(node.selection_set, info)
-        elif isinstance(node, FragmentSpreadNode):
-            yield from _fields(info.fragments[node.name.value].selection_set, info)
-
-
-def _is_included(node: SelectionNode, info: GraphQLResolveInfo[Any]) -> bool:
-    """The specification's sections 3.13.1 and 3.13.2; validation has checked the arguments."""
-    variables: Any = info.variable_values  # typed as graphql-core's own, but Strawberry's is a dict
-    for directive in node.directives or ():
-        if directive.name.value in {"skip", "include"}:
-            (argument,) = directive.arguments or ()
-            value = argument.value
-            told = (
-                variables[value.name.value]
-                if isinstance(value, VariableNode)
-                else value_from_ast_untyped(value)
-            )
-            if bool(told) == (directive.name.value == "skip"):
-                return False
-    return True
+    Fragments count whatever type they are on, for the type is only known with the answer.
+    """
+    variables: Any = info.variable_values
+    fragments: Any = info.fragments
+    selection = Selection(fragments, getattr(variables, "coerced", variables))
+    return record_paths(selection.paths(info.field_nodes), below)

@@ -1,0 +1,276 @@
+"""Documents: parsed, measured and validated once, found again by their text or their hash.
+
+A document is refused when it is too large to be an honest question: it is measured before it is
+validated, for validation itself takes time that grows with the square of some documents.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cachetools import LRUCache
+from graphql import (
+    ArgumentNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    InlineFragmentNode,
+    ListValueNode,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    VariableNode,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from gateway.errors import InvalidArgument, QueryTooComplex
+from gateway.service import MAX_ITEMS
+from gateway.web.graphql.errors import RequestRefused
+from gateway.web.problems import extensions_of
+
+MAX_TOKENS = 10_000
+"""A list of 1,000 keys written out takes 9,000."""
+
+MAX_DEPTH = 16
+"""Fields inside each other. The schema's own are 4 deep, the introspection that tools send 15."""
+
+MAX_ALIASES = 50
+"""Fields under another name, fragments counted wherever they are spread. For many messages there
+is `statuses`."""
+
+MAX_ERRORS = 10
+"""Mistakes told of one document."""
+
+CACHE_BYTES = 2 * 1024 * 1024
+"""Text of the documents that are remembered, and as much again of those stored by their hash. What
+is made of a text takes some fifty times its size."""
+
+
+@dataclass(eq=False, slots=True)
+class Operation:
+    """One operation of a valid document. `compiled` is for the compiler to keep what it made."""
+
+    document: "Document"
+    node: OperationDefinitionNode
+    compiled: Any = None
+
+    @property
+    def name(self) -> str | None:
+        return self.node.name.value if self.node.name else None
+
+    @property
+    def type(self) -> OperationType:
+        return self.node.operation
+
+    def check_cost(self, variables: Mapping[str, Any]) -> None:
+        """Refuse what could cause more requests to the provider than one batch may.
+
+        Every record asked for counts one: that is what it costs when nothing is known of it.
+        """
+        if (cost := sum(self._costs(variables))) > MAX_ITEMS:
+            raise _too_complex(
+                f"The operation asks for {cost} records; at most {MAX_ITEMS} can be asked for at "
+                "a time."
+            )
+
+    def _costs(self, variables: Mapping[str, Any]) -> Iterator[int]:
+        """A list that is too long by itself is told so by its field."""
+        for root in self.document.root_fields(self.node.selection_set, set()):
+            yield min(_items(root.arguments, variables), MAX_ITEMS)
+
+
+def _items(arguments: Sequence[ArgumentNode] | None, variables: Mapping[str, Any]) -> int:
+    for argument in arguments or ():
+        if argument.name.value == "items":
+            given: object = argument.value
+            if isinstance(given, VariableNode):
+                given = variables.get(given.name.value)
+            elif isinstance(given, ListValueNode):
+                given = given.values
+            return len(given) if isinstance(given, list | tuple) else 1
+    return 1
+
+
+class Document:
+    """A valid document; `size` is the length of its text."""
+
+    def __init__(self, node: DocumentNode, size: int) -> None:
+        self.node = node
+        self.size = size
+        self.fragments: dict[str, FragmentDefinitionNode] = {}
+        self._operations: dict[str, Operation] = {}
+        for definition in node.definitions:
+            if isinstance(definition, OperationDefinitionNode):
+                name = definition.name.value if definition.name else ""
+                self._operations[name] = Operation(self, definition)
+            elif isinstance(definition, FragmentDefinitionNode):
+                self.fragments[definition.name.value] = definition
+
+    def operation(self, name: str | None) -> Operation:
+        """The operation of that name, or the only one (specification, section 6.1)."""
+        if not name:
+            if len(self._operations) == 1:
+                return next(iter(self._operations.values()))
+            names = ", ".join(sorted(self._operations))
+            raise _refused(f"operationName must name one of: {names}.")
+        if name not in self._operations:
+            raise _refused(f"operationName: the document has no operation {name!r}.")
+        return self._operations[name]
+
+    def root_fields(self, selections: SelectionSetNode, visited: set[str]) -> Iterator[FieldNode]:
+        """The fields that can be selected at the top, whatever directives say of them."""
+        for node in selections.selections:
+            if isinstance(node, FieldNode):
+                yield node
+            elif isinstance(node, InlineFragmentNode):
+                yield from self.root_fields(node.selection_set, visited)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value not in visited:
+                visited.add(node.name.value)
+                fragment = self.fragments[node.name.value]
+                yield from self.root_fields(fragment.selection_set, visited)
+
+
+class Documents:
+    """Finds the document of a request.
+
+    `trusted` are documents by the SHA-256 of their text, in hex; `trusted_only` refuses all others.
+    Without that, a caller may store a document under its hash and name it by that from then on.
+    """
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        *,
+        introspection: bool = True,
+        trusted: Mapping[str, str] | None = None,
+        trusted_only: bool = False,
+    ) -> None:
+        self._schema = schema
+        self._rules = [
+            *specified_rules,
+            *([] if introspection else [NoSchemaIntrospectionCustomRule]),
+        ]
+        self._trusted = trusted or {}
+        self._trusted_only = trusted_only
+        self._valid: LRUCache[str, Document] = LRUCache(CACHE_BYTES, lambda known: known.size)
+        self._stored: LRUCache[str, str] = LRUCache(CACHE_BYTES, len)
+
+    def find(self, text: str | None, digest: str | None) -> Document:
+        """The document of this text, of this hash, or of both; raises `RequestRefused`."""
+        if digest is not None or self._trusted_only:
+            text = self._named(text, digest)
+        assert text is not None  # noqa: S101 - a request has a text or a hash
+        known = self._valid.get(text)
+        if known is None:
+            known = self._valid[text] = self._read(text)
+        return known
+
+    def _named(self, text: str | None, digest: str | None) -> str:
+        """The text behind a hash. Apollo's names for the errors: its clients act on them."""
+        computed = None if text is None else hashlib.sha256(text.encode()).hexdigest()
+        if computed is not None and digest is not None and computed != digest:
+            raise _refused("The hash given is not the SHA-256 of the document.")
+        name = digest or computed or ""
+        if name in self._trusted:
+            return self._trusted[name]
+        if self._trusted_only:
+            raise _refused(
+                "PersistedQueryNotSupported: only trusted documents are served here.",
+                "PERSISTED_QUERY_NOT_SUPPORTED",
+            )
+        if text is not None:
+            self._stored[name] = text
+            return text
+        if name not in self._stored:
+            raise _refused("PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND")
+        return self._stored[name]
+
+    def _read(self, text: str) -> Document:
+        try:
+            node = parse(text, max_tokens=MAX_TOKENS)
+            _measure(node)
+            errors = validate(self._schema, node, self._rules, MAX_ERRORS)
+        except GraphQLSyntaxError as error:
+            if f"more than {MAX_TOKENS} tokens" in error.message:
+                raise _too_complex(f"The document has more than {MAX_TOKENS} tokens.") from None
+            if "nested too deeply" in error.message:
+                raise _too_deep() from None
+            raise RequestRefused([error]) from None
+        except RecursionError:
+            raise _too_deep() from None
+        if errors:
+            raise RequestRefused(errors)
+        return Document(node, len(text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """How deep fields go, and how many have another name, with all fragments spread."""
+
+    depth: int = 0
+    aliases: int = 0
+
+
+def _measure(node: DocumentNode) -> None:
+    """Refuse operations that are too deep or have too many aliases."""
+    fragments = {
+        definition.name.value: definition
+        for definition in node.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+    sizes: dict[str, _Size] = {}
+    for definition in node.definitions:
+        if isinstance(definition, OperationDefinitionNode | FragmentDefinitionNode):
+            size = _size(definition.selection_set, fragments, sizes)
+            if size.depth > MAX_DEPTH:
+                raise _too_deep()
+            if size.aliases > MAX_ALIASES:
+                raise _too_complex(
+                    f"More than {MAX_ALIASES} fields have an alias; for many messages there is "
+                    "`statuses`."
+                )
+
+
+def _size(
+    selections: SelectionSetNode | None,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    sizes: dict[str, _Size],
+) -> _Size:
+    """`sizes` remembers each fragment's; one inside itself counts once, and validation tells."""
+    depth = aliases = 0
+    for node in selections.selections if selections else ():
+        if isinstance(node, FragmentSpreadNode):
+            name = node.name.value
+            if name not in sizes and name in fragments:
+                sizes[name] = _Size()
+                sizes[name] = _size(fragments[name].selection_set, fragments, sizes)
+            inner = sizes.get(name, _Size())
+        else:
+            assert isinstance(node, FieldNode | InlineFragmentNode)  # noqa: S101 - there is nothing else
+            inner = _size(node.selection_set, fragments, sizes)
+            if isinstance(node, FieldNode):
+                inner = _Size(inner.depth + 1, inner.aliases + (node.alias is not None))
+        depth = max(depth, inner.depth)
+        aliases += inner.aliases
+    return _Size(depth, aliases)
+
+
+def _too_complex(detail: str) -> RequestRefused:
+    return RequestRefused.because(QueryTooComplex(detail))
+
+
+def _too_deep() -> RequestRefused:
+    return _too_complex(f"Fields are more than {MAX_DEPTH} deep inside each other.")
+
+
+def _refused(message: str, code: str | None = None) -> RequestRefused:
+    extensions = extensions_of(InvalidArgument()) | ({"code": code} if code else {})
+    return RequestRefused([GraphQLError(message, extensions=extensions)])

@@ -1,0 +1,121 @@
+"""Executing operations: compiled where that can be, else through Strawberry's schema."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import Any, NamedTuple
+
+import orjson
+from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, subscribe
+
+from gateway.callers.model import Caller
+from gateway.service import StatusService
+from gateway.watch import Watches
+from gateway.web.graphql import compiled
+from gateway.web.graphql.compiled import Call, CompiledOperation, NotTaken, OneCall
+from gateway.web.graphql.documents import Documents, Operation
+from gateway.web.graphql.errors import RequestRefused, response
+
+
+class GraphQLRequest(NamedTuple):
+    """The request's parameters; it has a `query`, the hash of one, or both."""
+
+    query: str | None
+    digest: str | None = None
+    variables: Mapping[str, Any] = {}
+    operation_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What operations work with; `who` tells callers apart where they take turns."""
+
+    service: StatusService
+    watches: Watches
+    caller: Caller
+    who: str
+
+
+class Engine:
+    """Executes the operations of one schema. `compiles`: see `compiled`."""
+
+    def __init__(
+        self, schema: GraphQLSchema, documents: Documents, *, compiles: bool = True
+    ) -> None:
+        self._schema = schema
+        self._documents = documents
+        self._compiles = compiles
+
+    def find(self, request: GraphQLRequest) -> Operation:
+        """The operation that is asked for; raises `RequestRefused`."""
+        document = self._documents.find(request.query, request.digest)
+        operation = document.operation(request.operation_name)
+        operation.check_cost(request.variables)
+        return operation
+
+    async def execute(
+        self, operation: Operation, variables: Mapping[str, Any], context: Context
+    ) -> bytes:
+        """The response body to a query or mutation; raises `RequestRefused`."""
+        calls = self._calls(operation, variables, context.caller)
+        if calls is not None:
+            return await compiled.run(calls, context.service, context.who)
+        result = execute(
+            self._schema,
+            operation.document.node,
+            context_value=context,
+            variable_values=dict(variables),
+            operation_name=operation.name,
+        )
+        return _body(result if isinstance(result, ExecutionResult) else await result)
+
+    async def stream(
+        self, operation: Operation, variables: Mapping[str, Any], context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        """The response bodies to any operation, one after the other; raises `RequestRefused`."""
+        if operation.type is not OperationType.SUBSCRIPTION:
+            yield await self.execute(operation, variables, context)
+            return
+        calls = self._calls(operation, variables, context.caller)
+        if calls is not None:
+            (call,) = calls
+            assert isinstance(call, OneCall)  # noqa: S101 - a subscription has one field, of a record
+            async with aclosing(call.follow(context.watches)) as events:
+                async for event in events:
+                    yield compiled.body([event])
+            return
+        subscribed: Any = subscribe(
+            self._schema,
+            operation.document.node,
+            context_value=context,
+            variable_values=dict(variables),
+            operation_name=operation.name,
+        )
+        results = await subscribed if isawaitable(subscribed) else subscribed
+        if isinstance(results, ExecutionResult):
+            yield _body(results)
+            return
+        async with aclosing(results):
+            async for result in results:
+                yield _body(result)
+
+    def _calls(
+        self, operation: Operation, variables: Mapping[str, Any], caller: Caller
+    ) -> list[Call] | None:
+        if not self._compiles or operation.type is OperationType.MUTATION:
+            return None
+        try:
+            program: CompiledOperation = operation.compiled or CompiledOperation(operation)
+            operation.compiled = program
+            return program.bind(variables, caller)
+        except NotTaken:
+            return None
+
+
+def _body(result: ExecutionResult) -> bytes:
+    """An error without a path came before execution: of a variable, or the operation itself."""
+    errors = result.errors or []
+    if result.data is None and errors and all(error.path is None for error in errors):
+        raise RequestRefused(errors)
+    return response(orjson.dumps(result.data), errors)

@@ -1,0 +1,156 @@
+"""Records as bytes of JSON: only the fields wanted, under the names wanted.
+
+A projection is written once for each thing known and kept with it (`Known.written`); a later hit
+joins what is there. The few values that differ from answer to answer, all of them about
+freshness, are holes that each answer fills. REST and compiled GraphQL operations share this.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import BaseModel
+
+from gateway.freshness import Answer
+from gateway.records import Freshness
+
+KEPT = 4
+"""Projections kept with one record: what dashboards, services and people ask for side by side."""
+
+_JSON = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+
+
+class Pick(NamedTuple):
+    """One member of a JSON object: `key`, and where its value comes from.
+
+    `name` is the attribute of the value around it; None: the value around it itself. `below` are
+    the members of its own, None for a leaf. `constant`: the value, already JSON.
+    """
+
+    key: str
+    name: str | None = None
+    below: "Picks | None" = None
+    constant: bytes | None = None
+
+
+Picks = Sequence[Pick]
+
+_Hole = Callable[[Answer], bytes]
+
+
+class _Written(NamedTuple):
+    """The pieces of an object, and the holes between them: one less."""
+
+    pieces: tuple[bytes, ...]
+    holes: tuple[_Hole, ...]
+
+
+def to_json(value: object) -> bytes:
+    """A value of the contract: times are RFC 3339 in UTC, to the second."""
+    return orjson.dumps(value, option=_JSON)
+
+
+def _hole(value_of: Callable[[Answer], object]) -> _Hole:
+    return lambda answer: to_json(value_of(answer))
+
+
+_HOLES: dict[str, _Hole] = {
+    "source": _hole(lambda answer: answer.source),
+    "age_seconds": lambda answer: b"%d" % answer.age_seconds,
+    "stale": lambda answer: b"true" if answer.stale else b"false",
+    "stale_reason": _hole(lambda answer: answer.stale_reason),
+    "next_refresh_at": _hole(lambda answer: answer.next_refresh_at),
+}
+"""The fields of `Freshness` that belong to the answer, by attribute."""
+
+_OF_KNOWN: dict[str, Callable[[Answer], object]] = {
+    "observed_at": lambda answer: answer.known.observed,
+    "expires_at": lambda answer: answer.known.expires,
+}
+"""Those that the record itself does not tell as they are."""
+
+
+class Projection:
+    """What to write of a record, by the name of its class."""
+
+    def __init__(self, picks: Mapping[str, Picks]) -> None:
+        self._picks = picks
+
+    def write(self, answer: Answer) -> bytes:
+        """The answer as a JSON object."""
+        written = answer.known.written.get(self) or self._write(answer)
+        pieces = written.pieces
+        if not written.holes:
+            return pieces[0]
+        filled = [pieces[0]]
+        for hole, piece in zip(written.holes, pieces[1:], strict=True):
+            filled += (hole(answer), piece)
+        return b"".join(filled)
+
+    def _write(self, answer: Answer) -> _Written:
+        record = answer.record
+        writer = _Writer(answer)
+        writer.put(record, self._picks[type(record).__name__])
+        kept = answer.known.written
+        if len(kept) >= KEPT:
+            kept.clear()
+        written = kept[self] = writer.done()
+        return written
+
+
+class _Writer:
+    """Writes what stays, leaving holes."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._pieces: list[bytes] = []
+        self._holes: list[_Hole] = []
+        self._text = bytearray()
+
+    def put(self, value: Any, picks: Picks) -> None:  # noqa: ANN401 - any value of the contract
+        """An object with these members."""
+        separator = b"{"
+        for pick in picks:
+            self._text += separator + orjson.dumps(pick.key) + b":"
+            separator = b","
+            self._member(value, pick)
+        self._text += b"}" if picks else b"{}"
+
+    def done(self) -> _Written:
+        return _Written((*self._pieces, bytes(self._text)), tuple(self._holes))
+
+    def _member(self, value: Any, pick: Pick) -> None:  # noqa: ANN401 - as above
+        is_freshness = isinstance(value, Freshness)
+        if pick.constant is not None:
+            self._text += pick.constant
+        elif pick.name is None:
+            self.put(value, pick.below or ())
+        elif is_freshness and pick.name in _HOLES:
+            self._pieces.append(bytes(self._text))
+            self._holes.append(_HOLES[pick.name])
+            self._text.clear()
+        elif is_freshness and pick.name in _OF_KNOWN:
+            self._text += to_json(_OF_KNOWN[pick.name](self._answer))
+        else:
+            inner = getattr(value, pick.name)
+            if pick.below is None or inner is None:
+                self._text += to_json(inner)
+            else:
+                self.put(inner, pick.below)
+
+
+def pick_all(model: type[BaseModel]) -> Picks:
+    """Every field of a model under its outside name, inner ones too."""
+    return tuple(
+        Pick(field.alias or name, name, pick_all(inner) if inner else None)
+        for name, field in model.model_fields.items()
+        for inner in [inner_model(field.annotation)]
+    )
+
+
+def inner_model(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any annotation
+    """The model in an annotation such as `Money | None`."""
+    for option in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return None
