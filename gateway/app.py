@@ -1,6 +1,7 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
@@ -31,6 +32,7 @@ from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
 from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
+from gateway.web.push import Callback
 from gateway.web.state import State
 
 
@@ -48,6 +50,9 @@ def create_app(
     about to stop: streams end then, for it waits until all answers have ended.
     """
     clock = clock or Clock()
+    pushes = Counter[str]()
+    secret = settings.callback_secret
+    callback = Callback(secret.get_secret_value(), clock, pushes) if secret else None
     callers = callers or create_callers(settings)
     engine = create_engine()
 
@@ -64,7 +69,7 @@ def create_app(
                 watches = Watches(service, clock)
                 ending = asyncio.create_task(_end_streams(watches, stopping or asyncio.Event()))
                 try:
-                    yield {"service": service, "watches": watches}
+                    yield {"service": service, "watches": watches, "pushes": pushes}
                 finally:
                     ending.cancel()
                     await watches.aclose()
@@ -74,6 +79,7 @@ def create_app(
         routes=[
             *rest.routes,
             *operation.routes,
+            *(callback.routes if callback else []),
             *docs.routes,
             *pages.routes,
             Route("/graphql", GraphQLView(engine, callers, clock)),
