@@ -34,9 +34,9 @@ from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Refusal, Row
 from gateway.telemetry import configure_logging
+from gateway.web.body import MAX_BODY_BYTES
 from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
-from gateway.web.middleware import MAX_BODY_BYTES
 from gateway.web.problems import problem_of
 from gateway.web.push import PATH as CALLBACK_PATH
 from gateway.web.rest import as_json

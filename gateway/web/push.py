@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.service import Pushed
 from gateway.smsc.push import MAX_BYTES, read_form, verify
+from gateway.web.body import read_body
 from gateway.web.state import State
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,12 @@ class Callback:
 
     async def receive(self, request: Request[State]) -> Response:
         try:
-            push = verify(read_form(_query(request), await _body(request)), self._secret)
+            push = verify(
+                read_form(
+                    _query(request), await read_body(request.scope, request.receive, MAX_BYTES)
+                ),
+                self._secret,
+            )
         except (GatewayError, HTTPException) as error:
             self._refused(error)
             raise
@@ -72,12 +78,3 @@ def _query(request: Request[State]) -> bytes:
     if len(query) > MAX_BYTES:
         raise HTTPException(414)
     return query
-
-
-async def _body(request: Request[State]) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise HTTPException(413)
-    return bytes(body)

@@ -19,6 +19,7 @@ from gateway.records import DetailLevel, HlrLookup, Message, Model, Record, Stat
 from gateway.service import Want
 from gateway.telemetry import masked
 from gateway.web import auth
+from gateway.web.body import read_body
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.state import State, caller_of
 
@@ -168,7 +169,7 @@ async def _json_body(request: Request[State]) -> object:
     if type_ not in {_JSON, ""}:
         raise HTTPException(415)
     try:
-        return orjson.loads(await request.body())
+        return orjson.loads(await read_body(request.scope, request.receive))
     except orjson.JSONDecodeError:
         raise InvalidArgument("The body must be JSON (RFC 8259).") from None
 
