@@ -25,6 +25,9 @@ from pydantic import (
 
 PREFIX = "GATEWAY_"
 
+MIN_SECRET_LENGTH = 8
+"""Characters of `CALLBACK_SECRET`."""
+
 
 class SettingsError(Exception):
     """One sentence for the operator: which setting is wrong, and what it should be."""
@@ -82,7 +85,18 @@ class Settings(BaseModel):
     clients_file: Path | None = None
     """The callers: their keys' hashes, scopes and quotas, in TOML; SIGHUP has it read anew."""
     callback_secret: SecretStr | None = None
-    """Reserved for the provider's push; this version has no address for it."""
+    """The secret that the provider signs its pushes with, of 8 characters at least; it enables
+    their address, `/v1/callbacks/smsc`."""
+
+    graphql_introspection: bool = True
+    """Answer questions about the GraphQL schema; the playground and other tools ask them."""
+    graphql_federation: bool = False
+    """Be a subgraph of Apollo Federation 2."""
+    trusted_documents: Path | None = None
+    """GraphQL documents that callers may name by the SHA-256 of their text, in a JSON file: an
+    object of hashes and texts, or Apollo's manifest."""
+    trusted_documents_only: bool = False
+    """Refuse all other documents."""
 
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback needs `CLIENTS_FILE`, or
@@ -121,6 +135,14 @@ class Settings(BaseModel):
             raise ValueError("must be a time zone such as Europe/Moscow") from None
         return value
 
+    @field_validator("callback_secret")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        """A signature lets whoever has seen one try out secrets."""
+        if value is not None and len(value.get_secret_value()) < MIN_SECRET_LENGTH:
+            raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters")
+        return value
+
     @field_validator("redis_url", mode="before")
     @classmethod
     def _not_yet(cls, value: object) -> object:
@@ -157,6 +179,15 @@ class Settings(BaseModel):
                 f"{PREFIX}HOST is not a loopback address, so anyone could ask: set "
                 f"{PREFIX}CLIENTS_FILE to know the callers, or {PREFIX}ALLOW_ANONYMOUS=true to "
                 "accept that"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trust(self) -> Self:
+        if self.trusted_documents_only and self.trusted_documents is None:
+            raise ValueError(
+                f"{PREFIX}TRUSTED_DOCUMENTS_ONLY needs {PREFIX}TRUSTED_DOCUMENTS: without them "
+                "nothing could be asked"
             )
         return self
 
