@@ -23,14 +23,16 @@ from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
-from gateway.web import docs, operation, rest
+from gateway.web import docs, operation, pages, rest
 from gateway.web.auth import AuthenticationMiddleware, wants_page
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
+from gateway.web.graphql.federation import federated_schema
 from gateway.web.graphql.schema import create_schema
+from gateway.web.graphql.trusted import read_trusted
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
-from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
+from gateway.web.middleware import RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
 from gateway.web.push import Callback
 from gateway.web.state import State
@@ -54,7 +56,7 @@ def create_app(
     secret = settings.callback_secret
     callback = Callback(secret.get_secret_value(), clock, pushes) if secret else None
     callers = callers or create_callers(settings)
-    engine = create_engine()
+    engine = create_engine(settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -77,11 +79,13 @@ def create_app(
 
     return Starlette(
         routes=[
+            # The first that match are the fastest: what is asked most comes first.
+            Route("/graphql", GraphQLView(engine, callers, clock)),
             *rest.routes,
             *operation.routes,
             *(callback.routes if callback else []),
             *docs.routes,
-            Route("/graphql", GraphQLView(engine, callers, clock)),
+            *pages.routes,
             WebSocketRoute("/graphql", WebSocketView(engine, callers, clock)),
         ],
         middleware=[
@@ -89,7 +93,6 @@ def create_app(
             Middleware(
                 AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
             ),
-            Middleware(BodyLimitMiddleware),
         ],
         exception_handlers={
             GatewayError: on_gateway_error,
@@ -100,10 +103,16 @@ def create_app(
     )
 
 
-def create_engine() -> Engine:
-    """Build what executes GraphQL."""
-    schema = create_schema()
-    return Engine(schema, Documents(schema))
+def create_engine(settings: Settings) -> Engine:
+    """Build what executes GraphQL. Raises `SettingsError` for trusted documents it can't use."""
+    schema = federated_schema() if settings.graphql_federation else create_schema()
+    documents = Documents(
+        schema,
+        introspection=settings.graphql_introspection,
+        trusted=read_trusted(settings.trusted_documents),
+        trusted_only=settings.trusted_documents_only,
+    )
+    return Engine(schema, documents)
 
 
 async def _end_streams(watches: Watches, stopping: asyncio.Event) -> None:

@@ -34,9 +34,9 @@ from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Refusal, Row
 from gateway.telemetry import configure_logging
+from gateway.web.body import MAX_BODY_BYTES
 from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
-from gateway.web.middleware import MAX_BODY_BYTES
 from gateway.web.problems import problem_of
 from gateway.web.push import PATH as CALLBACK_PATH
 from gateway.web.rest import as_json
@@ -194,6 +194,13 @@ def _callers(settings: Settings) -> Callers:
         raise click.ClickException(str(error)) from None
 
 
+def _app(settings: Settings, callers: Callers, stopping: asyncio.Event) -> ASGIApp:
+    try:
+        return create_app(settings, callers=callers, stopping=stopping)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _reload_at_hangup(callers: Callers) -> None:
     """Without a clients file SIGHUP ends the process, as it does when its terminal is closed."""
     if callers.are_known and hasattr(signal, "SIGHUP"):
@@ -287,7 +294,7 @@ async def _serve(settings: Settings, callers: Callers) -> None:
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     banner = f"smsc-gateway {__version__} listens on http://{_address(listening)}"
     stopping = asyncio.Event()
-    app = create_app(settings, callers=callers, stopping=stopping)
+    app = _app(settings, callers, stopping)
     await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 
 
@@ -310,7 +317,7 @@ async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -
     )
     banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))
     stopping = asyncio.Event()
-    app = create_app(settings, callers=callers, stopping=stopping)
+    app = _app(settings, callers, stopping)
     async with _beside(simulator, provider):
         await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 
@@ -318,9 +325,9 @@ async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -
 _DEMO = """\
 The gateway, with a simulated provider beside it.
 
-  Gateway    http://{gateway}/graphql       GraphQL
-             http://{gateway}/openapi.yaml  the REST API
-  Provider   http://{provider}/              the simulator: its samples, and how to steer it
+  Gateway    http://{gateway}/graphql  GraphQL; in a browser, with a playground
+             http://{gateway}/docs     the REST API, to read and to try
+  Provider   http://{provider}/         the simulator: its samples, and how to steer it
 
 Three calls to paste:
 

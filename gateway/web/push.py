@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.service import Pushed
 from gateway.smsc.push import MAX_BYTES, read_form, verify
+from gateway.web.body import read_body
 from gateway.web.problems import on_gateway_error
 from gateway.web.state import State
 
@@ -48,7 +49,8 @@ class Callback:
 
     async def receive(self, request: Request[State]) -> Response:
         try:
-            push = verify(read_form(_query(request), await _body(request)), self._secret)
+            body = await read_body(request.scope, request.receive, MAX_BYTES)
+            push = verify(read_form(_query(request), body), self._secret)
         except GatewayError as error:
             self._refused(error)
             # Raised, it would be answered from a thread, at twice the price of all the rest.
@@ -77,12 +79,3 @@ def _query(request: Request[State]) -> bytes:
     if len(query) > MAX_BYTES:
         raise HTTPException(414)
     return query
-
-
-async def _body(request: Request[State]) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise HTTPException(413)
-    return bytes(body)

@@ -1,8 +1,6 @@
 """The commands as a user runs them: processes, ports, signals."""
 
 import json
-import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,40 +20,13 @@ from gql.transport.httpx import HTTPXTransport
 from gateway import __version__
 from gateway.cli import main
 from tests.support.callers import client
+from tests.support.process import PLAIN, command
 from tests.support.server import closed_port
-
-PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
 
 
 @pytest.fixture(autouse=True)
 def _state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLAIN, "XDG_STATE_HOME", str(tmp_path))
-
-
-@contextmanager
-def command(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running command, and what it printed up to its first empty line."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "gateway", *arguments],
-        env=PLAIN | {f"GATEWAY_{name}": value for name, value in environ.items()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        printed = ""
-        try:
-            while "http://" not in printed:
-                line = process.stdout.readline()
-                assert line, printed
-                printed += line
-            found = re.search(r"http://[^/\s]+", printed)
-            assert found
-            yield process, found[0]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
-    assert process.returncode in {0, -signal.SIGTERM, -signal.SIGKILL}
 
 
 @pytest.mark.parametrize("fmt", "0123")

@@ -1,0 +1,97 @@
+"""What the gateway is measured against, as servers: `python -m tests.bench.peers NAME [FILE]`.
+
+- `bare` reads a request and answers the bytes of FILE: no application on this server is faster.
+- `strawberry` is the gateway's own schema and service behind Strawberry's own view, as it comes;
+  settings are those of the environment, as for `smsc-gateway serve`.
+- `fastapi` gives the records of FILE, a JSON list, by REST with a response model.
+
+The server around them is the gateway's.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry.asgi import GraphQL
+
+from gateway.app import create_app
+from gateway.callers.model import ANONYMOUS
+from gateway.cli import _address, _listen, _run, _Server
+from gateway.records import Message
+from gateway.settings import load
+from gateway.web.graphql.engine import Context
+from gateway.web.graphql.schema import strawberry_schema
+
+
+def bare(file: str) -> ASGIApp:
+    body = Path(file).read_bytes()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+class _View(GraphQL[Context, None]):
+    async def get_context(self, request: Any, response: Any) -> Context:  # noqa: ANN401, ARG002 - the base's own
+        state = request.state
+        return Context(state["service"], state["watches"], ANONYMOUS, "")
+
+
+def of_strawberry() -> ASGIApp:
+    plain = strawberry_schema()
+    gateway = create_app(load(os.environ))
+    return Starlette(
+        routes=[Route("/graphql", _View(plain))], lifespan=gateway.router.lifespan_context
+    )
+
+
+def of_fastapi(file: str) -> ASGIApp:
+    fastapi: Any = importlib.import_module("fastapi")  # it is not among our dependencies
+    records: dict[tuple[str, str], Message] = {}
+    for shown in json.loads(Path(file).read_bytes()):
+        del shown["kind"]  # REST's own, and no field of the model
+        record = Message.model_validate(shown)
+        records[record.id, record.phone] = record
+    app = fastapi.FastAPI()
+
+    @app.get("/v1/messages/{id}", response_model=Message)  # type: ignore[untyped-decorator] # as above
+    async def get_message(id: str, phone: str) -> Message:
+        return records[id, phone]
+
+    made: ASGIApp = app
+    return made
+
+
+PEERS: dict[str, Callable[..., ASGIApp]] = {
+    "bare": bare,
+    "strawberry": of_strawberry,
+    "fastapi": of_fastapi,
+}
+
+
+def main(name: str, *arguments: str) -> None:
+    app = PEERS[name](*arguments)
+    listening = _listen("127.0.0.1", 0, "the port")
+    banner = f"{name} listens on http://{_address(listening)}"
+    _run(_Server(app, banner=banner).serve(sockets=[listening]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,85 @@
+"""Our commands as a user runs them: processes, ports, signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+"""The environment without settings of ours."""
+
+PHONE = "79990001000"
+"""Of the messages that tests send."""
+
+
+@contextmanager
+def command(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running command, and the address it tells first. `environ`: settings without prefix."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", *arguments],
+        env=PLAIN | {f"GATEWAY_{name}": value for name, value in environ.items()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        printed = ""
+        try:
+            while "http://" not in printed:
+                line = process.stdout.readline()
+                assert line, printed
+                printed += line
+            found = re.search(r"http://[^/\s]+", printed)
+            assert found
+            yield process, found[0]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+    assert process.returncode in {0, -signal.SIGTERM, -signal.SIGKILL}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A gateway and the simulated provider behind it, as processes: their addresses."""
+
+    process: "subprocess.Popen[str]"
+    gateway: str
+    provider: str
+
+    def tell(self, id: int, status: int) -> None:
+        """From now on the provider tells this status of a message; one it did not know is sent."""
+        told = {"id": id, "phone": PHONE, "status": status, "type": 0, "sent": int(time.time())}
+        httpx.post(f"{self.provider}/control/messages", json=told).raise_for_status()
+
+    def look(self, id: int) -> None:
+        """Have the gateway ask the provider for a message now, for a caller who can't wait."""
+        url = f"{self.gateway}/v1/messages/{id}"
+        answer = httpx.get(url, params={"phone": PHONE}, headers={"cache-control": "no-cache"})
+        assert not answer.raise_for_status().json()["freshness"]["stale"]
+
+    def asked(self) -> int:
+        """How many requests the provider got."""
+        stats: dict[str, int] = httpx.get(f"{self.provider}/control/stats").json()
+        return stats["requests"]
+
+
+@contextmanager
+def served(state: Path) -> Iterator[Served]:
+    """A gateway that keeps what it spent in `state`; its provider knows the samples."""
+    login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "SMSC_CURRENCY": "RUB"}
+    with (
+        command("simulator", "--port", "0") as (_, provider),
+        command("serve", PORT="0", SMSC_URL=f"{provider}/sys", STATE_DIR=str(state), **login) as (
+            process,
+            gateway,
+        ),
+    ):
+        yield Served(process, gateway, provider)
