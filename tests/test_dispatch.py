@@ -9,6 +9,7 @@ from gateway.breaker import Breaker
 from gateway.budget.memory import Limits, MemoryBudget
 from gateway.dispatch import BAD_KEYS, GATHER, MAX_WAITING, Dispatcher
 from gateway.errors import (
+    DeleteRefused,
     GatewayError,
     InvalidArgument,
     Limit,
@@ -525,3 +526,149 @@ async def test_renewing_brings_a_watch_forward() -> None:
     setup.dispatcher.renew(Want(KEY, BASIC, Why.REFRESH, due=setup.clock.now))
     await setup.clock.advance(1)
     assert await watched == "BASIC 1"
+
+
+# Deletions
+
+
+def delete(setup: Setup, key: StatusKey = KEY) -> tuple[Outcome, list[StatusKey]]:
+    gone: list[StatusKey] = []
+    return asyncio.create_task(outcome(setup.dispatcher.delete(key, gone.append))), gone
+
+
+async def test_a_deletion_goes_at_once_and_tells_when_it_is_done() -> None:
+    setup = Setup()
+    call, gone = delete(setup)
+    await settle()
+    assert (setup.provider.deletions, gone) == ([KEY], [])
+    await setup.clock.advance(1)
+    assert (await call, gone) == (None, [KEY])
+    assert setup.budget.message_left(KEY) == 4
+    assert setup.dispatcher.tally.singles == 1
+
+
+async def test_a_refused_deletion_is_told_and_nothing_is_gone() -> None:
+    setup = Setup()
+    setup.provider.failures = [DeleteRefused(provider_code=5)]
+    call, gone = delete(setup)
+    await setup.clock.advance(1)
+    assert isinstance(await call, DeleteRefused)
+    assert gone == []
+    assert setup.breaker.reason is None
+
+
+async def test_a_deletion_takes_one_of_the_places() -> None:
+    setup = Setup(concurrency=1)
+    first = setup.want(StatusKey("70002", 1))
+    await settle()
+    call, gone = delete(setup)
+    assert setup.dispatcher.standing() == (0, 0)
+    await settle()
+    assert setup.dispatcher.standing() == (1, 0)
+    assert setup.provider.deletions == []
+    await setup.clock.advance(1)
+    assert await first
+    assert setup.provider.deletions == [KEY]
+    await setup.clock.advance(1)
+    assert (await call, gone) == (None, [KEY])
+
+
+async def test_a_deletion_without_room_in_time_is_refused() -> None:
+    setup = Setup(max_wait=2, per_message=1)
+    await setup.many(1)
+    spent = StatusKey("70002", 100)
+    call, _ = delete(setup, spent)
+    await settle()
+    refusal = await call
+    assert isinstance(refusal, RateLimited)
+    assert (refusal.limit, refusal.retry_after) == (Limit.PER_MESSAGE, 60)
+    setup.provider.seconds = 100
+    blocker = [setup.want(StatusKey("70003", number)) for number in range(4)]
+    await settle()
+    call, _ = delete(setup)
+    await setup.clock.advance(2)
+    refusal = await call
+    assert isinstance(refusal, RateLimited)
+    assert refusal.limit is Limit.CONCURRENCY
+    assert setup.provider.deletions == []
+    for other in blocker:
+        other.cancel()
+
+
+async def test_a_deletion_goes_on_without_who_asked_for_it() -> None:
+    setup = Setup()
+    call, gone = delete(setup)
+    await settle()
+    call.cancel()
+    await setup.clock.advance(1)
+    assert gone == [KEY]
+
+
+async def test_a_deletion_that_waits_is_given_up_with_who_asked_for_it() -> None:
+    setup = Setup(concurrency=1)
+    other = setup.want(StatusKey("70002", 1))
+    await settle()
+    call, gone = delete(setup)
+    await settle()
+    call.cancel()
+    await setup.clock.advance(5)
+    assert (setup.provider.deletions, gone) == ([], [])
+    assert await other
+
+
+async def test_a_deletion_is_the_one_probe_of_a_breaker() -> None:
+    setup = Setup()
+    setup.provider.failures = [UpstreamBlocked(provider_code=4)]
+    call, _ = delete(setup)
+    await setup.clock.advance(1)
+    assert isinstance(await call, UpstreamBlocked)
+    call, _ = delete(setup)
+    await settle()
+    assert isinstance(await call, UpstreamBlocked)
+    await setup.clock.advance(6)
+    probe, gone = delete(setup)
+    other, _ = delete(setup, StatusKey("70002", 1))
+    await settle()
+    assert isinstance(await other, UpstreamBlocked)
+    await setup.clock.advance(1)
+    assert (await probe, gone) == (None, [KEY])
+    assert setup.breaker.reason is None
+
+
+async def test_an_unforeseen_failure_of_a_deletion_is_told() -> None:
+    setup = Setup()
+    setup.provider.failures = [ZeroDivisionError()]
+    call, gone = delete(setup)
+    await setup.clock.advance(1)
+    assert isinstance(await call, UpstreamBadAnswer)
+    assert gone == []
+
+
+async def test_closing_refuses_deletions_that_wait() -> None:
+    setup = Setup(concurrency=1)
+    under_way = setup.want(StatusKey("70002", 1))
+    await settle()
+    waiting, _ = delete(setup)
+    await settle()
+    closing = asyncio.create_task(setup.dispatcher.aclose())
+    await setup.clock.advance(1)
+    await closing
+    assert await under_way == "BASIC 1"
+    assert isinstance(await waiting, Overloaded)
+    late, _ = delete(setup)
+    assert isinstance(await late, Overloaded)
+
+
+async def test_what_is_dropped_is_not_asked_for_unless_somebody_waits() -> None:
+    setup = Setup()
+    now = setup.clock.now
+    renewed = StatusKey("70002", 1)
+    setup.dispatcher.renew(Want(renewed, BASIC, Why.REFRESH, due=now + 5))
+    watched = StatusKey("70002", 2)
+    watcher = setup.watch(watched, due=5)
+    await settle()
+    setup.dispatcher.drop(renewed)
+    setup.dispatcher.drop(watched)
+    await setup.clock.advance(6)
+    assert setup.provider.keys == [(watched,)]
+    assert await watcher

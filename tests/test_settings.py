@@ -51,6 +51,10 @@ def test_an_api_key_stands_alone() -> None:
         ({"GATEWAY_SMSC_CHARSET": "cp866"}, "GATEWAY_SMSC_CHARSET: "),
         ({"GATEWAY_REDIS_URL": "redis://x"}, "GATEWAY_REDIS_URL: is not supported"),
         (
+            {"GATEWAY_CALLBACK_SECRET": "1234567"},
+            "GATEWAY_CALLBACK_SECRET: must have at least 8 characters.",
+        ),
+        (
             {"GATEWAY_CLIENTS_FILE": "/none"},
             "GATEWAY_CLIENTS_FILE: must be a file that can be read: No such file or directory.",
         ),

@@ -218,3 +218,41 @@ async def test_logs_hold_no_credentials_or_phones(
     assert "error 4, 'ip is blocked" in caplog.text
     assert "79990000001" not in caplog.text
     assert "psw" not in caplog.text
+
+
+def add(provider: str, key: StatusKey) -> None:
+    body = {"id": key.id, "phone": key.phone, "status": 0}
+    httpx.post(f"{provider}/control/messages", json=body).raise_for_status()
+
+
+async def delete(provider: str, key: StatusKey, fmt: int = 3) -> None:
+    async with create_client(timeout=5, concurrency=4) as client:
+        upstream = Upstream(
+            client,
+            urls=[f"{provider}/sys/"],
+            credentials=LOGIN,
+            monotonic=time.monotonic,
+            fmt=fmt,
+            charset="utf-8",
+            timeout=5,
+        )
+        await upstream.delete(key)
+
+
+@pytest.mark.parametrize("fmt", range(4))
+async def test_deletes_in_every_format(provider: str, fmt: int) -> None:
+    key = StatusKey(f"7999000770{fmt}", 770 + fmt)
+    add(provider, key)
+    await delete(provider, key, fmt)
+    assert asked(provider)[-1] | {"outcome": "deleted", "via": "form"} == asked(provider)[-1]
+    with pytest.raises(errors.DeleteRefused) as caught:
+        await delete(provider, key, fmt)
+    assert caught.value.provider_code == 5
+
+
+async def test_a_deletion_that_is_answered_by_something_else_is_a_bad_answer(
+    provider: str,
+) -> None:
+    fault(provider, "html")
+    with pytest.raises(errors.UpstreamBadAnswer):
+        await delete(provider, KEY)

@@ -139,6 +139,72 @@ def test_a_bad_clients_file_is_one_sentence(tmp_path: Path) -> None:
         assert told == f"Error: {path}: client 2 (a): another client has that name; change one.\n"
 
 
+def test_the_demos_provider_pushes_to_its_gateway() -> None:
+    query = (
+        'subscription { status(id: 500, phone: "79990000500") { isFinal freshness { source } } }'
+    )
+    message = {"id": 500, "phone": "79990000500", "status": 0, "type": 0}
+    with command("demo", "--simulator-port", "0", PORT="0") as (process, address):
+        assert process.stdout is not None
+        printed = ""
+        while "Provider" not in printed:
+            printed = process.stdout.readline()
+        provider = printed.split()[1].rstrip("/")
+        body = message | {"timeline": [{"after": 1, "status": 1}]}
+        httpx.post(f"{provider}/control/messages", json=body).raise_for_status()
+        began = time.monotonic()
+        answer = httpx.post(
+            f"{address}/graphql",
+            json={"query": query},
+            headers={"accept": "text/event-stream"},
+            timeout=30,
+        )
+        took = time.monotonic() - began
+        events = [line for line in answer.text.splitlines() if line.startswith("data: {")]
+        assert ['"CALLBACK"' in event for event in events] == [False, True]
+        assert '"isFinal":true' in events[-1]
+        assert took < 10  # a poll would have come 15 seconds after the first
+        log = httpx.get(f"{provider}/control/log").json()
+        assert len(log) == 1
+        forged = {"id": 1, "phone": "79990000001", "fields": {"md5": "0"}}
+        assert httpx.post(f"{provider}/control/push", json=forged).json() == ["403"]
+        record = httpx.get(f"{address}/v1/messages/500?phone=79990000500&fields=state").json()
+        assert record["state"] == "DELIVERED"
+        assert len(httpx.get(f"{provider}/control/log").json()) == 1
+
+
+def test_the_simulator_pushes_to_a_gateway_of_its_own() -> None:
+    secret = "a-good-secret"
+    port = closed_port()
+    handler = ["--callback", f"http://127.0.0.1:{port}/v1/callbacks/smsc"]
+    login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "CALLBACK_SECRET": secret}
+    simulator = ["simulator", "--port", "0", *handler, "--callback-secret", secret]
+    with (
+        command(*simulator) as (_, provider),
+        command("serve", PORT=str(port), SMSC_URL=f"{provider}/sys", **login) as (_, address),
+    ):
+        one = {"id": 3, "phone": "79990000003"}
+        assert httpx.post(f"{provider}/control/push", json=one).json() == ["200 OK"]
+        url = f"{address}/v1/messages/3?phone=79990000003&fields=state,freshness.source"
+        record = httpx.get(url, headers={"cache-control": "only-if-cached"}).json()
+        assert (record["state"], record["freshness"]["source"]) == ("UNDELIVERABLE", "CALLBACK")
+        assert httpx.get(f"{provider}/control/stats").json()["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--callback", "http://127.0.0.1/"], "need each other"),
+        (["--callback-secret", "s"], "need each other"),
+        (["--callback", "127.0.0.1:8080", "--callback-secret", "s"], "http(s) address"),
+    ],
+)
+def test_half_a_handler_is_one_sentence(options: list[str], told: str) -> None:
+    result = CliRunner().invoke(main, ["simulator", *options])
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
 def run(*arguments: str, **environ: str) -> tuple[int, str]:
     result = subprocess.run(
         [sys.executable, "-m", "gateway", *arguments],

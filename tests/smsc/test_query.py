@@ -1,7 +1,7 @@
 """The form that is sent."""
 
 from gateway.records import DetailLevel, StatusKey
-from gateway.smsc.query import Credentials, status_form
+from gateway.smsc.query import Credentials, delete_form, status_form
 
 LOGIN = Credentials(login="a", password="hush")
 KEYS = [StatusKey("79990000001", 1), StatusKey("79990000002", 2)]
@@ -41,3 +41,16 @@ def test_an_api_key_goes_alone() -> None:
 
 def test_credentials_do_not_print() -> None:
     assert "hush" not in repr(LOGIN)
+
+
+def test_a_deletion_names_one_pair() -> None:
+    form = delete_form(KEYS[0], credentials=LOGIN, fmt=3, charset="utf-8")
+    assert form == {
+        "login": "a",
+        "psw": "hush",
+        "phone": "79990000001",
+        "id": "1",
+        "del": "1",
+        "fmt": "3",
+        "charset": "utf-8",
+    }
