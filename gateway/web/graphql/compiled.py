@@ -98,7 +98,7 @@ def body(results: Iterable[Result]) -> bytes:
     """The whole response."""
     results = list(results)
     errors = [result.error for result in results if result.error is not None]
-    if any(result.spoils for result in results if result.error is not None):
+    if any(result.spoils for result in results):
         return response(b"null", errors)
     members = b",".join([result.key + result.value for result in results])
     return response(b"{" + members + b"}", errors)
@@ -145,10 +145,20 @@ def names_in(document: DocumentNode) -> set[str]:
 
 
 async def run(calls: Sequence[Call], service: StatusService, caller: str) -> bytes:
-    """Run the fields side by side."""
+    """Run the fields side by side. Once there can be no data, the others are not waited for."""
     if len(calls) == 1:
         return body([await calls[0].run(service, caller)])
-    return body(await asyncio.gather(*(call.run(service, caller) for call in calls)))
+    tasks = [asyncio.ensure_future(call.run(service, caller)) for call in calls]
+    waiting = set(tasks)
+    try:
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.result().spoils for task in done):
+                break
+    finally:
+        for task in waiting:
+            task.cancel()
+    return body([task.result() for task in tasks if task not in waiting])
 
 
 class _Variable(NamedTuple):

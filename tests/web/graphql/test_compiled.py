@@ -1,8 +1,10 @@
 """The compiled path and Strawberry's agree on every operation, to the byte."""
 
+import asyncio
 import os
 import random
 from collections import Counter
+from collections.abc import Coroutine
 
 import pytest
 
@@ -11,6 +13,7 @@ from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, response
 from gateway.web.graphql.schema import create_schema
+from tests.support.clock import settle
 from tests.support.gateway import Setup, running
 from tests.support.operations import Generated, Generator
 
@@ -18,6 +21,7 @@ pytestmark = pytest.mark.anyio
 
 SCHEMA = create_schema()
 OPERATIONS = int(os.environ.get("GENERATED_OPERATIONS", "20000"))
+COLD_OPERATIONS = OPERATIONS // 50
 PARTS = 4
 """Run side by side."""
 
@@ -87,3 +91,37 @@ async def test_both_ways_tell_the_same(part: int) -> None:
     # Else the comparison would say little.
     assert seen["compiled"] > OPERATIONS / PARTS / 2, seen
     assert min(seen["whole"], seen["with errors"], seen["refused"]) > some, seen
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_both_ways_ask_the_provider_alike(part: int) -> None:
+    """Two gateways that begin with nothing, each asked in one way, as time goes on."""
+    two = Two()
+    async with running() as first, running() as second:
+        for number in range(part, COLD_OPERATIONS, PARTS):
+            chance = random.Random(number)
+            generated = Generator(SCHEMA, chance).operation()
+            answers = await asyncio.gather(
+                *(
+                    in_time(two.told(engine, generated, context_of(setup)), setup)
+                    for setup, engine in ((first, two.compiled), (second, two.plain))
+                )
+            )
+            assert answers[0] == answers[1], generated
+            pause = chance.choice([0, 1, 15, 70])
+            for setup in (first, second):
+                await setup.clock.advance(pause)
+        asked = [await setup.asked() for setup in (first, second)]
+        assert [(one["pairs"], one["all"]) for one in asked[0]] == [
+            (one["pairs"], one["all"]) for one in asked[1]
+        ]
+        assert len(asked[0]) > COLD_OPERATIONS / PARTS / 10
+
+
+async def in_time(answer: Coroutine[None, None, bytes], setup: Setup) -> bytes:
+    """The answer, with time going on while it is waited for."""
+    task = asyncio.create_task(answer)
+    await settle()
+    while not task.done():
+        await setup.clock.advance(0.25)
+    return task.result()
