@@ -39,7 +39,7 @@ from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
 from gateway.web.problems import problem_of
 from gateway.web.push import PATH as CALLBACK_PATH
-from gateway.web.rest import as_json
+from gateway.web.shape import without_freshness
 
 GRACE = 10
 """Seconds that open connections get at shutdown."""
@@ -159,9 +159,7 @@ def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:
     )
     if found is None:
         return named | {"problem": problem_of(NotFound()).model_dump(by_alias=True)}
-    shown = as_json(found.record) | named
-    del shown["freshness"]
-    return shown
+    return without_freshness(found.record) | named
 
 
 def _handler(callback: str | None, secret: str | None) -> Handler | None:

@@ -64,7 +64,8 @@ class Want:
     """What a caller wants to know: the level, the kind (None: either), and how old it may be.
 
     `max_age` is in seconds, None: as long as the record counts as fresh. `only_cached`: never ask
-    the provider. `caller` tells callers apart, who take turns where they have to wait.
+    the provider. `caller` tells callers apart, who take turns where they have to wait. `slack`: so
+    many seconds beyond its freshness a record will do; negative: so many must be left of it.
     """
 
     detail: DetailLevel = DetailLevel.FULL
@@ -72,6 +73,7 @@ class Want:
     max_age: float | None = None
     only_cached: bool = False
     caller: str = ""
+    slack: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class StatusService:
         Raises `NotFound`, `KindMismatch`, `NotCached`, or what kept the provider from answering
         when no older record can stand in.
         """
-        return self.get_now(key, want) or await self._get_later(key, want, turn)
+        return self.get_now(key, want) or await self.get_later(key, want, turn)
 
     def get_now(self, key: StatusKey, want: Want) -> Answer | None:
         """The answer, if there is one that need not be waited for; raises as `get` does."""
@@ -143,7 +145,31 @@ class StatusService:
         if not is_fresh:
             self._renew(key, known, want.detail)
         answer = self._answer(key, known, want, live=False)
-        return answer if is_fresh else answer._replace(stale=True)
+        return answer if is_fresh and now < known.fresh_until else answer._replace(stale=True)
+
+    async def get_later(self, key: StatusKey, want: Want, turn: int = 0) -> Answer:
+        """The answer of the provider; what to call, and what it raises, where `get_now` has none.
+
+        What is known stands in for it, if there is anything.
+        """
+        if want.only_cached:
+            raise NotCached("Nothing fresh enough is cached for this message.")
+        known = self._store.get(key)
+        try:
+            fetched = await self._fetch(key, want, known, turn)
+            self._served.miss(0.0)
+            return self._answer(key, fetched, want, live=True)
+        except (NotFound, KindMismatch):
+            raise
+        except GatewayError as error:
+            known = self._store.get(key)
+            if known is None or known.record is None or not _fits(known.record, want):
+                self._served.failed += 1
+                raise
+            now = self._clock.time()
+            self._served.miss(now - known.observed_at)
+            again = None if error.retry_after is None else now + error.retry_after
+            return Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
 
     async def get_many(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
@@ -158,7 +184,7 @@ class StatusService:
 
         async def later(turn: int, key: StatusKey) -> Answer | GatewayError:
             try:
-                return await self._get_later(key, want, turn)
+                return await self.get_later(key, want, turn)
             except GatewayError as error:
                 return error
 
@@ -254,26 +280,6 @@ class StatusService:
             records=len(self._store),
         )
 
-    async def _get_later(self, key: StatusKey, want: Want, turn: int) -> Answer:
-        if want.only_cached:
-            raise NotCached("Nothing fresh enough is cached for this message.")
-        known = self._store.get(key)
-        try:
-            fetched = await self._fetch(key, want, known, turn)
-            self._served.miss(0.0)
-            return self._answer(key, fetched, want, live=True)
-        except (NotFound, KindMismatch):
-            raise
-        except GatewayError as error:
-            known = self._store.get(key)
-            if known is None or known.record is None or not _fits(known.record, want):
-                self._served.failed += 1
-                raise
-            now = self._clock.time()
-            self._served.miss(now - known.observed_at)
-            again = None if error.retry_after is None else now + error.retry_after
-            return Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
-
     def _observed_at(self, key: StatusKey) -> float:
         known = self._store.get(key)
         return known.observed_at if known is not None else 0.0
@@ -285,7 +291,8 @@ class StatusService:
         """
         if known.certain and known.record is not None and not _fits(known.record, want):
             return True  # a kind never changes
-        if now >= known.fresh_until and not (stale and serves_stale(known, now)):
+        may_be_late = stale and want.slack >= 0 and serves_stale(known, now)
+        if now >= known.fresh_until + want.slack and not may_be_late:
             return False
         if want.max_age is not None and now - known.observed_at > want.max_age:
             return False
