@@ -71,7 +71,13 @@ def create_app(
                 watches = Watches(service, clock)
                 ending = asyncio.create_task(_end_streams(watches, stopping or asyncio.Event()))
                 try:
-                    yield {"service": service, "watches": watches, "pushes": pushes}
+                    yield {
+                        "callers": callers,
+                        "clock": clock,
+                        "service": service,
+                        "watches": watches,
+                        "pushes": pushes,
+                    }
                 finally:
                     ending.cancel()
                     await watches.aclose()
