@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import strawberry
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,9 +23,11 @@ from strawberry.asgi import GraphQL
 
 from gateway.app import create_app
 from gateway.cli import _address, _listen, _run, _Server
-from gateway.records import HlrLookup, Message
+from gateway.records import Message
 from gateway.settings import load
-from gateway.web.graphql.schema import Context, schema
+from gateway.web.graphql.engine import Context
+from gateway.web.graphql.schema import create_schema
+from gateway.web.state import caller_of
 
 
 def bare(file: str) -> ASGIApp:
@@ -49,11 +50,12 @@ def bare(file: str) -> ASGIApp:
 
 class _View(GraphQL[Context, None]):
     async def get_context(self, request: Any, response: Any) -> Context:  # noqa: ANN401, ARG002 - the base's own
-        return Context(request)
+        return Context(request.state["service"], request.state["watches"], caller_of(request))
 
 
 def of_strawberry() -> ASGIApp:
-    plain = strawberry.Schema(schema.query, types=[Message, HlrLookup], config=schema.config)
+    schema: Any = create_schema()
+    plain = schema._strawberry_schema  # noqa: SLF001 - Strawberry's own, around graphql-core's
     gateway = create_app(load(os.environ))
     return Starlette(
         routes=[Route("/graphql", _View(plain))], lifespan=gateway.router.lifespan_context
