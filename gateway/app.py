@@ -1,5 +1,6 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
@@ -7,10 +8,12 @@ import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from gateway.budget.journal import FileJournal, Journal
 from gateway.budget.memory import Limits, MemoryBudget
+from gateway.callers.fetch import fetch
+from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.service import Reading, StatusService
@@ -20,10 +23,12 @@ from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import docs, operation, rest
+from gateway.web.auth import AuthenticationMiddleware, wants_page
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
 from gateway.web.graphql.schema import create_schema
 from gateway.web.graphql.view import GraphQLView
+from gateway.web.graphql.websocket import WebSocketView
 from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
 from gateway.web.state import State
@@ -32,11 +37,19 @@ from gateway.web.state import State
 def create_app(
     settings: Settings,
     *,
+    callers: Callers | None = None,
     clock: Clock | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    stopping: asyncio.Event | None = None,
 ) -> Starlette:
-    """Build the gateway. `clock` and `transport` stand in for time and network in tests."""
+    """Build the gateway. `clock` and `transport` stand in for time and network in tests.
+
+    `callers` are for who wants to have them read anew. `stopping` is set by the server when it is
+    about to stop: streams end then, for it waits until all answers have ended.
+    """
     clock = clock or Clock()
+    callers = callers or create_callers(settings)
+    engine = create_engine()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -49,9 +62,11 @@ def create_app(
             with closing(create_journal(settings, clock)) as journal:
                 service = create_service(settings, client, clock, journal)
                 watches = Watches(service, clock)
+                ending = asyncio.create_task(_end_streams(watches, stopping or asyncio.Event()))
                 try:
                     yield {"service": service, "watches": watches}
                 finally:
+                    ending.cancel()
                     await watches.aclose()
                     await service.aclose()
 
@@ -60,9 +75,16 @@ def create_app(
             *rest.routes,
             *operation.routes,
             *docs.routes,
-            Route("/graphql", GraphQLView(create_engine(), clock)),
+            Route("/graphql", GraphQLView(engine, callers, clock)),
+            WebSocketRoute("/graphql", WebSocketView(engine, callers, clock)),
         ],
-        middleware=[Middleware(RequestIdMiddleware), Middleware(BodyLimitMiddleware)],
+        middleware=[
+            Middleware(RequestIdMiddleware),
+            Middleware(
+                AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
+            ),
+            Middleware(BodyLimitMiddleware),
+        ],
         exception_handlers={
             GatewayError: on_gateway_error,
             HTTPException: on_http_exception,
@@ -76,6 +98,16 @@ def create_engine() -> Engine:
     """Build what executes GraphQL."""
     schema = create_schema()
     return Engine(schema, Documents(schema))
+
+
+async def _end_streams(watches: Watches, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    watches.end()
+
+
+def create_callers(settings: Settings) -> Callers:
+    """Who may ask. Raises `ClientsFileError`."""
+    return Callers(settings.clients_file, allow_anonymous=settings.allow_anonymous, fetch=fetch)
 
 
 def create_journal(settings: Settings, clock: Clock) -> Journal:

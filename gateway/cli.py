@@ -4,6 +4,7 @@ import asyncio
 import codecs
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -17,7 +18,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway import __version__
-from gateway.app import create_app
+from gateway.app import create_app, create_callers
+from gateway.callers.file import ClientsFileError
+from gateway.callers.registry import Callers
+from gateway.cli_client import client
 from gateway.clock import Clock
 from gateway.errors import GatewayError, NotFound
 from gateway.freshness import at_observation
@@ -30,6 +34,7 @@ from gateway.smsc.row import Refusal, Row
 from gateway.telemetry import configure_logging
 from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
+from gateway.web.middleware import MAX_BODY_BYTES
 from gateway.web.problems import problem_of
 from gateway.web.rest import as_json
 
@@ -45,12 +50,18 @@ def main() -> None:
     """One clean REST and GraphQL schema for the statuses of SMSC."""
 
 
+main.add_command(client)
+
+
 @main.command()
 def serve() -> None:
-    """Run the gateway, with the settings of the environment (GATEWAY_…)."""
+    """Run the gateway, with the settings of the environment (GATEWAY_…).
+
+    SIGHUP has the clients file read anew; open requests and streams go on.
+    """
     settings = _settings()
     configure_logging(settings.log_level, settings.log_format)
-    _run(_serve(settings))
+    _run(_serve(settings, _callers(settings)))
 
 
 @main.command()
@@ -67,7 +78,7 @@ def demo(simulator_port: int) -> None:
         state_dir=None,  # the simulated provider forgets as well
     )
     configure_logging(settings.log_level, settings.log_format)
-    _run(_demo(settings, simulator))
+    _run(_demo(settings, _callers(settings), simulator))
 
 
 @main.command()
@@ -158,6 +169,19 @@ def _settings(**defaults: object) -> Settings:
         raise click.ClickException(str(error)) from None
 
 
+def _callers(settings: Settings) -> Callers:
+    try:
+        return create_callers(settings)
+    except ClientsFileError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _reload_at_hangup(callers: Callers) -> None:
+    """Without a clients file SIGHUP ends the process, as it does when its terminal is closed."""
+    if callers.are_known and hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, callers.reload)
+
+
 def _listen(host: str, port: int, setting: str) -> socket.socket:
     """A bound socket, so that a port in use is told in one sentence, with what to change."""
     try:
@@ -176,9 +200,11 @@ def _address(listening: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """A server that says something once it listens."""
+    """A server that says something once it listens, and tells when it is about to stop."""
 
-    def __init__(self, app: ASGIApp, *, banner: str = "") -> None:
+    def __init__(
+        self, app: ASGIApp, *, banner: str = "", stopping: asyncio.Event | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -187,14 +213,20 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 date_header=True,
                 timeout_graceful_shutdown=GRACE,
+                ws_max_size=MAX_BODY_BYTES,
             )
         )
         self._banner = banner
+        self._stopping = stopping or asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self._banner and self.started:
             click.echo(self._banner)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.set()
+        await super().shutdown(sockets)
 
 
 class _Beside(_Server):
@@ -232,10 +264,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, callers: Callers) -> None:
+    _reload_at_hangup(callers)
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     banner = f"smsc-gateway {__version__} listens on http://{_address(listening)}"
-    await _Server(create_app(settings), banner=banner).serve(sockets=[listening])
+    stopping = asyncio.Event()
+    app = create_app(settings, callers=callers, stopping=stopping)
+    await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 
 
 async def _simulate(listening: socket.socket) -> None:
@@ -245,13 +280,16 @@ async def _simulate(listening: socket.socket) -> None:
     await _Server(app, banner=banner).serve(sockets=[listening])
 
 
-async def _demo(settings: Settings, provider: socket.socket) -> None:
+async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -> None:
+    _reload_at_hangup(callers)
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     world = sample_world(Clock().time)
-    app = create_simulator(world, echo=lambda line: click.echo(f"  provider  {line}"))
+    simulator = create_simulator(world, echo=lambda line: click.echo(f"  provider  {line}"))
     banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))
-    async with _beside(app, provider):
-        await _Server(create_app(settings), banner=banner).serve(sockets=[listening])
+    stopping = asyncio.Event()
+    app = create_app(settings, callers=callers, stopping=stopping)
+    async with _beside(simulator, provider):
+        await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 
 
 _DEMO = """\

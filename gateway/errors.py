@@ -82,8 +82,14 @@ class Unauthenticated(CallerError):
 
 
 class Forbidden(CallerError):
+    """`scope` is the one that is missing, where one is."""
+
     code = "FORBIDDEN"
     title = "The caller's scopes do not allow this"
+
+    def __init__(self, detail: str | None = None, *, scope: str | None = None) -> None:
+        super().__init__(detail)
+        self.scope = scope
 
 
 class QuotaExceeded(CallerError):

@@ -80,16 +80,17 @@ class Settings(BaseModel):
     redis_url: str | None = None
     """Reserved for sharing between replicas; this version refuses to start with it."""
     clients_file: Path | None = None
-    """Reserved for the callers' keys; this version refuses to start with it."""
+    """The callers: their keys' hashes, scopes and quotas, in TOML; SIGHUP has it read anew."""
     callback_secret: SecretStr | None = None
     """Reserved for the provider's push; this version has no address for it."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; anything but loopback needs `ALLOW_ANONYMOUS=true`."""
+    """Address to listen on; anything but loopback needs `CLIENTS_FILE`, or
+    `ALLOW_ANONYMOUS=true`."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; 0: any free one."""
     allow_anonymous: bool = False
-    """Serve callers without a key on addresses other than loopback."""
+    """Serve callers without a key on any address, and beside those of `CLIENTS_FILE`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -120,12 +121,22 @@ class Settings(BaseModel):
             raise ValueError("must be a time zone such as Europe/Moscow") from None
         return value
 
-    @field_validator("redis_url", "clients_file", mode="before")
+    @field_validator("redis_url", mode="before")
     @classmethod
     def _not_yet(cls, value: object) -> object:
-        """Ignored, they would leave a door open or a limit shared by nobody."""
+        """Ignored, it would leave a limit shared by nobody."""
         if value is not None:
             raise ValueError("is not supported by this version; unset it")
+        return value
+
+    @field_validator("clients_file")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                value.open("rb").close()
+            except OSError as error:
+                raise ValueError(f"must be a file that can be read: {error.strerror}") from None
         return value
 
     @model_validator(mode="after")
@@ -141,10 +152,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _exposure(self) -> Self:
-        if not (self.allow_anonymous or _is_loopback(self.host)):
+        if not (self.allow_anonymous or self.clients_file or _is_loopback(self.host)):
             raise ValueError(
-                f"{PREFIX}HOST is not a loopback address, so anyone could ask: "
-                f"set {PREFIX}ALLOW_ANONYMOUS=true to accept that"
+                f"{PREFIX}HOST is not a loopback address, so anyone could ask: set "
+                f"{PREFIX}CLIENTS_FILE to know the callers, or {PREFIX}ALLOW_ANONYMOUS=true to "
+                "accept that"
             )
         return self
 

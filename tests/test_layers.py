@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 
 ORDER = [
     {"errors", "clock", "simulator", "__init__"},
-    {"records"},
+    {"records", "callers"},
     {"merge", "detail", "freshness"},
     {"settings"},
     {"smsc"},
@@ -20,23 +20,25 @@ ORDER = [
     {"watch"},
     {"web"},
     {"app"},
+    {"cli_client"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 HOMES = {
-    "httpx": {"upstream", "app"},
+    "httpx": {"upstream", "app", "callers/fetch"},
+    "joserfc": {"callers/jwt"},
     "cachetools": {"store/memory", "web/graphql/documents"},
-    "strawberry": {"web/graphql/schema"},
+    "strawberry": {"web/graphql/schema", "web/graphql/websocket"},
     "graphql": {"web/graphql"},
     "uvicorn": {"cli"},
-    "click": {"cli"},
+    "click": {"cli", "cli_client"},
     "structlog": {"telemetry"},
     "sqlite3": {"budget/journal"},
     "prometheus_client": {"web/metrics"},
 }
-"""Third parties have one home, a module or a room; `app` names httpx's transport as a seam for tests."""
+"""Third parties have one home, a module or a room; `app` names httpx's transport as a seam."""
 
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -50,6 +50,14 @@ def test_an_api_key_stands_alone() -> None:
         ({"GATEWAY_SMSC_TIMEZONE": "Mars/Base"}, "GATEWAY_SMSC_TIMEZONE: must be a time zone"),
         ({"GATEWAY_SMSC_CHARSET": "cp866"}, "GATEWAY_SMSC_CHARSET: "),
         ({"GATEWAY_REDIS_URL": "redis://x"}, "GATEWAY_REDIS_URL: is not supported"),
+        (
+            {"GATEWAY_CLIENTS_FILE": "/none"},
+            "GATEWAY_CLIENTS_FILE: must be a file that can be read: No such file or directory.",
+        ),
+        (
+            {"GATEWAY_CLIENTS_FILE": "/"},
+            "GATEWAY_CLIENTS_FILE: must be a file that can be read: Is a directory.",
+        ),
         ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_HOST is not a loopback address"),
         ({"GATEWAY_HOST": "gateway.example"}, "GATEWAY_HOST is not a loopback address"),
         ({"GATEWAY_SMSC_PASSWORD": ""}, "GATEWAY_SMSC_LOGIN with GATEWAY_SMSC_PASSWORD, or "),
@@ -73,6 +81,14 @@ def test_loopback_needs_no_permission(host: str) -> None:
 def test_other_addresses_need_permission() -> None:
     environ = {"GATEWAY_HOST": "0.0.0.0", "GATEWAY_ALLOW_ANONYMOUS": "true"}
     assert load(LOGIN | environ).allow_anonymous
+
+
+def test_known_callers_may_come_from_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "clients.toml"
+    path.touch()  # what is in it is read by `callers`
+    settings = load(LOGIN | {"GATEWAY_HOST": "0.0.0.0", "GATEWAY_CLIENTS_FILE": str(path)})
+    assert settings.clients_file == path
+    assert not settings.allow_anonymous
 
 
 def test_secrets_do_not_print() -> None:

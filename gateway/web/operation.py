@@ -5,7 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from gateway.callers.model import Scope, require
 from gateway.web import metrics
+from gateway.web.auth import caller_of
 from gateway.web.state import State
 
 _NO_STORE = {"cache-control": "no-store"}
@@ -18,6 +20,7 @@ async def get_provider(request: Request[State]) -> Response:
 
 
 async def get_metrics(request: Request[State]) -> Response:
+    require(caller_of(request.scope), Scope.PROVIDER_READ)
     body = metrics.render(request.state["service"].link())
     return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from gateway import errors
@@ -97,11 +97,12 @@ def extensions_of(error: errors.GatewayError) -> dict[str, Any]:
     return told | _limit(error)
 
 
-def on_gateway_error(request: Request, error: Exception) -> Response:
+def on_gateway_error(connection: HTTPConnection, error: Exception) -> Response:
     """Starlette's handler for the whole error tree."""
     assert isinstance(error, errors.GatewayError)  # noqa: S101 - registered for this class
-    problem = problem_of(error)
-    return _response(request, problem, _limit(error))
+    response = _response(connection, problem_of(error), _limit(error))
+    response.headers.update(_challenge(connection, error))
+    return response
 
 
 def on_http_exception(request: Request, error: Exception) -> Response:
@@ -147,11 +148,23 @@ def _limit(error: errors.GatewayError) -> dict[str, str]:
     return {"limit": error.limit} if isinstance(error, errors.RateLimited) else {}
 
 
-def _response(request: Request, problem: Problem, more: dict[str, str]) -> Response:
+def _challenge(connection: HTTPConnection, error: errors.GatewayError) -> dict[str, str]:
+    """What RFC 6750, section 3, wants to be told to who is not let in."""
+    if isinstance(error, errors.Unauthenticated):
+        given = connection.headers.get("authorization", "").lower().startswith("bearer ")
+        why = ', error="invalid_token"' if given else ""
+    elif isinstance(error, errors.Forbidden) and error.scope is not None:
+        why = f', error="insufficient_scope", scope="{error.scope}"'
+    else:
+        return {}
+    return {"www-authenticate": f'Bearer realm="smsc-gateway"{why}'}
+
+
+def _response(connection: HTTPConnection, problem: Problem, more: dict[str, str]) -> Response:
     body = {
         "type": f"urn:smsc-gateway:problem:{problem.code}",
         **problem.model_dump(by_alias=True),
-        "instance": request.url.path,
+        "instance": connection.url.path,
         "requestId": request_id(),
         **more,
     }

@@ -1,9 +1,9 @@
 """Server-sent events (WHATWG HTML, section 9.2): how events are written, and kept coming."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.responses import StreamingResponse
 
@@ -39,30 +39,38 @@ async def _closing(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes,
             yield one
 
 
-async def with_heartbeat(
-    events: AsyncGenerator[T, None], heartbeat: T, clock: Clock
-) -> AsyncGenerator[T, None]:
-    """The events, and a heartbeat after each pause of `HEARTBEAT_SECONDS`."""
+async def paced(
+    events: AsyncGenerator[T, None], clock: Clock, seconds_left: Callable[[], float]
+) -> AsyncGenerator[T | None, None]:
+    """The events, and None after each pause of `HEARTBEAT_SECONDS`, while there is time left.
+
+    `seconds_left` is asked again and again: what stays open for long may lose its permission.
+    """
     async with aclosing(events):
-        coming: asyncio.Task[T] | None = None
+        coming: asyncio.Future[T] | None = None
         try:
-            while True:
+            while (left := seconds_left()) > 0:
                 coming = coming or asyncio.ensure_future(anext(events))
-                pause = asyncio.ensure_future(clock.sleep(HEARTBEAT_SECONDS))
-                try:
-                    await asyncio.wait({coming, pause}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    pause.cancel()
-                if not coming.done():
-                    yield heartbeat
+                if not await _comes(coming, clock, min(left, HEARTBEAT_SECONDS)):
+                    yield None
                     continue
                 try:
-                    one = coming.result()
+                    event_, coming = coming.result(), None
                 except StopAsyncIteration:
                     return
-                coming = None
-                yield one
+                yield event_
         finally:
             if coming is not None:
                 coming.cancel()
                 await asyncio.wait({coming})
+
+
+async def _comes(coming: asyncio.Future[T], clock: Clock, seconds: float) -> bool:
+    """Does it come within these seconds?"""
+    pause = asyncio.ensure_future(clock.sleep(seconds))
+    either: set[asyncio.Future[Any]] = {coming, pause}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        pause.cancel()
+    return coming.done()

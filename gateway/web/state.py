@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from gateway.service import StatusService
 from gateway.watch import Watches
+from gateway.web import auth
 
 
 class State(TypedDict):
@@ -16,5 +17,5 @@ class State(TypedDict):
 
 
 def caller_of(request: Request[State]) -> str:
-    """Who asks, so that callers take turns: until they have keys, the address they ask from."""
-    return request.client.host if request.client else ""
+    """Who asks, so that callers take turns: by name, or by address where they have none."""
+    return auth.caller_of(request.scope).name or auth.address_of(request.scope)

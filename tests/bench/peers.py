@@ -22,12 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 
 from gateway.app import create_app
+from gateway.callers.model import ANONYMOUS
 from gateway.cli import _address, _listen, _run, _Server
 from gateway.records import Message
 from gateway.settings import load
 from gateway.web.graphql.engine import Context
-from gateway.web.graphql.schema import create_schema
-from gateway.web.state import caller_of
+from gateway.web.graphql.schema import strawberry_schema
 
 
 def bare(file: str) -> ASGIApp:
@@ -50,12 +50,12 @@ def bare(file: str) -> ASGIApp:
 
 class _View(GraphQL[Context, None]):
     async def get_context(self, request: Any, response: Any) -> Context:  # noqa: ANN401, ARG002 - the base's own
-        return Context(request.state["service"], request.state["watches"], caller_of(request))
+        state = request.state
+        return Context(state["service"], state["watches"], ANONYMOUS, "")
 
 
 def of_strawberry() -> ASGIApp:
-    schema: Any = create_schema()
-    plain = schema._strawberry_schema  # noqa: SLF001 - Strawberry's own, around graphql-core's
+    plain = strawberry_schema()
     gateway = create_app(load(os.environ))
     return Starlette(
         routes=[Route("/graphql", _View(plain))], lifespan=gateway.router.lifespan_context

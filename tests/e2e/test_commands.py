@@ -4,6 +4,11 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,6 +19,7 @@ from gql.transport.httpx import HTTPXTransport
 
 from gateway import __version__
 from gateway.cli import main
+from tests.support.callers import client
 from tests.support.process import PLAIN, command
 from tests.support.server import closed_port
 
@@ -30,8 +36,8 @@ def test_demo_answers_in_every_format(fmt: str) -> None:
         assert record["state"] == "DELIVERED"
         lookup = httpx.get(f"{address}/v1/hlr-lookups/2?phone=79990000001").json()
         assert lookup["reachability"] == "REACHABLE"
-        with Client(transport=HTTPXTransport(f"{address}/graphql")) as client:
-            answer = client.execute(gql('{ status(id: 3, phone: "79990000003") { isFinal } }'))
+        with Client(transport=HTTPXTransport(f"{address}/graphql")) as session:
+            answer = session.execute(gql('{ status(id: 3, phone: "79990000003") { isFinal } }'))
         assert answer == {"status": {"isFinal": True}}
 
 
@@ -62,6 +68,75 @@ def test_a_gateway_that_is_killed_breaks_no_limit_when_it_is_back(tmp_path: Path
         stats = httpx.get(f"{provider}/control/stats").json()
     assert (stats["mass"], stats["singles"], stats["breaches"]) == (1, 20, 0)
     assert [path.suffix for path in (tmp_path / "smsc-gateway").glob("*.sqlite")] == [".sqlite"]
+
+
+class Hammer(threading.Thread):
+    """Asks again and again with one key, over one connection, until it is told to stop."""
+
+    def __init__(self, address: str, key: str) -> None:
+        super().__init__()
+        self.statuses: Counter[int] = Counter()
+        self.stopped = threading.Event()
+        self._address = address
+        self._headers = {"authorization": f"Bearer {key}"}
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._address, headers=self._headers) as client:
+            while not self.stopped.is_set():
+                self.statuses[client.get("/v1/provider").status_code] += 1
+
+
+@contextmanager
+def hammering(address: str, key: str) -> Iterator[Hammer]:
+    hammer = Hammer(address, key)
+    hammer.start()
+    try:
+        yield hammer
+    finally:
+        hammer.stopped.set()
+        hammer.join()
+
+
+def test_sighup_swaps_keys_and_fails_no_request(tmp_path: Path) -> None:
+    path = tmp_path / "clients.toml"
+    path.write_text(client("stays") + client("a", "key 0"))
+    login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "PORT": "0"}
+    with command("serve", CLIENTS_FILE=str(path), **login) as (process, address):
+
+        def status(key: str) -> int:
+            headers = {"authorization": f"Bearer {key}"}
+            return httpx.get(f"{address}/v1/provider", headers=headers).status_code
+
+        def wait_for(key: str) -> None:
+            deadline = time.monotonic() + 20
+            while status(key) != 200:
+                assert time.monotonic() < deadline
+
+        with hammering(address, "key of stays") as one, hammering(address, "key of stays") as two:
+            for n in range(1, 6):
+                path.write_text(client("stays") + client("a", f"key {n}"))
+                process.send_signal(signal.SIGHUP)
+                wait_for(f"key {n}")
+                assert status(f"key {n - 1}") in {401, 429}
+            path.write_text("rubbish")
+            process.send_signal(signal.SIGHUP)
+            assert process.stdout is not None
+            told = ""
+            while "is not TOML" not in told:
+                told = process.stdout.readline()
+            assert "What was read before stays." in told
+            assert status("key 5") == 200
+    assert set(one.statuses) == set(two.statuses) == {200}
+
+
+def test_a_bad_clients_file_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "clients.toml"
+    path.write_text(client("a") * 2)
+    login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "CLIENTS_FILE": str(path)}
+    for name in ("serve", "demo"):
+        code, told = run(name, **login)
+        assert code == 1
+        assert told == f"Error: {path}: client 2 (a): another client has that name; change one.\n"
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, str]:
@@ -104,7 +179,7 @@ def test_contracts_are_printed() -> None:
 def test_version_and_help() -> None:
     runner = CliRunner()
     assert __version__ in runner.invoke(main, ["--version"]).stdout
-    for name in ("serve", "demo", "simulator", "decode", "schema", "openapi"):
+    for name in ("serve", "demo", "simulator", "decode", "client", "schema", "openapi"):
         assert name in runner.invoke(main, ["--help"]).stdout
 
 

@@ -7,6 +7,7 @@ What is taken, and why no more:
   mutation costs is not its execution.
 - arguments that are literals, or variables of the types those fields take. An input object with a
   variable inside is rare.
+- callers that may see all the fields selected.
 - variables whose values are already of their type: an id as string or integer, a phone as string.
   Anything else may be a mistake, and GraphQL's own coercion words that.
 
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 from graphql import (
     BooleanValueNode,
+    DocumentNode,
     FieldNode,
     GraphQLError,
     IntValueNode,
@@ -38,10 +40,13 @@ from graphql import (
     ValueNode,
     VariableDefinitionNode,
     VariableNode,
+    Visitor,
     print_ast,
+    visit,
 )
 from pydantic import BaseModel
 
+from gateway.callers.model import Caller, Scope, hidden_fields
 from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
@@ -58,6 +63,7 @@ from gateway.web.projection import Pick, Picks, Projection, inner_model, to_json
 PROGRAMS = 16
 """Programs kept for one operation: four variables that switch parts of it on and off."""
 
+_SCOPES = {Scope.STATUS_READ, Scope.CONTENT_READ, Scope.IDENTITY_READ}
 _INT32 = range(-(2**31), 2**31)
 _KINDS: dict[str, type[Record] | None] = {
     "message": Message,
@@ -100,12 +106,17 @@ class CompiledOperation:
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
+        self._names = names_in(operation.document.node)
         self._variables = [_Variable.of(node) for node in operation.node.variable_definitions or ()]
         self._flags = [one.name for one in self._variables if one.type == "Boolean"]
         self._programs: dict[tuple[bool, ...], list[_Root]] = {}
 
-    def bind(self, given: Mapping[str, Any]) -> list[Call]:
+    def bind(self, given: Mapping[str, Any], caller: Caller) -> list[Call]:
         """The fields to run, with the variables of a request."""
+        if not caller.scopes >= _SCOPES and (
+            Scope.STATUS_READ not in caller.scopes or self._names & hidden_fields(caller)
+        ):
+            raise NotTaken
         values: dict[str, Any] = {}
         for variable in self._variables:
             variable.read(given, values)
@@ -116,6 +127,18 @@ class CompiledOperation:
                 self._programs.clear()
             program = self._programs[flags] = _compile(self._operation, values)
         return [root.bind(values) for root in program]
+
+
+def names_in(document: DocumentNode) -> set[str]:
+    """The names of all fields that are selected anywhere in a document."""
+    names: set[str] = set()
+
+    class Collector(Visitor):
+        def enter_field(self, node: FieldNode, *_: object) -> None:
+            names.add(node.name.value)
+
+    visit(document, Collector())
+    return names
 
 
 async def run(calls: Sequence[Call], service: StatusService, caller: str) -> bytes:

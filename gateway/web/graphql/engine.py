@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, subscribe
 
+from gateway.callers.model import Caller
 from gateway.service import StatusService
 from gateway.watch import Watches
 from gateway.web.graphql import compiled
@@ -28,11 +29,12 @@ class GraphQLRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What operations work with; `caller` tells callers apart."""
+    """What operations work with; `who` tells callers apart where they take turns."""
 
     service: StatusService
     watches: Watches
-    caller: str
+    caller: Caller
+    who: str
 
 
 class Engine:
@@ -56,9 +58,9 @@ class Engine:
         self, operation: Operation, variables: Mapping[str, Any], context: Context
     ) -> bytes:
         """The response body to a query or mutation; raises `RequestRefused`."""
-        calls = self._calls(operation, variables)
+        calls = self._calls(operation, variables, context.caller)
         if calls is not None:
-            return await compiled.run(calls, context.service, context.caller)
+            return await compiled.run(calls, context.service, context.who)
         result = execute(
             self._schema,
             operation.document.node,
@@ -75,7 +77,7 @@ class Engine:
         if operation.type is not OperationType.SUBSCRIPTION:
             yield await self.execute(operation, variables, context)
             return
-        calls = self._calls(operation, variables)
+        calls = self._calls(operation, variables, context.caller)
         if calls is not None:
             (call,) = calls
             assert isinstance(call, OneCall)  # noqa: S101 - a subscription has one field, of a record
@@ -98,13 +100,15 @@ class Engine:
             async for result in results:
                 yield _body(result)
 
-    def _calls(self, operation: Operation, variables: Mapping[str, Any]) -> list[Call] | None:
+    def _calls(
+        self, operation: Operation, variables: Mapping[str, Any], caller: Caller
+    ) -> list[Call] | None:
         if not self._compiles or operation.type is OperationType.MUTATION:
             return None
         try:
             program: CompiledOperation = operation.compiled or CompiledOperation(operation)
             operation.compiled = program
-            return program.bind(variables)
+            return program.bind(variables, caller)
         except NotTaken:
             return None
 

@@ -47,7 +47,7 @@ def response(data: bytes | None, errors: Iterable[GraphQLError]) -> bytes:
     Errors are told in the order of their fields in the document, whichever failed first.
     """
     members = [] if data is None else [b'"data":' + data]
-    if told := [_formatted(error) for error in errors]:
+    if told := [formatted(error) for error in errors]:
         told.sort(key=_place)
         members.append(b'"errors":' + orjson.dumps(told))
     return b"{" + b",".join(members) + b"}"
@@ -58,7 +58,7 @@ def _place(told: dict[str, Any]) -> tuple[Any, ...]:
     return (min(places, default=(0, 0)), [str(step) for step in told.get("path") or ()])
 
 
-def _formatted(error: GraphQLError) -> dict[str, Any]:
+def formatted(error: GraphQLError) -> dict[str, Any]:
     """One of `errors`, as the response shows it.
 
     GraphQL's own errors are the caller's mistakes: they get the extensions of `INVALID_ARGUMENT`.

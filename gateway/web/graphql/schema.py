@@ -13,6 +13,7 @@ from strawberry.types.unset import UNSET
 
 from gateway import link, records
 from gateway.breaker import BreakerState
+from gateway.callers.model import Caller, Scope, hidden_error, hidden_fields, require
 from gateway.detail import level_for
 from gateway.errors import GatewayError
 from gateway.freshness import Answer
@@ -103,33 +104,46 @@ async def _one(
 ) -> Record:
     context = info.context
     try:
+        require(context.caller, Scope.STATUS_READ)
         key = valid(key_of(id_, phone))
         detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
-        want = Want(detail, kind, seconds(max_age), caller=context.caller)
-        return (await context.service.get(key, want)).as_record()
+        want = Want(detail, kind, seconds(max_age), caller=context.who)
+        return _shown(await context.service.get(key, want), context.caller)
     except GatewayError as error:
         raise field_error(error) from error
 
 
+def _shown(answer: Answer, caller: Caller) -> Record:
+    """What the caller may see. An exception for a value is the error of that field."""
+    record = answer.as_record()
+    hidden = hidden_fields(caller) & set(type(record).model_fields)
+    return record.model_copy(update={name: field_error(hidden_error(name)) for name in hidden})
+
+
 def _result(
-    item: StatusKeyInput, key: StatusKey | GatewayError, found: Answer | GatewayError
+    item: StatusKeyInput,
+    key: StatusKey | GatewayError,
+    found: Answer | GatewayError,
+    caller: Caller,
 ) -> StatusResult:
     named = (str(key.id), key.phone) if isinstance(key, StatusKey) else (item.id, item.phone)
     return StatusResult(
         id=strawberry.ID(named[0]),
         phone=named[1],
         outcome=outcome_of(found),
-        record=None if isinstance(found, GatewayError) else found.as_record(),
+        record=None if isinstance(found, GatewayError) else _shown(found, caller),
         problem=problem_of(found) if isinstance(found, GatewayError) else None,
     )
 
 
 async def _many(info: Info, items: list[StatusKeyInput], max_age: int | None) -> list[StatusResult]:
     detail = level_for(selected_paths(info._raw_info, "record"))  # noqa: SLF001 - as above
-    want = Want(detail, None, seconds(max_age), caller=info.context.caller)
+    context = info.context
+    require(context.caller, Scope.STATUS_READ)
+    want = Want(detail, None, seconds(max_age), caller=context.who)
     keys = [key_of(item.id, item.phone) for item in items]
-    found = await info.context.service.get_many(keys, want)
-    return [_result(*one) for one in zip(items, keys, found, strict=True)]
+    found = await context.service.get_many(keys, want)
+    return [_result(*one, context.caller) for one in zip(items, keys, found, strict=True)]
 
 
 _Id = Annotated[
@@ -198,6 +212,10 @@ class Query:
 
     @strawberry.field(description="The link to the provider: what may be asked, and how it goes.")
     def provider(self, info: Info) -> link.LinkState:
+        try:
+            require(info.context.caller, Scope.PROVIDER_READ)
+        except GatewayError as error:
+            raise field_error(error) from error
         return info.context.service.link()
 
 
@@ -212,22 +230,24 @@ class Subscription:
     async def status(
         self, info: Info, id: _Id, phone: _Phone
     ) -> AsyncGenerator[StatusRecord, None]:
+        caller = info.context.caller
         try:
+            require(caller, Scope.STATUS_READ)
             key = valid(key_of(id, phone))
         except GatewayError as error:
-            yield _event(error)
+            yield _event(error, caller)
             return
         detail = level_for(selected_paths(info._raw_info))  # noqa: SLF001 - as above
         async with aclosing(info.context.watches.follow(key, detail)) as events:
             async for event in events:
-                yield _event(event)
+                yield _event(event, caller)
 
 
-def _event(event: Answer | GatewayError) -> StatusRecord:
+def _event(event: Answer | GatewayError, caller: Caller) -> StatusRecord:
     """An exception that is yielded is the error of one event; raised, it would end the stream."""
     if isinstance(event, GatewayError):
         return cast("StatusRecord", field_error(event))
-    return event.as_record()
+    return _shown(event, caller)
 
 
 def _utc(moment: dt.datetime) -> str:
@@ -242,9 +262,9 @@ _DATE_TIME = strawberry.scalar(
 )
 
 
-def create_schema() -> GraphQLSchema:
-    """The schema, for graphql-core to execute."""
-    schema = strawberry.Schema(
+def strawberry_schema() -> strawberry.Schema:
+    """The schema as Strawberry makes it."""
+    return strawberry.Schema(
         Query,
         subscription=Subscription,
         types=[Message, HlrLookup],
@@ -255,7 +275,11 @@ def create_schema() -> GraphQLSchema:
             }
         ),
     )
-    return schema._schema  # noqa: SLF001 - documents are parsed, checked and kept here
+
+
+def create_schema() -> GraphQLSchema:
+    """The schema for graphql-core to execute: documents are parsed, checked and kept by us."""
+    return strawberry_schema()._schema  # noqa: SLF001 - it has no public name
 
 
 def sdl() -> str:

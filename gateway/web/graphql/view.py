@@ -5,7 +5,8 @@ status codes; beside it server-sent events, as graphql-sse's "distinct connectio
 What is not GraphQL is answered with a problem (RFC 9457).
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
 
@@ -16,13 +17,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.callers.model import Caller
+from gateway.callers.registry import Callers
 from gateway.clock import Clock
-from gateway.errors import InvalidArgument
+from gateway.errors import GatewayError, InvalidArgument
 from gateway.web import sse
+from gateway.web.auth import address_of, caller_of
 from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
-from gateway.web.graphql.errors import RequestRefused, response
-from gateway.web.state import State, caller_of
+from gateway.web.graphql.errors import RequestRefused, field_error, response
+from gateway.web.state import State
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -38,8 +42,9 @@ _ALLOW = {"allow": "GET, POST"}
 class GraphQLView:
     """The ASGI application of the address."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, callers: Callers, clock: Clock) -> None:
         self._engine = engine
+        self._callers = callers
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +60,9 @@ class GraphQLView:
         await answer(scope, receive, send)
 
     async def _answer(self, request: Request[State], asked: GraphQLRequest, media: str) -> Response:
-        context = Context(request.state["service"], request.state["watches"], caller_of(request))
+        state, caller = request.state, caller_of(request.scope)
+        who = caller.name or address_of(request.scope)
+        context = Context(state["service"], state["watches"], caller, who)
         try:
             operation = self._engine.find(asked)
             if operation.type is not OperationType.QUERY and request.method == "GET":
@@ -76,11 +83,19 @@ class GraphQLView:
     ) -> AsyncGenerator[bytes, None]:
         results = self._engine.stream(operation, variables, context)
         try:
-            async for body in sse.with_heartbeat(results, b"", self._clock):
-                yield sse.event("next", body) if body else sse.HEARTBEAT
+            with self._callers.quota.stream(context.caller):
+                paced = sse.paced(results, self._clock, self._seconds_left(context.caller))
+                async with aclosing(paced):
+                    async for body in paced:
+                        yield sse.HEARTBEAT if body is None else sse.event("next", body)
         except RequestRefused as refused:
             yield sse.event("next", response(None, refused.errors))
+        except GatewayError as error:
+            yield sse.event("next", response(None, [field_error(error)]))
         yield sse.event("complete")
+
+    def _seconds_left(self, caller: Caller) -> Callable[[], float]:
+        return lambda: self._callers.seconds_left(caller, self._clock.time())
 
 
 _HEADERS = {

@@ -1,0 +1,1 @@
+"""Who asks: keys, tokens, scopes and quotas. No HTTP in it."""

@@ -1,0 +1,267 @@
+"""The clients file: who may ask, in TOML. Only hashes of keys are in it.
+
+```toml
+[[client]]
+name = "billing"                   # letters, digits and ._@- ; tells callers apart, in logs too
+key_sha256 = "9f86d081…"           # 64 hex digits; a list of them while a key is rotated
+scopes = ["status:read"]
+expires = 2027-01-01T00:00:00Z     # optional
+quota_per_minute = 600             # optional: requests in any sixty seconds
+max_streams = 20                   # optional: subscriptions and event streams open at a time
+
+[jwt]                              # optional: tokens of an issuer, beside the keys
+jwks_url = "https://id.example/jwks.json"  # or jwks_file, beside this file
+issuer = "https://id.example/"
+audience = "smsc-gateway"          # or a list of them
+scope_claim = "scope"              # the default: a list, or one text with spaces
+name_claim = "sub"                 # the default
+quota_per_minute = 600             # optional, of each name; max_streams as above
+```
+
+It is read strictly: what is wrong is one sentence that names the file, the entry and the fix. What
+was written in place of a hash is never repeated, for it may be a key.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from gateway.callers.model import Allowance, Caller, Scope
+
+KEY_PREFIX = "sgw_"
+"""What a key begins with, so that people and scanners for leaked secrets know it."""
+
+MAX_QUOTA = 100_000
+"""Of `quota_per_minute`: each of so many requests is remembered for a minute. Who may ask more
+often needs no quota."""
+
+MAX_STREAMS = 10_000
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+NAME_RULE = "must be 1 to 64 letters, digits and ._@- and begin with a letter or digit"
+
+_HASH = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+class ClientsFileError(Exception):
+    """One sentence for the operator: which file and entry is wrong, and what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What a clients file says."""
+
+    keys: Mapping[bytes, tuple[bytes, Caller]]
+    """By the SHA-256 of the key; with that hash, to be compared."""
+    callers: Mapping[str, Caller]
+    """By name."""
+    jwt: "JwtRules | None"
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _scope(value: object) -> Scope:
+    known = list(Scope)
+    if value in known:
+        return Scope(str(value))
+    similar = difflib.get_close_matches(str(value), known, n=1)
+    hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(known)}"
+    raise ValueError(f"must be scopes; {hint}")
+
+
+def _digest(value: object) -> bytes:
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise ValueError("must be 64 hex digits, as `smsc-gateway client add` prints them")
+    return bytes.fromhex(value)
+
+
+def _moment(value: object) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError("must be a date and time with its offset, such as 2027-01-01T00:00:00Z")
+    return value
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class _Limited(_Table):
+    quota_per_minute: int | None = Field(default=None, ge=1, le=MAX_QUOTA)
+    max_streams: int | None = Field(default=None, ge=0, le=MAX_STREAMS)
+
+    @property
+    def allowance(self) -> Allowance:
+        return Allowance(self.quota_per_minute, self.max_streams)
+
+
+class _Client(_Limited):
+    name: str
+    key_sha256: Annotated[
+        list[Annotated[bytes, BeforeValidator(_digest)]], BeforeValidator(_listed)
+    ] = Field(min_length=1)
+    scopes: list[Annotated[Scope, BeforeValidator(_scope)]] = Field(min_length=1)
+    expires: Annotated[datetime, BeforeValidator(_moment)] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError(NAME_RULE)
+        return value
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(
+            self.name,
+            frozenset(self.scopes),
+            self.expires.timestamp() if self.expires else None,
+            self.allowance,
+        )
+
+
+class JwtRules(_Limited):
+    """Whose tokens are taken, and how they name a caller."""
+
+    jwks_url: str | None = None
+    jwks_file: str | None = None
+    issuer: str = Field(min_length=1)
+    audience: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1)
+    scope_claim: str = Field(default="scope", min_length=1)
+    name_claim: str = Field(default="sub", min_length=1)
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _safe(cls, value: str | None) -> str | None:
+        """Over plain HTTP anybody on the way could bring keys of their own."""
+        parts = urlsplit(value or "https://x")
+        if parts.scheme != "https" and not (
+            parts.scheme == "http" and _is_loopback(parts.hostname or "")
+        ):
+            raise ValueError("must be an https address; plain http is for loopback alone")
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.jwks_url is None) == (self.jwks_file is None):
+            raise ValueError("jwks_url or jwks_file must be given, one of them")
+        return self
+
+
+class _File(_Table):
+    client: list[_Client] = Field(default=[])
+    jwt: JwtRules | None = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.client and not self.jwt:
+            raise ValueError("names nobody; write a client with `smsc-gateway client add`")
+        return self
+
+
+def read(path: Path) -> Clients:
+    """What the file says. Raises `ClientsFileError`."""
+    return parse(text_of(path), path)
+
+
+def text_of(path: Path) -> str:
+    """The file as text. Raises `ClientsFileError`."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ClientsFileError(f"{path} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ClientsFileError(f"{path} is not UTF-8 text.") from None
+
+
+def parse(text: str, path: Path) -> Clients:
+    """What a file of this text says; `path` is how it is called in `ClientsFileError`."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ClientsFileError(f"{path} is not TOML: {error}.") from None
+    try:
+        found = _File.model_validate(tables)
+    except ValidationError as errors:
+        first = errors.errors(include_url=False, include_input=False)[0]
+        raise ClientsFileError(f"{path}: {_sentence(first, tables)}") from None
+    keys: dict[bytes, tuple[bytes, Caller]] = {}
+    callers: dict[str, Caller] = {}
+    for number, client in enumerate(found.client, 1):
+        where, caller = f"{path}: client {number} ({client.name})", client.caller
+        if caller.name in callers:
+            raise ClientsFileError(f"{where}: another client has that name; change one.")
+        callers[caller.name] = caller
+        for digest in client.key_sha256:
+            if digest in keys:
+                raise ClientsFileError(
+                    f"{where}: key_sha256: {keys[digest][1].name} has the same key; give it to one."
+                )
+            keys[digest] = (digest, caller)
+    return Clients(keys, callers, found.jwt)
+
+
+def _sentence(error: ErrorDetails, tables: Mapping[str, Any]) -> str:
+    """The first thing that is wrong: where, and what it should be."""
+    places = list(error["loc"])
+    table = ""
+    where: type[BaseModel] = _File
+    if places[:1] == ["client"] and len(places) > 1:
+        table, where = _called(int(places[1]), tables), _Client
+        places = places[2:]
+    elif places[:1] == ["jwt"]:
+        table, where = "[jwt]", JwtRules
+        places = places[1:]
+    field = str(places[0]) if places else ""
+    return ": ".join(part for part in (table, _reason(error, field, where)) if part)
+
+
+def _reason(error: ErrorDetails, field: str, table: type[BaseModel]) -> str:
+    if error["type"] == "extra_forbidden":
+        if field.startswith(KEY_PREFIX):
+            return "a key stands where a field should be."
+        similar = difflib.get_close_matches(field, table.model_fields, n=1, cutoff=0.4)
+        hint = f"did you mean {similar[0]}?" if similar else "leave it out."
+        return f"{field!r} is not known here; {hint}"
+    if error["type"] == "missing":
+        return f"{field} is missing."
+    if error["type"] in {"too_short", "string_too_short"}:
+        return f"{field} is empty."
+    if table is _File and error["type"] == "list_type":
+        return "a client is written as [[client]], with two brackets."
+    reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    end = "" if reason.endswith("?") else "."
+    return f"{field}: {reason}{end}" if field else f"{reason}{end}"
+
+
+def _called(index: int, tables: Mapping[str, Any]) -> str:
+    client = tables["client"][index]
+    name = client.get("name") if isinstance(client, dict) else None
+    shown = isinstance(name, str) and NAME.fullmatch(name) and not name.startswith(KEY_PREFIX)
+    return f"client {index + 1} ({name})" if shown else f"client {index + 1}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,86 @@
+"""A caller, and what its scopes let it do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from gateway.errors import Forbidden
+
+
+class Scope(StrEnum):
+    """What a caller may do."""
+
+    STATUS_READ = "status:read"
+    """Ask for messages and lookups."""
+    CONTENT_READ = "content:read"
+    """See what was written: `text` and `comment`."""
+    IDENTITY_READ = "identity:read"
+    """See what identifies a subscriber in the network: `imsi` and `msc`."""
+    MESSAGE_DELETE = "message:delete"
+    """Delete a message at the provider."""
+    PROVIDER_READ = "provider:read"
+    """See how the provider link is doing, metrics included."""
+
+
+ALL_SCOPES = frozenset(Scope)
+
+HIDDEN_WITHOUT = {
+    Scope.CONTENT_READ: frozenset({"text", "comment"}),
+    Scope.IDENTITY_READ: frozenset({"imsi", "msc"}),
+}
+"""Fields of a record, as Python names them, that only callers with the scope see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much a caller may ask."""
+
+    per_minute: int | None = None
+    """Requests in any sixty seconds; None: without a bound."""
+    streams: int | None = None
+    """Subscriptions and event streams that are open at a time; None: as many as anybody."""
+
+
+UNLIMITED = Allowance()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who asks. `name` tells callers apart, and is empty for nobody in particular."""
+
+    name: str
+    scopes: frozenset[Scope]
+    expires_at: float | None = None
+    """Seconds since 1970 from which on its key or token is refused; None: never."""
+    quota: Allowance = UNLIMITED
+
+
+ANONYMOUS = Caller("", ALL_SCOPES)
+"""Who asks without a key where none is wanted: on loopback, or with `ALLOW_ANONYMOUS`."""
+
+
+class WrongKey(Exception):
+    """Nobody's key, or not a token of the issuer: somebody guesses, or mistook the address."""
+
+
+def require(caller: Caller, scope: Scope) -> None:
+    """Raise `Forbidden` unless the caller has the scope."""
+    if scope not in caller.scopes:
+        raise Forbidden(f"This needs the scope {scope}, which the caller lacks.", scope=scope)
+
+
+def hidden_fields(caller: Caller) -> frozenset[str]:
+    """The fields of a record that the caller's scopes hide from it."""
+    return _hidden(caller.scopes)
+
+
+@cache  # of at most 32 sets of scopes
+def _hidden(scopes: frozenset[Scope]) -> frozenset[str]:
+    hidden = (fields for scope, fields in HIDDEN_WITHOUT.items() if scope not in scopes)
+    return frozenset().union(*hidden)
+
+
+def hidden_error(field: str) -> Forbidden:
+    """Why a field is hidden from a caller."""
+    scope = next(scope for scope, fields in HIDDEN_WITHOUT.items() if field in fields)
+    return Forbidden(f"{field} needs the scope {scope}, which the caller lacks.", scope=scope)

@@ -1,0 +1,162 @@
+"""`Callers`: who asks, by what was sent as `Authorization`."""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from hashlib import sha256
+from hmac import compare_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from gateway.callers.file import Clients, ClientsFileError, JwtRules, read
+from gateway.callers.model import ANONYMOUS, Caller, WrongKey
+from gateway.callers.quota import Quota, Throttle
+from gateway.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from gateway.callers.jwt import Tokens
+
+log = logging.getLogger(__name__)
+
+Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
+"""Gives what is at an address; `OSError` where that can't be done."""
+
+
+class Callers:
+    """Knows the callers by their keys and tokens, of which it keeps but hashes.
+
+    Without a file everybody is `ANONYMOUS`; with one, who sends no key is that only where
+    `allow_anonymous` says so. `quota` and `throttle` outlive what is read anew.
+
+    Raises `ClientsFileError`.
+    """
+
+    def __init__(self, path: Path | None, *, allow_anonymous: bool, fetch: Fetch) -> None:
+        self.quota = Quota()
+        self.throttle = Throttle()
+        self._path = path
+        self._allow_anonymous = allow_anonymous or path is None
+        self._fetch = fetch
+        self._clients = Clients({}, {}, None)
+        self._tokens: Tokens | None = None
+        if path is not None:
+            self._clients, self._tokens = self._read(path)
+
+    @property
+    def are_known(self) -> bool:
+        """Is there a file of them?"""
+        return self._path is not None
+
+    def known(self, token: bytes | str, now: float) -> Caller | None:
+        """Whose key it is, or a token seen before; `now` in seconds since 1970.
+
+        None: `authenticate` has to look closer. A dict finds a hash by Python's SipHash, keyed
+        anew in each process, so that the time it takes tells nothing of the hashes in it; the
+        last word is `compare_digest`'s.
+        """
+        raw = token.encode(errors="replace") if isinstance(token, str) else token
+        digest = sha256(raw).digest()
+        found = self._clients.keys.get(digest)
+        if found is None:
+            return None if self._tokens is None else self._tokens.seen(digest, now)
+        stored, caller = found
+        if not compare_digest(stored, digest) or _has_expired(caller, now):
+            return None
+        return caller
+
+    async def authenticate(
+        self, authorization: str | None, now: float, *, address: str = ""
+    ) -> Caller:
+        """Who sends this `Authorization` header from this address, at `now` since 1970.
+
+        Raises `Unauthenticated`; `QuotaExceeded` for a wrong key in the pause that its address was
+        told to make; `Overloaded` while the keys for tokens can't be had.
+        """
+        if self._path is None or (authorization is None and self._allow_anonymous):
+            return ANONYMOUS
+        if authorization is None:
+            raise Unauthenticated("A key is needed: send `Authorization: Bearer KEY`.")
+        scheme, _, token = authorization.strip().partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("The key must be sent as `Authorization: Bearer KEY`.")
+        return self.known(token, now) or await self._look_closer(token, now, address)
+
+    def standing(self, caller: Caller, now: float) -> Caller | None:
+        """The caller as it stands now, for what stays open for long; None: no longer let in.
+
+        Its scopes and quota are those of the file as it was read last.
+        """
+        if caller.name and not caller.name.startswith("jwt:"):
+            held = self._clients.callers.get(caller.name)
+        else:
+            held = caller
+        return None if held is None or _has_expired(held, now) else held
+
+    def seconds_left(self, caller: Caller, now: float) -> float:
+        """How long what the caller has open may stay so; 0: no longer."""
+        held = self.standing(caller, now)
+        if held is None:
+            return 0.0
+        return math.inf if held.expires_at is None else held.expires_at - now
+
+    def reload(self) -> bool:
+        """Read the file anew; a bad one changes nothing and is told in the log."""
+        if self._path is None:
+            return False
+        try:
+            self._clients, self._tokens = self._read(self._path)
+        except ClientsFileError as error:
+            log.warning("%s What was read before stays.", error)
+            return False
+        log.info("the clients file was read anew: %d clients", len(self._clients.callers))
+        return True
+
+    async def _look_closer(self, token: str, now: float, address: str) -> Caller:
+        raw = token.encode(errors="replace")
+        digest = sha256(raw).digest()
+        if digest in self._clients.keys:
+            raise Unauthenticated("The key has expired.")
+        if self._tokens is not None:
+            with suppress(WrongKey):
+                return await self._tokens.verify(raw, digest, now)
+        self.throttle.wrong(address, now)
+        raise Unauthenticated("The key or token is not known here.")
+
+    def _read(self, path: Path) -> tuple[Clients, "Tokens | None"]:
+        clients = read(path)
+        if clients.jwt is None:
+            return clients, None
+        if self._tokens is not None and self._tokens.rules == clients.jwt and clients.jwt.jwks_url:
+            return clients, self._tokens  # its keys are known, whatever became of the issuer
+        return clients, self._tokens_by(clients.jwt, path)
+
+    def _tokens_by(self, rules: JwtRules, path: Path) -> "Tokens":
+        try:
+            from gateway.callers import jwt  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise ClientsFileError(
+                f"{path}: [jwt] needs the extra jwt: pip install 'smsc-gateway[jwt]'."
+            ) from None
+        if rules.jwks_url is not None:
+            return jwt.Tokens(rules, partial(self._fetch, rules.jwks_url))
+        keys = path.parent / (rules.jwks_file or "")
+        try:
+            jwt.parse_keys(keys.read_bytes())
+        except OSError as error:
+            raise ClientsFileError(
+                f"{path}: [jwt]: jwks_file can't be read: {error.strerror}."
+            ) from None
+        except ValueError as error:
+            raise ClientsFileError(f"{path}: [jwt]: jwks_file: {error}.") from None
+
+        async def load() -> bytes:
+            return keys.read_bytes()
+
+        return jwt.Tokens(rules, load)
+
+
+def _has_expired(caller: Caller, now: float) -> bool:
+    return caller.expires_at is not None and now >= caller.expires_at

@@ -1,0 +1,126 @@
+"""Who asks, found out before anything else runs: `Authorization: Bearer KEY` (RFC 6750)."""
+
+from collections.abc import Callable
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.callers.model import ANONYMOUS, Caller
+from gateway.callers.registry import Callers
+from gateway.clock import Clock
+from gateway.errors import GatewayError, Unauthenticated
+from gateway.web.problems import on_gateway_error
+
+OPEN_PATHS = frozenset(
+    {
+        "/livez",
+        "/readyz",
+        "/openapi.yaml",
+        "/openapi.json",
+        "/docs",
+        "/v1/callbacks/smsc",  # signed by the provider in a way of its own
+    }
+)
+"""What is answered without a key: what tells nothing of any message."""
+
+OPEN_FOLDER = "/assets/"
+
+_POLICY_VIOLATION = 1008
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who asks. Raises `Unauthenticated` where nobody was asked for a key: on an open path."""
+    caller: Caller | None = scope.get("state", {}).get("caller")
+    if caller is None:
+        raise Unauthenticated("A key is needed: send `Authorization: Bearer KEY`.")
+    return caller
+
+
+def authorization_of(scope: Scope) -> str | None:
+    """The `Authorization` header. Sent twice, it is refused: others may have read the other one."""
+    sent = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(sent) > 1:
+        raise Unauthenticated("Authorization must be sent once.")
+    return sent[0].decode("latin-1") if sent else None
+
+
+def address_of(scope: Scope) -> str:
+    """Where the request comes from, as the server tells it."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def wants_page(scope: Scope) -> bool:
+    """A browser that opens GraphQL's address: a page without data, and no operation to run."""
+    return (
+        scope["type"] == "http"
+        and scope["path"] == "/graphql"
+        and scope["method"] == "GET"
+        and not scope["query_string"]
+        and any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+    )
+
+
+class AuthenticationMiddleware:
+    """Puts the `Caller` into the request's state, and takes one request of its quota.
+
+    It stands behind what gives requests their ids, for refusals tell them, and before what reads
+    bodies, for nobody's body is worth reading. `also_open` tells of more requests that need no key.
+    A WebSocket may come without the header, which browsers can't send there: its `caller` is then
+    None, and `connection_init` has to bring a key.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        callers: Callers,
+        clock: Clock,
+        also_open: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
+        self._app = app
+        self._callers = callers
+        self._clock = clock
+        self._also_open = also_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller = await self._caller(scope)
+        except GatewayError as error:
+            await _refuse(scope, receive, send, error)
+            return
+        scope["state"] = {**scope.get("state", {}), "caller": caller}
+        await self._app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller | None:
+        if self._is_open(scope):
+            return None
+        if not self._callers.are_known:
+            return ANONYMOUS
+        authorization = authorization_of(scope)
+        if authorization is None and scope["type"] == "websocket":
+            return None
+        caller = await self._callers.authenticate(
+            authorization, self._clock.time(), address=address_of(scope)
+        )
+        if scope["type"] == "http":
+            self._callers.quota.take(caller, self._clock.monotonic())
+        return caller
+
+    def _is_open(self, scope: Scope) -> bool:
+        path: str = scope["path"]
+        return path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or self._also_open(scope)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: GatewayError) -> None:
+    """Answered here: Starlette's exception handlers stand behind the middleware."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get(
+        "extensions", {}
+    ):
+        reason = error.title
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": reason})
+        return
+    await on_gateway_error(HTTPConnection(scope), error)(scope, receive, send)

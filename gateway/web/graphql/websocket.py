@@ -1,0 +1,215 @@
+"""GraphQL over WebSocket: the protocol `graphql-transport-ws`.
+
+https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md : Strawberry's handler keeps the
+protocol's rules. Around it: who calls, how much may be open, what a message must look like; and
+operations are executed by our engine, whose answers are bytes already.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import ExitStack, aclosing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+import orjson
+from graphql import GraphQLError, OperationType
+from starlette.status import WS_1008_POLICY_VIOLATION
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.exceptions import ConnectionRejectionError
+from strawberry.http.websocket_origin import is_same_origin
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    BaseGraphQLTransportWSHandler,
+    Operation,
+)
+from strawberry.types.unset import UNSET
+
+from gateway.callers.model import Caller
+from gateway.callers.registry import Callers
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.web.auth import address_of
+from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
+from gateway.web.graphql.errors import RequestRefused, field_error, formatted
+from gateway.web.graphql.view import request_of
+
+SUBPROTOCOL = "graphql-transport-ws"
+
+INIT_TIMEOUT = timedelta(seconds=10)
+"""For `connection_init` to come."""
+
+MAX_OPERATIONS = 100
+"""Operations open at a time on one connection."""
+
+CHECK_SECONDS = 15.0
+"""Pauses after which a caller's key is looked at again: it may have been withdrawn."""
+
+_FORBIDDEN = 4403
+_SHAPES: dict[str, Mapping[str, type]] = {
+    "connection_init": {},
+    "ping": {},
+    "pong": {},
+    "subscribe": {"id": str, "payload": dict},
+    "complete": {"id": str},
+}
+"""What each message must have; the handler relies on it."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    """Who connected; the handler sets `connection_params`, the payload of `connection_init`."""
+
+    address: str
+    caller: Caller | None
+    connection_params: dict[str, Any] | None = None
+
+
+class WebSocketView:
+    """Serves the WebSockets of GraphQL's address.
+
+    It stands in for Strawberry's view as well, of which the handler uses what is public here.
+    """
+
+    def __init__(self, engine: Engine, callers: Callers, clock: Clock) -> None:
+        self.engine = engine
+        self.callers = callers
+        self.clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Accept, unless a page of another site asks: browsers let such pages in everywhere."""
+        websocket = WebSocket(scope, receive, send)
+        origin, host = (websocket.headers.get(name) for name in ("origin", "host"))
+        is_foreign = origin is not None and not is_same_origin(origin, host)
+        if is_foreign or SUBPROTOCOL not in websocket["subprotocols"]:
+            await websocket.close(WS_1008_POLICY_VIOLATION)
+            return
+        await websocket.accept(SUBPROTOCOL)
+        await _Handler(self, websocket).handle()
+
+    def decode_json(self, text: str) -> object:
+        return orjson.loads(text)
+
+    def encode_json(self, message: object) -> str:
+        return orjson.dumps(message).decode()
+
+    async def on_ws_connect(self, connection: _Connection) -> object:
+        """Know the caller, by the header of the handshake or else by `connection_init`."""
+        if connection.caller is None:
+            given = (connection.connection_params or {}).get("Authorization")
+            if given is not None and not isinstance(given, str):
+                raise ConnectionRejectionError
+            try:
+                connection.caller = await self.callers.authenticate(
+                    given, self.clock.time(), address=connection.address
+                )
+            except GatewayError:
+                raise ConnectionRejectionError from None
+        return UNSET
+
+
+class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
+    """One connection."""
+
+    def __init__(self, view: WebSocketView, websocket: WebSocket) -> None:
+        self._gateway = view
+        self._socket = websocket
+        self._requests: dict[str, GraphQLRequest] = {}
+        self._connection = _Connection(
+            address_of(websocket.scope), websocket.scope["state"]["caller"]
+        )
+        seam = cast("Any", view)
+        super().__init__(
+            view=seam,
+            websocket=ASGIWebSocketAdapter(seam, websocket, websocket),
+            context=self._connection,
+            root_value=None,
+            schema=cast("Any", None),  # only `run_operation` would use it
+            connection_init_wait_timeout=INIT_TIMEOUT,
+            max_subscriptions_per_connection=MAX_OPERATIONS,
+        )
+
+    async def handle(self) -> None:
+        check = asyncio.create_task(self._check_key())
+        try:
+            await super().handle()
+        finally:
+            check.cancel()
+
+    async def handle_message(self, message: Any) -> None:  # noqa: ANN401 - whatever JSON it is
+        type_ = message.get("type") if isinstance(message, dict) else None
+        shape = _SHAPES.get(type_) if isinstance(type_, str) else None
+        if shape is None or not all(isinstance(message.get(name), shape[name]) for name in shape):
+            await self.handle_invalid_message("Not a message of graphql-transport-ws")
+            return
+        await super().handle_message(message)
+
+    async def handle_subscribe(self, message: Any) -> None:  # noqa: ANN401 - a checked message
+        """The request is read here, for it may name its document by a hash instead."""
+        try:
+            request = request_of(message["payload"])
+        except GatewayError as error:
+            told = [formatted(field_error(error))]
+            await self._send(orjson.dumps({"id": message["id"], "type": "error", "payload": told}))
+            return
+        if message["id"] not in self.operations:
+            self._requests[message["id"]] = request
+        message["payload"]["query"] = ""
+        await super().handle_subscribe(message)
+
+    async def run_operation(self, operation: Operation[Any, None]) -> None:
+        try:
+            await self._run(operation, self._requests.pop(operation.id))
+        except RequestRefused as refused:
+            await self._fail(operation, refused.errors)
+        except GatewayError as error:
+            await self._fail(operation, [field_error(error)])
+        else:
+            await self._send_last(operation, {"type": "complete"})
+
+    async def _run(self, operation: Operation[Any, None], request: GraphQLRequest) -> None:
+        gateway, caller = self._gateway, self._caller()
+        gateway.callers.quota.take(caller, gateway.clock.monotonic())
+        found = gateway.engine.find(request)
+        state = self._socket.scope["state"]
+        who = caller.name or self._connection.address
+        context = Context(state["service"], state["watches"], caller, who)
+        head = b'{"id":' + orjson.dumps(operation.id) + b',"type":"next","payload":'
+        with ExitStack() as held:
+            if found.type is OperationType.SUBSCRIPTION:
+                held.enter_context(gateway.callers.quota.stream(caller))
+            results = gateway.engine.stream(found, request.variables, context)
+            async with aclosing(results):
+                async for body in results:
+                    await self._send(head + body + b"}")
+
+    async def _fail(self, operation: Operation[Any, None], errors: list[GraphQLError]) -> None:
+        told = [formatted(error) for error in errors]
+        await self._send_last(operation, {"type": "error", "payload": told})
+
+    async def _send_last(self, operation: Operation[Any, None], message: dict[str, Any]) -> None:
+        """The id is free again before its last message is on its way."""
+        if self.operations.get(operation.id) is operation:
+            del self.operations[operation.id]
+            await self._send(orjson.dumps({"id": operation.id, **message}))
+
+    async def _send(self, message: bytes) -> None:
+        with suppress(WebSocketDisconnect, RuntimeError):  # closed meanwhile, by one side or both
+            await self._socket.send_text(message.decode())
+
+    def _caller(self) -> Caller:
+        """Known since `connection_init`, before which nothing is executed."""
+        assert self._connection.caller is not None  # noqa: S101 - says why
+        return self._connection.caller
+
+    async def _check_key(self) -> None:
+        """Close the connection when its key expires or is withdrawn."""
+        clock, callers = self._gateway.clock, self._gateway.callers
+        left = CHECK_SECONDS
+        while left > 0:
+            await clock.sleep(min(left, CHECK_SECONDS))
+            if self._connection.caller is not None:
+                left = callers.seconds_left(self._connection.caller, clock.time())
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await self._socket.close(_FORBIDDEN, "The key is no longer valid")
