@@ -6,7 +6,7 @@ newest state brings the change in, and the watchers are told as well.
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from gql.transport.websockets import WebsocketsTransport
 
 from gateway.cli import GRACE
 from tests.support import node
-from tests.support.process import PHONE, Served, served
+from tests.support.process import PHONE, Served, command, gateway, served
+from tests.support.server import closed_port
 
 IDS = count(1001)
 """Each test has messages of its own."""
@@ -54,9 +55,11 @@ def of(query: str, id_: int) -> dict[str, Any]:
 
 
 @contextmanager
-def subscribed(served: Served, protocol: str, **operations: object) -> Iterator[node.Running]:
-    url = f"{served.gateway}/graphql"
-    with node.running("subscribe.mjs", protocol, url, json.dumps(operations)) as script:
+def subscribed(
+    served: Served, protocol: str, *, retries: int = 0, **operations: object
+) -> Iterator[node.Running]:
+    arguments = (protocol, f"{served.gateway}/graphql", str(retries), json.dumps(operations))
+    with node.running("subscribe.mjs", *arguments) as script:
         yield script
 
 
@@ -154,6 +157,23 @@ def test_a_server_that_stops_cuts_its_streams_within_its_grace(
     assert "error" in [kind for _, kind, *_ in news]
     if protocol == "ws":
         assert ["", "closed", 1012] in news
+
+
+@protocols
+def test_a_subscriber_goes_on_with_the_next_process(tmp_path: Path, protocol: str) -> None:
+    id_, port = next(IDS), closed_port()
+    with ExitStack() as stack:
+        _, provider = stack.enter_context(command("simulator", "--port", "0"))
+        with gateway(provider, tmp_path, port) as first:
+            first.tell(id_, QUEUED)
+            script = stack.enter_context(
+                subscribed(first, protocol, retries=5, it=of(SUBSCRIPTION, id_))
+            )
+            assert script.next() == told("it", QUEUED)
+        first.tell(id_, DELIVERED)
+        with gateway(provider, tmp_path, port):
+            news = [one for one in script.rest() if one[0] == "it"]
+    assert news[-2:] == [told("it", DELIVERED), ["it", "complete"]]
 
 
 def over_websocket(served: Served) -> Client:
