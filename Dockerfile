@@ -1,6 +1,15 @@
 # syntax=docker/dockerfile:1
-# Two stages: one builds a virtual environment from the pinned packages and the wheel, the other
-# holds only that and Python. Runs as nobody, with a read-only file system but for /state.
+# Three stages: one builds the pages for browsers, one a virtual environment from the pinned packages
+# and the wheel, the last holds only that and Python. Runs as nobody, with a read-only file system
+# but for /state.
+
+FROM node:22-slim AS ui
+WORKDIR /build/gateway/web/ui
+COPY gateway/web/ui/package.json gateway/web/ui/package-lock.json gateway/web/ui/.npmrc ./
+RUN npm ci
+COPY gateway/web/ui ./
+COPY schema/examples /build/schema/examples
+RUN node build.mjs
 
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
@@ -10,6 +19,7 @@ COPY requirements.lock ./
 RUN /app/bin/pip install --no-deps --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
+COPY --from=ui /build/gateway/web/static gateway/web/static
 RUN /app/bin/pip install --no-deps . && /app/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim

@@ -1,24 +1,32 @@
 # demo and test need nothing but Python >= 3.11: they make .venv and install the pinned packages into it.
+# The pages for browsers take Node.js >= 20 with npm as well; the gateway works without them.
 OLDEST := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
             $$python -c '$(OLDEST)' 2>/dev/null && echo $$python && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
+UI     := gateway/web/static/manifest.json
+TRY_UI  = { command -v npm >/dev/null && $(MAKE) --silent ui; } || \
+          echo "no npm, or it failed: /graphql and /docs have no pages but a hint; all else works"
 PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fix bench contracts lock clean
+.PHONY: help demo run ui test check fix bench contracts lock clean
 
 help:     ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/runtime     ## the gateway with a simulated provider beside it; no account needed
+	@$(TRY_UI)
 	@$(BIN)/smsc-gateway demo
 
 run: $(VENV)/runtime      ## the gateway with the settings of the environment
 	@$(BIN)/smsc-gateway serve
 
+ui: $(UI)                 ## the playground and the API page, from npm
+
 test: $(VENV)/dev         ## all tests, with branch coverage
+	@$(TRY_UI)
 	$(BIN)/pytest --cov --cov-report=term
 
 check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts
@@ -45,6 +53,7 @@ lock: $(VENV)/dev         ## pin anew: hashes, no addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --all-extras --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 clean:    ## forget everything that can be made again
+	rm -rf gateway/web/static gateway/web/ui/node_modules
 	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist build
 
 $(BIN)/python:
@@ -67,3 +76,9 @@ $(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(PIP) --no-deps --require-hashes -r requirements-dev.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/runtime
+
+$(UI): $(addprefix gateway/web/ui/,package-lock.json package.json build.mjs) $(wildcard gateway/web/ui/src/* schema/examples/*.graphql)
+	@command -v npm >/dev/null || { \
+	  echo "The pages for browsers are built by npm: install Node.js 20 or newer with npm, then make ui again." >&2; exit 1; }
+	@echo "building the playground and the API page"
+	@cd gateway/web/ui && npm ci --silent && node build.mjs

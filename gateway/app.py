@@ -1,6 +1,7 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
@@ -22,15 +23,16 @@ from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
-from gateway.web import docs, operation, rest
+from gateway.web import docs, operation, pages, rest
 from gateway.web.auth import AuthenticationMiddleware, wants_page
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
 from gateway.web.graphql.schema import create_schema
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
-from gateway.web.middleware import BodyLimitMiddleware, RequestIdMiddleware
+from gateway.web.middleware import RequestIdMiddleware
 from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
+from gateway.web.push import Callback
 from gateway.web.state import State
 
 
@@ -48,6 +50,9 @@ def create_app(
     about to stop: streams end then, for it waits until all answers have ended.
     """
     clock = clock or Clock()
+    pushes = Counter[str]()
+    secret = settings.callback_secret
+    callback = Callback(secret.get_secret_value(), clock, pushes) if secret else None
     callers = callers or create_callers(settings)
     engine = create_engine()
 
@@ -64,7 +69,7 @@ def create_app(
                 watches = Watches(service, clock)
                 ending = asyncio.create_task(_end_streams(watches, stopping or asyncio.Event()))
                 try:
-                    yield {"service": service, "watches": watches}
+                    yield {"service": service, "watches": watches, "pushes": pushes}
                 finally:
                     ending.cancel()
                     await watches.aclose()
@@ -72,10 +77,13 @@ def create_app(
 
     return Starlette(
         routes=[
+            # The first that match are the fastest: what is asked most comes first.
+            Route("/graphql", GraphQLView(engine, callers, clock)),
             *rest.routes,
             *operation.routes,
+            *(callback.routes if callback else []),
             *docs.routes,
-            Route("/graphql", GraphQLView(engine, callers, clock)),
+            *pages.routes,
             WebSocketRoute("/graphql", WebSocketView(engine, callers, clock)),
         ],
         middleware=[
@@ -83,7 +91,6 @@ def create_app(
             Middleware(
                 AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
             ),
-            Middleware(BodyLimitMiddleware),
         ],
         exception_handlers={
             GatewayError: on_gateway_error,

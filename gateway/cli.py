@@ -4,12 +4,14 @@ import asyncio
 import codecs
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import tzinfo
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -27,15 +29,16 @@ from gateway.errors import GatewayError, NotFound
 from gateway.freshness import at_observation
 from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
 from gateway.settings import Settings, SettingsError, load
-from gateway.simulator import create_simulator, sample_world
+from gateway.simulator import Handler, create_simulator, sample_world
 from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Refusal, Row
 from gateway.telemetry import configure_logging
+from gateway.web.body import MAX_BODY_BYTES
 from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
-from gateway.web.middleware import MAX_BODY_BYTES
 from gateway.web.problems import problem_of
+from gateway.web.push import PATH as CALLBACK_PATH
 from gateway.web.rest import as_json
 
 GRACE = 10
@@ -74,6 +77,7 @@ def demo(simulator_port: int) -> None:
         smsc_login="demo",
         smsc_password="demo",  # noqa: S106 - of the simulated account
         smsc_currency="RUB",
+        callback_secret=secrets.token_urlsafe(),
         log_level="warning",
         state_dir=None,  # the simulated provider forgets as well
     )
@@ -84,10 +88,13 @@ def demo(simulator_port: int) -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8081, show_default=True, help="0: any free one.")
-def simulator(host: str, port: int) -> None:
-    """Run the provider simulator alone; it prints what it is asked."""
+@click.option("--callback", metavar="URL", help="Push each change of a status to this address.")
+@click.option("--callback-secret", metavar="SECRET", help="What to sign the pushes with.")
+def simulator(host: str, port: int, callback: str | None, callback_secret: str | None) -> None:
+    """Run the provider simulator alone; it prints what it is asked, and what it pushes."""
     configure_logging("warning", "auto")
-    _run(_simulate(_listen(host, port, "--port")))
+    handler = _handler(callback, callback_secret)
+    _run(_simulate(_listen(host, port, "--port"), handler))
 
 
 @main.command()
@@ -155,6 +162,17 @@ def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:
     shown = as_json(found.record) | named
     del shown["freshness"]
     return shown
+
+
+def _handler(callback: str | None, secret: str | None) -> Handler | None:
+    if (callback is None) != (secret is None):
+        raise click.UsageError("--callback and --callback-secret need each other.")
+    if callback is None or secret is None:
+        return None
+    parts = urlsplit(callback)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise click.UsageError("--callback must be an http(s) address.")
+    return Handler(callback, secret)
 
 
 def _print_json(value: object) -> None:
@@ -273,9 +291,9 @@ async def _serve(settings: Settings, callers: Callers) -> None:
     await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 
 
-async def _simulate(listening: socket.socket) -> None:
+async def _simulate(listening: socket.socket, handler: Handler | None) -> None:
     world = sample_world(Clock().time)
-    app = create_simulator(world, echo=click.echo)
+    app = create_simulator(world, handler=handler, echo=click.echo)
     banner = f"The provider simulator listens on http://{_address(listening)}/ (look there first)"
     await _Server(app, banner=banner).serve(sockets=[listening])
 
@@ -284,7 +302,12 @@ async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -
     _reload_at_hangup(callers)
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     world = sample_world(Clock().time)
-    simulator = create_simulator(world, echo=lambda line: click.echo(f"  provider  {line}"))
+    secret = settings.callback_secret
+    url = f"http://{_address(listening)}{CALLBACK_PATH}"
+    handler = Handler(url, secret.get_secret_value()) if secret else None
+    simulator = create_simulator(
+        world, handler=handler, echo=lambda line: click.echo(f"  provider  {line}")
+    )
     banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))
     stopping = asyncio.Event()
     app = create_app(settings, callers=callers, stopping=stopping)
@@ -295,9 +318,9 @@ async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -
 _DEMO = """\
 The gateway, with a simulated provider beside it.
 
-  Gateway    http://{gateway}/graphql       GraphQL
-             http://{gateway}/openapi.yaml  the REST API
-  Provider   http://{provider}/              the simulator: its samples, and how to steer it
+  Gateway    http://{gateway}/graphql  GraphQL; in a browser, with a playground
+             http://{gateway}/docs     the REST API, to read and to try
+  Provider   http://{provider}/         the simulator: its samples, and how to steer it
 
 Three calls to paste:
 
@@ -308,5 +331,6 @@ Three calls to paste:
   curl http://{gateway}/graphql -H 'content-type: application/json' -d \\
     '{{"query":"{{ message(id: 100, phone: \\"79990000100\\") {{ state isFinal }} }}"}}'
 
-Message 100 is on its way: ask again and again for a minute. Below, what the provider is asked.
+Message 100 is on its way: ask again and again for a minute. Below, what the provider is asked,
+and what it pushes to the gateway by itself.
 """

@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Generic, Protocol, TypeVar
@@ -36,6 +36,7 @@ from gateway.smsc.row import Row
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R")
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -65,6 +66,10 @@ class Provider(Protocol):
 
     async def ask(self, keys: Sequence[StatusKey], detail: DetailLevel) -> Mapping[StatusKey, Row]:
         """The row of each key that was answered; raises a `GatewayError`."""
+        ...
+
+    async def delete(self, key: StatusKey) -> None:
+        """Delete a message; raises a `GatewayError`, `DeleteRefused` among them."""
         ...
 
 
@@ -135,6 +140,15 @@ class _Flight(Generic[T]):
         return bool(self.callers) or self.background is not None
 
 
+@dataclass(eq=False, slots=True)
+class _Deletion:
+    """A message to delete, who waits for it, and what to call once it is gone."""
+
+    key: StatusKey
+    waiter: _Waiter[None]
+    deleted: Callable[[StatusKey], None]
+
+
 class _Usual:
     """How long a request usually takes: RFC 6298's smoothed time and deviation, in seconds."""
 
@@ -192,6 +206,7 @@ class Dispatcher(Generic[T]):
         self._due: list[tuple[float, int, StatusKey]] = []
         self._order = count()
         self._under_way: dict[StatusKey, _Flight[T]] = {}
+        self._deletions: list[_Deletion] = []
         self._bad: dict[StatusKey, None] = {}
         self._served: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -219,9 +234,8 @@ class Dispatcher(Generic[T]):
         to fall back on is not kept waiting longer than `max_wait` by a slow answer either.
         """
         now = self._clock.monotonic()
-        usual = min(self._usual.at_most, self._max_wait / 2)
         waiter = _Waiter[T](
-            start_by=now + self._max_wait - usual,
+            start_by=self._start_by(now),
             patience=now + self._max_wait if has_fallback else math.inf,
         )
         flight = self._under_way.get(key)
@@ -259,6 +273,37 @@ class Dispatcher(Generic[T]):
         if len(self._waiting) < MAX_WAITING and not self._breaker.refusal(self._clock.monotonic()):
             self._stand_by(want)
 
+    async def delete(self, key: StatusKey, deleted: Callable[[StatusKey], None]) -> None:
+        """Have the provider delete a message, once there is room; raises a `GatewayError`.
+
+        `deleted` is called when it did, even if the caller has left. It counts for the limits like
+        a question about the message: the provider's page does not say that it does not.
+        """
+        now = self._clock.monotonic()
+        if self._closed:
+            raise Overloaded("The gateway is shutting down.", retry_after=1)
+        if refusal := self._breaker.refusal(now):
+            raise refusal
+        if len(self._deletions) >= MAX_WAITING:
+            raise Overloaded("The gateway has too many requests waiting.", retry_after=1)
+        deletion = _Deletion(key, _Waiter[None](self._start_by(now), math.inf), deleted)
+        self._deletions.append(deletion)
+        self._pump_soon()
+        try:
+            _told(await deletion.waiter.result)
+        except asyncio.CancelledError:
+            if deletion in self._deletions:
+                self._deletions.remove(deletion)
+            raise
+
+    def drop(self, key: StatusKey) -> None:
+        """Do not ask for a key that nobody waits for; what is under way goes on."""
+        for queue in (self._waiting, self._later):
+            flight = queue.get(key)
+            if flight is not None and not flight.watchers:
+                flight.background = None
+                self._forget_if_unwanted(flight)
+
     def planned_at(self, key: StatusKey) -> float | None:
         """When this key is going to be asked for, if that is planned."""
         later = self._later.get(key)
@@ -270,7 +315,8 @@ class Dispatcher(Generic[T]):
     def standing(self) -> tuple[int, int]:
         """How many keys wait for a request that callers want, and how many others."""
         callers = sum(bool(flight.callers) for flight in self._waiting.values())
-        return callers, len(self._waiting) - callers + len(self._later)
+        background = len(self._waiting) - callers + len(self._later)
+        return callers + len(self._deletions), background
 
     async def aclose(self) -> None:
         """Give up what waits; let what is under way end."""
@@ -279,10 +325,17 @@ class Dispatcher(Generic[T]):
             self._alarm.cancel()
         for flight in [*self._waiting.values(), *self._later.values()]:
             flight.settle(Overloaded("The gateway is shutting down."))
+        for deletion in self._deletions:
+            deletion.waiter.settle(Overloaded("The gateway is shutting down.", retry_after=1))
         self._waiting.clear()
         self._later.clear()
+        self._deletions.clear()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _start_by(self, now: float) -> float:
+        """The last moment to send what a caller waits for, to have the answer in time."""
+        return now + self._max_wait - min(self._usual.at_most, self._max_wait / 2)
 
     def _join(self, want: Want, now: float) -> _Flight[T]:
         """The flight that is to answer a caller's want; raises what makes that impossible."""
@@ -370,12 +423,31 @@ class Dispatcher(Generic[T]):
         now = self._clock.monotonic()
         self._tell_the_impatient(now)
         self._bring_due(now)
+        if self._deletions:
+            self._send_deletions(now)
         if self._breaker.refusal(now) is None:
             self._send_planned(now)
         if refusal := self._breaker.refusal(now):
             for flight in self._waiting.values():
                 flight.settle(refusal)
             self._waiting.clear()
+
+    def _send_deletions(self, now: float) -> None:
+        """Send what there is room for, and tell those for whom there will be none in time."""
+        waiting, self._deletions = self._deletions, []
+        for deletion in waiting:
+            start_by = deletion.waiter.start_by
+            if refusal := self._breaker.refusal(now):
+                deletion.waiter.settle(refusal)
+                continue
+            room = self._budget.take([deletion.key], mass=False)
+            if isinstance(room, Lease):
+                self._begin(self._delete(deletion, room, self._breaker.begin(now)))
+            elif start_by <= now or (room.until is not None and room.until > start_by):
+                deletion.waiter.settle(self._refusal(room, now))
+            else:
+                self._deletions.append(deletion)
+                self._wake_by(start_by if room.until is None else room.until)
 
     def _send_planned(self, now: float) -> None:
         wants = [flight.want for flight in self._waiting.values()]
@@ -458,22 +530,26 @@ class Dispatcher(Generic[T]):
             _remember(self._served, flight.want.caller, next(self._order), at_most=CALLERS)
         if ask.mass and any(flight.callers for flight in flights):
             self._callers_mass_at = now
-        began = self._breaker.begin(now)
+        self._begin(self._fly(ask, lease, flights, self._breaker.begin(now)))
+
+    def _begin(self, request: Coroutine[None, None, None]) -> None:
         self.in_flight += 1
-        task = asyncio.create_task(self._fly(ask, lease, flights, began))
+        task = asyncio.create_task(request)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _delete(self, deletion: _Deletion, lease: Lease, began: float) -> None:
+        key = deletion.key
+        outcome = await _outcome(self._provider.delete(key))
+        failure = self._ended(Ask((key,), DetailLevel.BASIC), lease, began, outcome)
+        if failure is None:
+            deletion.deleted(key)
+        deletion.waiter.settle(failure)
+        self._pump_soon()
+
     async def _fly(self, ask: Ask, lease: Lease, flights: list[_Flight[T]], began: float) -> None:
-        failure: GatewayError | None = None
-        rows: dict[StatusKey, Row] = {}
-        try:
-            rows = dict(await self._provider.ask(ask.keys, ask.detail))
-        except GatewayError as error:
-            failure = error
-        except Exception:
-            log.exception("a request to the provider failed in an unforeseen way")
-            failure = UpstreamBadAnswer("The provider's answer could not be used.")
+        answer = await _outcome(self._provider.ask(ask.keys, ask.detail))
+        rows, failure = ({}, answer) if isinstance(answer, GatewayError) else (answer, None)
         failure = self._ended(ask, lease, began, failure)
         for flight in flights:
             key = flight.want.key
@@ -581,6 +657,17 @@ def _remember(memory: dict[K, V], key: K, value: V, *, at_most: int) -> None:
     memory[key] = value
     if len(memory) > at_most:
         del memory[next(iter(memory))]
+
+
+async def _outcome(request: Awaitable[R]) -> R | GatewayError:
+    """What a request to the provider brought, whatever happened."""
+    try:
+        return await request
+    except GatewayError as error:
+        return error
+    except Exception:
+        log.exception("a request to the provider failed in an unforeseen way")
+        return UpstreamBadAnswer("The provider's answer could not be used.")
 
 
 def _told(result: T | GatewayError) -> T:

@@ -5,7 +5,7 @@ GatewayError
 ├── CallerError                 the request has to change
 │   ├── InvalidArgument         bad id, phone, field name, body, length; provider error 1
 │   ├── Unauthenticated         no credentials, or wrong ones
-│   ├── Forbidden               not in the caller's scopes
+│   ├── Forbidden               not in the caller's scopes; a push without a right signature
 │   ├── QuotaExceeded           the caller is over its own quota
 │   ├── QueryTooComplex         a GraphQL operation past its limits
 │   ├── NotFound                the provider knows nothing of this pair (status -3)
@@ -85,7 +85,7 @@ class Forbidden(CallerError):
     """`scope` is the one that is missing, where one is."""
 
     code = "FORBIDDEN"
-    title = "The caller's scopes do not allow this"
+    title = "The caller is not allowed to do this"
 
     def __init__(self, detail: str | None = None, *, scope: str | None = None) -> None:
         super().__init__(detail)

@@ -78,8 +78,9 @@ class Known:
     """What the gateway knows of one key. `record` None: the provider does not know it (-3).
 
     `certain`: an answer showed the record's kind. `observed_at` and `fresh_until` are in seconds
-    since 1970. `misses` counts the answers "not found" in a row. `written` is for those who show
-    it, to keep what they made of it: it is dropped with what it was made of.
+    since 1970. `misses` counts the answers "not found" in a row. `source`: how it came, to those
+    it was not asked for. `deleted`: at our request. `written` is for those
+    who show it, to keep what they made of it: it is dropped with what it was made of.
     """
 
     record: Record | None
@@ -87,6 +88,8 @@ class Known:
     fresh_until: float
     certain: bool = True
     misses: int = 0
+    source: FreshnessSource = FreshnessSource.CACHE
+    deleted: bool = False
     written: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -178,7 +181,8 @@ class Answer(NamedTuple):
 
     @property
     def source(self) -> FreshnessSource:
-        return FreshnessSource.LIVE if self.live else FreshnessSource.CACHE
+        is_asked = self.live and self.known.source is not FreshnessSource.CALLBACK
+        return FreshnessSource.LIVE if is_asked else self.known.source
 
     @property
     def age_seconds(self) -> int:

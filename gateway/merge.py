@@ -5,6 +5,8 @@ as far on and not older. Everything else is filled in field by field, so that a 
 older answer never erases what is known.
 """
 
+import math
+
 from gateway.records import (
     DetailLevel,
     HlrLookup,
@@ -73,6 +75,26 @@ def merge(known: Record, news: Record) -> Record:
     detail = _detail(known, news, changed=moved and not same_status)
     values["freshness"] = news.freshness.model_copy(update={"detail": detail})
     return news.model_copy(update=values)
+
+
+def is_ahead(known: Record, news: Record) -> bool:
+    """Does a push move what is known? Else it is a repetition, or came too late.
+
+    Further on wins, then what is told to have been later, then the larger number: an order of all
+    pushes, so that it does not matter in which they come, or how often. Without a time a push may
+    only move things on: nobody could tell a new one from an old one that was kept.
+    """
+    return _place(news) > _place(known)
+
+
+def _place(record: Record) -> tuple[int, float, int, int]:
+    moment, error = record.last_status_time, record.error
+    return (
+        _rank(record),
+        -math.inf if moment is None else moment.timestamp(),
+        record.provider_status.code,
+        0 if error is None else error.provider_code,
+    )
 
 
 def _is_newer(known: Record, news: Record) -> bool:

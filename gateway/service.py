@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import tzinfo
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
 
 from gateway import planner
 from gateway.breaker import Breaker
@@ -12,6 +13,7 @@ from gateway.clock import Clock
 from gateway.dispatch import Dispatcher, Provider
 from gateway.errors import GatewayError, InvalidArgument, KindMismatch, NotCached, NotFound
 from gateway.freshness import (
+    MISSING_SHORTEST,
     Answer,
     Known,
     at_observation,
@@ -23,15 +25,38 @@ from gateway.freshness import (
 )
 from gateway.interest import Interest
 from gateway.link import LinkState, Served, describe
-from gateway.merge import merge
+from gateway.merge import is_ahead, merge
 from gateway.planner import Why
-from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
+from gateway.records import (
+    DetailLevel,
+    FreshnessSource,
+    HlrLookup,
+    Message,
+    Record,
+    StatusKey,
+)
 from gateway.smsc.normalise import Found, normalise
+from gateway.smsc.push import Push, spellings, usual_spelling
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
 
 MAX_ITEMS = 1000
 """Keys in one call."""
+
+FUTURE = 86_400.0
+"""Seconds: a pushed time further ahead than any time zone explains is not believed."""
+
+
+class Pushed(StrEnum):
+    """What became of a push.
+
+    ACCEPTED: it moved what is known. DUPLICATE: a repetition, or overtaken by a newer state.
+    IGNORED: it says nothing of a message's state.
+    """
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +183,56 @@ class StatusService:
         """The provider's answer to a watcher, once it is due and there is room; for `watch`."""
         return await self._dispatcher.watch(want)
 
+    async def delete(self, key: StatusKey) -> None:
+        """Have the provider delete a message; for a while it then counts as not found.
+
+        Raises `DeleteRefused`, `KindMismatch` (a lookup can't be deleted), or what kept the
+        provider from answering.
+        """
+        known = self._store.get(key)
+        if known is not None and known.certain and isinstance(known.record, HlrLookup):
+            raise KindMismatch(f"{key.id} is an HLR lookup, which can't be deleted.")
+        await self._dispatcher.delete(key, self._forget)
+
+    def ingest(self, push: Push) -> Pushed:
+        """Join a status that the provider pushed to what is known, and tell those who watch.
+
+        Only what is further on than what is known, or as far on and later, changes anything; a
+        repetition is no observation either. So an old push that somebody sends again neither moves
+        a record back nor makes it look fresh. (Of a message that is not known it can't be told from
+        a new one.) The level of detail stays what it was: a change of state leaves most details as
+        they are, and a final one is to need no more requests.
+
+        A push reaches the record known by the number as pushed; if there is none, the one known by
+        the same Russian number in another form (`8…` for `7…`).
+        """
+        key = self._pushed_key(push.key)
+        before = self._store.get(key)
+        if before is not None and before.deleted:
+            return Pushed.IGNORED
+        now = self._clock.time()
+        known_record = None if before is None else before.record
+        detail = DetailLevel.BASIC if known_record is None else known_record.freshness.detail
+        found = normalise(
+            push.row,
+            key,
+            asked=None if known_record is None else type(known_record),
+            freshness=at_observation(now, detail),
+            zone=self._reading.zone,
+            currency=self._reading.currency,
+        )
+        if found is None:
+            return Pushed.IGNORED
+        found = _without_future(found, now)
+        if not _moves(before, found):
+            return Pushed.DUPLICATE
+        known = replace(_joined(before, found, now), source=FreshnessSource.CALLBACK)
+        self._store.put(key, known)
+        if found.record.is_final:
+            self._dispatcher.drop(key)
+        self._tell(key)
+        return Pushed.ACCEPTED
+
     def notify(self, on_learned: Callable[[StatusKey], None]) -> None:
         """Call this whenever something was learned of a key, however it came."""
         self._on_learned = on_learned
@@ -283,10 +358,33 @@ class StatusService:
         riders.sort(key=lambda want: planner.urgency(want, monotonic), reverse=True)
         return riders
 
+    def _pushed_key(self, key: StatusKey) -> StatusKey:
+        keys = (StatusKey(phone, key.id) for phone in spellings(key.phone))
+        unknown = StatusKey(usual_spelling(key.phone), key.id)
+        return next(filter(self._is_known, keys), unknown)
+
+    def _is_known(self, key: StatusKey) -> bool:
+        """Is anything known of it, or was it asked for?"""
+        is_asked = self._dispatcher.planned_at(key) is not None
+        return is_asked or self._store.get(key) is not None
+
+    def _forget(self, key: StatusKey) -> None:
+        """It has been deleted."""
+        now = self._clock.time()
+        self._store.put(key, Known(None, now, now + MISSING_SHORTEST, misses=1, deleted=True))
+        self._dispatcher.drop(key)
+        self._tell(key)
+
+    def _tell(self, key: StatusKey) -> None:
+        if self._on_learned is not None:
+            self._on_learned(key)
+
     def _learn(self, want: planner.Want, row: Row) -> Known:
         """Join an answered row to what is known, and keep it."""
         now = self._clock.time()
         before = self._store.get(want.key)
+        if before is not None and before.deleted and now < before.fresh_until:
+            return before  # asked before it was deleted
         found = normalise(
             row,
             want.key,
@@ -297,8 +395,7 @@ class StatusService:
         )
         known = _missing(before, now) if found is None else _joined(before, found, now)
         self._store.put(want.key, known)
-        if self._on_learned is not None:
-            self._on_learned(want.key)
+        self._tell(want.key)
         return known
 
 
@@ -331,3 +428,22 @@ def _joined(before: Known | None, found: Found, now: float) -> Known:
         record = merge(before.record, record)
         certain = certain or before.certain
     return Known(record, now, now + fresh_for(record, now), certain)
+
+
+def _moves(before: Known | None, found: Found) -> bool:
+    """Does a push tell anything new? A kind that is certain never changes."""
+    known, news = None if before is None else before.record, found.record
+    if before is None or known is None:
+        return True
+    if type(known) is type(news):
+        return is_ahead(known, news)
+    return not before.certain and news.is_final >= known.is_final
+
+
+def _without_future(found: Found, now: float) -> Found:
+    """The signature does not cover the time; one far ahead would outlast all that follow."""
+    latest = datetime.fromtimestamp(now + FUTURE, UTC)
+    time = found.record.last_status_time
+    if time is None or time <= latest:
+        return found
+    return found._replace(record=found.record.model_copy(update={"last_status_time": None}))

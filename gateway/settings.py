@@ -25,6 +25,9 @@ from pydantic import (
 
 PREFIX = "GATEWAY_"
 
+MIN_SECRET_LENGTH = 8
+"""Characters of `CALLBACK_SECRET`."""
+
 
 class SettingsError(Exception):
     """One sentence for the operator: which setting is wrong, and what it should be."""
@@ -82,7 +85,8 @@ class Settings(BaseModel):
     clients_file: Path | None = None
     """The callers: their keys' hashes, scopes and quotas, in TOML; SIGHUP has it read anew."""
     callback_secret: SecretStr | None = None
-    """Reserved for the provider's push; this version has no address for it."""
+    """The secret that the provider signs its pushes with, of 8 characters at least; it enables
+    their address, `/v1/callbacks/smsc`."""
 
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback needs `CLIENTS_FILE`, or
@@ -119,6 +123,14 @@ class Settings(BaseModel):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be a time zone such as Europe/Moscow") from None
+        return value
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        """A signature lets whoever has seen one try out secrets."""
+        if value is not None and len(value.get_secret_value()) < MIN_SECRET_LENGTH:
+            raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters")
         return value
 
     @field_validator("redis_url", mode="before")

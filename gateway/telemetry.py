@@ -6,6 +6,14 @@ from typing import Literal, TextIO
 
 import structlog
 
+SHOWN = 2
+"""Digits of a phone that a log may show: enough to tell two messages of one id apart."""
+
+
+def masked(phone: str) -> str:
+    """A phone or address for the log: its last digits alone."""
+    return f"…{phone[-SHOWN:]}" if phone.isdigit() else "…"
+
 
 def configure_logging(
     level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr

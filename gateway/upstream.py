@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import httpx
 
 from gateway.errors import (
+    GatewayError,
     Limit,
     UpstreamBadAnswer,
     UpstreamTimeout,
@@ -18,7 +19,7 @@ from gateway.errors import (
 )
 from gateway.records import DetailLevel, StatusKey
 from gateway.smsc import codes, reply
-from gateway.smsc.query import Credentials, status_form
+from gateway.smsc.query import Credentials, delete_form, status_form
 from gateway.smsc.row import Expected, Refusal, Row
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ LAST_CHOICE = 30.0
 
 
 class Upstream:
-    """Asks `status.php`.
+    """Asks `status.php`, which also deletes.
 
     `urls` are the folders it is in: the first is used, the rest are tried when no connection to
     it can be made. Then it comes last for a while, or every request would wait for it in vain.
@@ -71,9 +72,15 @@ class Upstream:
         many = len(keys) > 1
         answer = reply.decode(body, charset=self._charset, expected=Expected(detail.all, many))
         if isinstance(answer, Refusal):
-            log.warning("the provider refused: error %d, %r", answer.number, answer.text)
-            raise codes.refusal_error(answer.number, limit=Limit.MASS if many else Limit.UNKNOWN)
+            raise _refused(answer, limit=Limit.MASS if many else Limit.UNKNOWN)
         return reply.match(answer, keys)
+
+    async def delete(self, key: StatusKey) -> None:
+        """Have a message deleted; raises as `ask` does, and `DeleteRefused`."""
+        form = delete_form(key, credentials=self._credentials, fmt=self._fmt, charset=self._charset)
+        answer = reply.decode_deletion(await self._post(form), charset=self._charset)
+        if answer is not None:
+            raise _refused(answer, limit=Limit.UNKNOWN)
 
     async def _post(self, form: Mapping[str, str]) -> bytes:
         try:
@@ -111,6 +118,11 @@ class Upstream:
                 if len(body) > reply.MAX_BYTES:
                     raise UpstreamBadAnswer("The provider's answer is too long.")
             return bytes(body)
+
+
+def _refused(refusal: Refusal, *, limit: Limit) -> GatewayError:
+    log.warning("the provider refused: error %d, %r", refusal.number, refusal.text)
+    return codes.refusal_error(refusal.number, limit=limit)
 
 
 def create_client(

@@ -14,7 +14,7 @@ from gateway.errors import GatewayError, NotFound, Overloaded
 from gateway.freshness import Answer, Known, stale_reason, watch_for
 from gateway.planner import Want as Planned
 from gateway.planner import Why
-from gateway.records import DetailLevel, StatusKey
+from gateway.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
 from gateway.service import StatusService
 
 AGAIN = 15.0
@@ -59,6 +59,7 @@ class Watches:
     ) -> AsyncGenerator[Answer | GatewayError, None]:
         """What is known: at once, if that is detailed enough, and at each change, to the final one.
 
+        What the provider pushed is told at once, and its details when they are known.
         An error says why nothing is known yet; more may follow it.
         """
         news = asyncio.Event()
@@ -78,7 +79,7 @@ class Watches:
                     if (tells := _tells(event)) != told:
                         told = tells
                         yield event
-                    if _is_last(known):
+                    if _is_last(known, detail, self._clock.time()):
                         return
                 await news.wait()
                 news.clear()
@@ -115,7 +116,8 @@ class Watches:
             return trouble
         if known.record is None:
             return NotFound("The provider knows no message with this id and phone.")
-        if trouble is None and not known.record.freshness.detail.covers(detail):
+        waits = trouble is None and known.source is not FreshnessSource.CALLBACK
+        if waits and not _is_whole(known.record, detail):
             return None
         return Answer(
             known,
@@ -172,7 +174,16 @@ def _tells(event: Answer | GatewayError) -> object:
     return event.record.model_copy(update={"freshness": event.stale_reason})
 
 
-def _is_last(known: Known | None) -> bool:
+def _is_last(known: Known | None, detail: DetailLevel, now: float) -> bool:
     if known is None:
         return False
-    return known.misses >= GIVE_UP if known.record is None else known.record.is_final
+    if known.record is None:
+        is_deleted = known.deleted and now < known.fresh_until  # later the id may be used again
+        return is_deleted or known.misses >= GIVE_UP
+    return known.record.is_final and _is_whole(known.record, detail)
+
+
+def _is_whole(record: Record, detail: DetailLevel) -> bool:
+    """Are all its details known that ever will be?"""
+    is_archived = isinstance(record, Message) and record.archived
+    return is_archived or record.freshness.detail.covers(detail)

@@ -37,10 +37,17 @@ class Provider:
         self.clock = clock
         self.asked: list[tuple[int, DetailLevel]] = []
         self.keys: list[tuple[StatusKey, ...]] = []
+        self.deletions: list[StatusKey] = []
         self.seconds = 1.0
         self.bad: StatusKey | None = None
         self.failures: list[Exception] = []
         self.silent = False
+
+    async def delete(self, key: StatusKey) -> None:
+        self.deletions.append(key)
+        await self.clock.sleep(self.seconds)
+        if self.failures:
+            raise self.failures.pop(0)
 
     async def ask(self, keys: Sequence[StatusKey], detail: DetailLevel) -> Mapping[StatusKey, Row]:
         self.asked.append((len(keys), detail))

@@ -27,7 +27,7 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 HOMES = {
-    "httpx": {"upstream", "app", "callers/fetch"},
+    "httpx": {"upstream", "app", "callers/fetch", "simulator/push"},
     "joserfc": {"callers/jwt"},
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql/schema", "web/graphql/websocket"},
@@ -38,7 +38,8 @@ HOMES = {
     "sqlite3": {"budget/journal"},
     "prometheus_client": {"web/metrics"},
 }
-"""Third parties have one home, a module or a room; `app` names httpx's transport as a seam."""
+"""Third parties have one home, a module or a room; `app` names httpx's transport as a seam, and the
+simulator is a program of its own."""
 
 MODULES = sorted(ROOT.rglob("*.py"))
 

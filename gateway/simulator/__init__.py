@@ -3,17 +3,20 @@
 For `smsc-gateway demo`, for the tests, and for teams that test their own systems. It knows nothing
 of the rest of the gateway: `model` what is told of a message, `render` the answers byte by byte,
 `limits` what is refused, `world` messages that live in time, `samples` some worth looking at,
-`control` what steers it, `page` what it shows at its address, `app` the server.
+`control` what steers it, `push` what it tells by itself, `page` what it shows at its address,
+`app` the server.
 """
 
 from gateway.simulator.app import create_simulator
 from gateway.simulator.limits import Limits
 from gateway.simulator.model import Report, not_found
+from gateway.simulator.push import Handler
 from gateway.simulator.render import render, render_error
 from gateway.simulator.samples import sample_world
 from gateway.simulator.world import World
 
 __all__ = [
+    "Handler",
     "Limits",
     "Report",
     "World",

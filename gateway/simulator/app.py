@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -17,6 +18,7 @@ from starlette.routing import Route
 from gateway.simulator.control import CHARSETS, MAX_ID, Control, Fault, Steering, problem
 from gateway.simulator.limits import Limits, Pair
 from gateway.simulator.page import page
+from gateway.simulator.push import Handler, Pusher
 from gateway.simulator.render import render, render_error
 from gateway.simulator.world import World, is_phone, one_spelling
 
@@ -199,17 +201,29 @@ def create_simulator(
     password: str = "demo",  # noqa: S107 - of the simulated account
     apikey: str = "demo-key",
     limits: Limits | None = None,
+    handler: Handler | None = None,
     echo: Callable[[str], None] | None = None,
 ) -> Starlette:
-    """Build the server. `echo` gets a line for each request, without phones or credentials."""
+    """Build the server. `echo` gets a line for each request, without phones or credentials.
+
+    `handler` is told each change of a status while the server's lifespan lasts.
+    """
     limits = limits or Limits(monotonic)
     simulator = _Simulator(world, limits, sleep, _Account(login, password, apikey), echo)
+    pusher = Pusher(world, handler, sleep, echo) if handler else None
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with pusher.running() if pusher else nullcontext():
+            yield
+
     return Starlette(
         routes=[
             Route("/", simulator.landing),
             Route("/sys/status.php", simulator.status, methods=["GET", "POST"]),
-            *Control(world, limits, simulator.steering).routes(),
+            *Control(world, limits, simulator.steering, pusher).routes(),
         ],
+        lifespan=lifespan,
         exception_handlers={HTTPException: problem},
     )
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from gateway.simulator import samples
 from gateway.simulator.limits import Limits
 from gateway.simulator.model import Report
+from gateway.simulator.push import Pusher
 from gateway.simulator.world import Change, World, is_phone, one_spelling
 
 MAX_ID = 2_147_483_647
@@ -25,6 +26,7 @@ CHARSETS = ("windows-1251", "utf-8", "koi8-r")
 _MAX_MOMENT = 2**32
 _MAX_SECONDS = 86_400.0
 _MAX_TIMES = 1_000_000
+_MAX_PUSHES = 100
 _INTEGERS = frozenset({"id", "status", "last", "flag", "err", "sent", "type", "sms_cnt"})
 _NEEDED = ("id", "phone", "status")
 _FIELDS = frozenset(f.name for f in fields(Report))
@@ -68,10 +70,13 @@ class Steering:
 class Control:
     """The control addresses."""
 
-    def __init__(self, world: World, limits: Limits, steering: Steering) -> None:
+    def __init__(
+        self, world: World, limits: Limits, steering: Steering, pusher: Pusher | None
+    ) -> None:
         self._world = world
         self._limits = limits
         self._steering = steering
+        self._pusher = pusher
 
     def routes(self) -> list[Route]:
         return [
@@ -81,6 +86,7 @@ class Control:
             Route("/control/fault", self.post_fault, methods=["POST"]),
             Route("/control/fault", self.delete_fault, methods=["DELETE"]),
             Route("/control/latency", self.post_latency, methods=["POST"]),
+            Route("/control/push", self.post_push, methods=["POST"]),
             Route("/control/reset", self.post_reset, methods=["POST"]),
         ]
 
@@ -122,6 +128,29 @@ class Control:
             raise _bad(f"seconds must be a number from 0 to {_MAX_SECONDS:.0f}")
         self._steering.latency = float(seconds)
         return Response(status_code=204)
+
+    async def post_push(self, request: Request) -> Response:
+        """Push a message's report now: so many `times`, as of `ago` seconds, with `fields` changed.
+
+        What is changed is signed, unless it is a signature; so a push can be repeated, late,
+        spelled otherwise, or forged. The answer tells how the handler answered each.
+        """
+        if self._pusher is None:
+            raise HTTPException(409, "nobody to push to: start the simulator with --callback")
+        body = await _json(request)
+        id_: Any = body.get("id")
+        phone: Any = body.get("phone")
+        times, ago, fields = body.get("times", 1), body.get("ago", 0), body.get("fields", {})
+        if not _is_whole(id_, 1, MAX_ID) or not _is_text(phone):
+            raise _bad("a push needs the id and phone of a message")
+        if not _is_whole(times, 1, _MAX_PUSHES):
+            raise _bad(f"times must be a number from 1 to {_MAX_PUSHES}")
+        if not _is_duration(ago):
+            raise _bad(f"ago must be seconds from 0 to {_MAX_SECONDS:.0f}")
+        if not isinstance(fields, dict) or not all(map(_is_text, fields.values())):
+            raise _bad("fields must be an object of strings")
+        report = self._world.looked_back(phone, id_, ago)
+        return JSONResponse([await self._pusher.send(report, fields) for _ in range(times)])
 
     async def post_reset(self, _: Request) -> Response:
         """Back to the samples: nothing asked, nothing broken."""

@@ -39,6 +39,7 @@ def page(world: World, *, base: str, login: str, password: str, apikey: str) -> 
         ' "timeline": [{"after": 20, "status": 1}]}\''
     )
     fault = f"""curl {base}control/fault -d '{{"kind": "html", "times": 2}}'"""
+    push = f"""curl {base}control/push -d '{{"id": 1, "phone": "79990000001", "times": 2}}'"""
     rows = "\n".join(_row(report) for report in world.reports())
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>SMSC simulator</title>
@@ -55,10 +56,12 @@ or API key <b>{html.escape(apikey)}</b>.
 <pre>{html.escape(mass)}</pre>
 <h2>Steer it</h2>
 <p>JSON to <code>POST control/messages</code>, <code>control/fault</code> (clear them by DELETE),
-<code>control/latency</code>, <code>control/reset</code>. See what it was asked:
+<code>control/latency</code>, <code>control/reset</code>, and <code>control/push</code> if it was
+started with a handler to push to. See what it was asked:
 <a href="control/stats">stats</a>, <a href="control/log">log</a>. Faults: {", ".join(FAULTS)}.
 <pre>{html.escape(add)}
-{html.escape(fault)}</pre>
+{html.escape(fault)}
+{html.escape(push)}</pre>
 <h2>What it knows</h2>
 <table><tr><th>id<th>phone<th>kind<th>status<th>name<th>err
 {rows}</table>

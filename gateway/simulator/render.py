@@ -66,9 +66,9 @@ def _fields(report: Report, fmt: int, all: int, *, many: bool, zone: tzinfo) -> 
     else:
         names = _text_names(report, all) if fmt == TEXT else _names(report, all)
     values: dict[str, str | int | None] = {
-        "last_date": _date(report.last, zone),
+        "last_date": date(report.last, zone),
         "last_timestamp": report.last,
-        "send_date": _date(report.sent, zone),
+        "send_date": date(report.sent, zone),
         "send_timestamp": report.sent,
         "sender_id": report.sender,
     }
@@ -160,7 +160,7 @@ def _object(fields: Fields) -> str:
     return f"{{\n{inner}\n}}"
 
 
-def _date(moment: int | None, zone: tzinfo) -> str | None:
+def date(moment: int | None, zone: tzinfo) -> str | None:
     if moment is None:
         return None
     return datetime.fromtimestamp(moment, UTC).astimezone(zone).strftime("%d.%m.%Y %H:%M:%S")

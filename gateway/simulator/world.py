@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 from gateway.simulator.model import STATUS_NAMES, Report, not_found
@@ -25,6 +26,10 @@ class Life:
     began: float
     changes: Sequence[Change] = ()
 
+    def moments(self) -> list[float]:
+        """When its status changes."""
+        return [self.began + change.after for change in self.changes if "status" in change.fields]
+
     def at(self, now: float) -> Report:
         report = self.report
         for change in self.changes:
@@ -44,13 +49,18 @@ class World:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
+        self.on_add: Callable[[Report | None], None] = lambda _: None
+        """Called when a life begins, with its report if it took the place of another status."""
         self._lives: dict[tuple[str, int], Life] = {}
 
     def add(self, report: Report, changes: Sequence[Change] = ()) -> None:
         """Bring a message or lookup to life now, in place of an older one of the same pair."""
         report = replace(report, phone=one_spelling(report.phone))
         life = Life(report, self.clock(), tuple(sorted(changes, key=lambda change: change.after)))
+        before = self._lives.get((report.phone, report.id))
         self._lives[report.phone, report.id] = life
+        is_change = before is not None and before.at(life.began).status != report.status
+        self.on_add(report if is_change else None)
 
     def look(self, phone: str, id: int) -> Report:
         """What the provider tells of a pair now; status -3 if it knows none."""
@@ -64,6 +74,28 @@ class World:
 
     def clear(self) -> None:
         self._lives.clear()
+
+    def looked_back(self, phone: str, id: int, seconds: float) -> Report:
+        """What it told of a pair so many seconds ago, or when the pair's life began."""
+        life = self._lives.get((one_spelling(phone), id))
+        if life is None:
+            return not_found(id, one_spelling(phone))
+        return life.at(max(life.began, self.clock() - seconds))
+
+    def next_change(self, after: float) -> float | None:
+        """When the next status changes after that moment."""
+        moments = (moment for life in self._lives.values() for moment in life.moments())
+        return min((moment for moment in moments if moment > after), default=None)
+
+    def changed(self, after: float, until: float) -> list[Report]:
+        """The reports whose status changed in that time, in order, each as it was then."""
+        moments = [
+            (moment, life.at(moment))
+            for life in self._lives.values()
+            for moment in life.moments()
+            if after < moment <= until
+        ]
+        return [report for _, report in sorted(moments, key=itemgetter(0))]
 
     def reports(self) -> list[Report]:
         now = self.clock()

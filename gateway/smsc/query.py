@@ -40,3 +40,16 @@ def status_form(
         "all": str(detail.all),
         "charset": charset,
     }
+
+
+def delete_form(
+    key: StatusKey, *, credentials: Credentials, fmt: int, charset: str
+) -> dict[str, str]:
+    """Delete one message: `del=1` with its phone and id (provider's page of the parameters)."""
+    return credentials.form() | {
+        "phone": key.phone,
+        "id": str(key.id),
+        "del": "1",
+        "fmt": str(fmt),
+        "charset": charset,
+    }

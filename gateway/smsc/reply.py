@@ -47,6 +47,32 @@ def decode(
     return result
 
 
+def decode_deletion(body: bytes, *, charset: str = "utf-8") -> Refusal | None:
+    """Read the answer to `del=1`; None: the message is deleted.
+
+    Success has no documented form. Clients met the plain text `OK`, whatever format was asked for,
+    and an object with `result`; in XML it would be an element that holds it. A refusal comes in
+    the format asked for.
+    """
+    if _DELETED.fullmatch(to_text(body[:_DELETED_LENGTH], charset).strip("\ufeff \t\r\n\x00")):
+        return None
+    answer = decode(body, charset=charset)
+    if isinstance(answer, Refusal):
+        return answer
+    raise bad_answer("The provider's answer does not say whether the message is deleted", "")
+
+
+_DELETED_LENGTH = 200
+_DELETED = re.compile(
+    r"""
+    OK\b.*
+    | \{\s*"result"\s*:\s*"OK"\s*(?:,.*)?\}
+    | (?:<\?xml[^>]*>\s*)? (?:<(?:list|sms|result)>\s*){1,3} OK (?:\s*</(?:list|sms|result)>){1,3}
+    """,
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+
+
 def _has_status(row: Row) -> bool:
     return _STATUS.fullmatch(row.fields.get("status", "")) is not None
 

@@ -14,6 +14,8 @@ from gateway.detail import field_paths
 from gateway.link import LinkState
 from gateway.records import MAX_EMAIL_LENGTH, MAX_ID, HlrLookup, Message, Record
 from gateway.service import MAX_ITEMS
+from gateway.smsc.push import MAX_BYTES
+from gateway.web import push
 from gateway.web.problems import MEDIA_TYPE, STATUS, Problem
 from gateway.web.rest import StatusResult
 
@@ -153,6 +155,87 @@ def _get_one(kind: type[Record], what: str) -> dict[str, Any]:
     }
 
 
+def _delete() -> dict[str, Any]:
+    return {
+        "delete": {
+            "operationId": "deleteMessage",
+            "summary": "Delete a message at the provider",
+            "tags": ["statuses"],
+            "description": (
+                "Counts for the provider's limits like a question about the message. For a while "
+                "after it the message is not found; its event streams end."
+            ),
+            "parameters": [_ID, _PHONE],
+            "responses": {
+                "204": {"description": "The provider deleted it."},
+                **_problems(
+                    errors.Forbidden, errors.KindMismatch, errors.DeleteRefused, *_FROM_PROVIDER
+                ),
+            },
+        }
+    }
+
+
+_SIGNATURE = (
+    "Hex hash of `id:phone:status:secret`, with the phone as sent; one of `md5` and `sha1` is "
+    "needed, and each that is given has to be right."
+)
+_PUSH_FIELDS = {
+    "id": "The message's id.",
+    "phone": "Its number, in any form.",
+    "status": "The provider's status number.",
+    "md5": _SIGNATURE,
+    "sha1": _SIGNATURE,
+    "err": "The provider's error number.",
+    "ts": "When the status changed, in Unix seconds.",
+    "type": "The provider's message type.",
+}
+_PUSH_NEEDED = ("id", "phone", "status")
+
+
+def _callback() -> dict[str, Any]:
+    """The form has more fields than these; what is not known is ignored."""
+    fields = {
+        name: {"type": "string", "description": about} for name, about in _PUSH_FIELDS.items()
+    }
+    common = {
+        "tags": ["operation"],
+        "description": (
+            "For the provider: enter this address in the account's settings. It exists when "
+            f"`CALLBACK_SECRET` is set. A form has at most {MAX_BYTES} bytes. A status joins what "
+            "is known; repetitions and what comes too late change nothing. Incoming messages and "
+            "calls (`mes`, `waitcall`) are answered and ignored."
+        ),
+        "responses": {
+            "200": {
+                "description": "Taken, also for a message that is not known.",
+                "content": {"text/plain": {"schema": {"const": "OK"}}},
+            },
+            **_problems(errors.InvalidArgument, errors.Forbidden),
+        },
+    }
+    parameters = [
+        {"name": name, "in": "query", "required": name in _PUSH_NEEDED, "schema": schema}
+        for name, schema in fields.items()
+    ]
+    form = {"type": "object", "required": list(_PUSH_NEEDED), "properties": fields}
+    body = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}
+    return {
+        "get": {
+            "operationId": "pushByQuery",
+            "summary": "The provider's push, as a query",
+            **common,
+            "parameters": parameters,
+        },
+        "post": {
+            "operationId": "push",
+            "summary": "The provider's push",
+            **common,
+            "requestBody": body,
+        },
+    }
+
+
 def _batch() -> dict[str, Any]:
     item = {
         "type": "object",
@@ -282,12 +365,13 @@ def openapi() -> dict[str, Any]:
             {"name": "operation", "description": "For those who run the gateway"},
         ],
         "paths": {
-            "/v1/messages/{id}": _get_one(Message, "message"),
+            "/v1/messages/{id}": {**_get_one(Message, "message"), **_delete()},
             "/v1/hlr-lookups/{id}": _get_one(HlrLookup, "HLR lookup"),
             "/v1/statuses/batch": _batch(),
             "/v1/provider": _operation(
                 "getProvider", "The state of the provider link", _200=_ref("LinkState")
             ),
+            push.PATH: _callback(),
             "/metrics": _operation(
                 "getMetrics",
                 "The same for Prometheus",

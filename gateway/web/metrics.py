@@ -1,5 +1,6 @@
 """The state of the provider link in Prometheus' text format; read when scraped, nothing before."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -9,20 +10,22 @@ from prometheus_client.registry import Collector
 
 from gateway.breaker import BreakerState
 from gateway.link import LinkState
+from gateway.web.push import RESULTS
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
-def render(link: LinkState) -> bytes:
+def render(link: LinkState, pushes: Counter[str]) -> bytes:
     """All metrics, as one scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(link))
+    registry.register(_Scrape(link, pushes))
     return generate_latest(registry)
 
 
 class _Scrape(Collector):
-    def __init__(self, link: LinkState) -> None:
+    def __init__(self, link: LinkState, pushes: Counter[str]) -> None:
         self._link = link
+        self._pushes = pushes
 
     def collect(self) -> Iterator[Metric]:
         yield from _budgets(self._link)
@@ -43,6 +46,14 @@ class _Scrape(Collector):
             if seconds is not None:
                 ages.add_metric([quantile], seconds)
         yield ages
+        pushes = CounterMetricFamily(
+            "smsc_gateway_pushes",
+            "Pushes of the provider, by what became of them.",
+            labels=["result"],
+        )
+        for result in RESULTS:
+            pushes.add_metric([result], self._pushes[result])
+        yield pushes
 
 
 def _budgets(link: LinkState) -> Iterator[Metric]:

@@ -21,7 +21,7 @@ async def get_provider(request: Request[State]) -> Response:
 
 async def get_metrics(request: Request[State]) -> Response:
     require(caller_of(request.scope), Scope.PROVIDER_READ)
-    body = metrics.render(request.state["service"].link())
+    body = metrics.render(request.state["service"].link(), request.state["pushes"])
     return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
 
 

@@ -1,5 +1,6 @@
 """REST: one record, or many."""
 
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -10,13 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from gateway.callers.model import Scope, require
 from gateway.detail import level_for, parse_fields
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
 from gateway.records import DetailLevel, HlrLookup, Message, Model, Record, StatusKey, key_or_error
 from gateway.service import Want
+from gateway.telemetry import masked
+from gateway.web import auth
+from gateway.web.body import read_body
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.state import State, caller_of
+
+log = logging.getLogger(__name__)
 
 KINDS: tuple[type[Record], ...] = (Message, HlrLookup)
 _JSON = "application/json"
@@ -38,7 +45,10 @@ class StatusResult(Model):
     """What kept it from being found."""
 
 
-async def get_message(request: Request[State]) -> Response:
+async def message(request: Request[State]) -> Response:
+    """One message, or its deletion: one route, so that a 405 names both methods."""
+    if request.method == "DELETE":
+        return await _delete_one(request)
     return await _get_one(request, Message)
 
 
@@ -63,7 +73,7 @@ async def post_batch(request: Request[State]) -> Response:
 
 
 routes: list[BaseRoute] = [
-    Route("/v1/messages/{id}", get_message),
+    Route("/v1/messages/{id}", message, methods=["GET", "DELETE"]),
     Route("/v1/hlr-lookups/{id}", get_hlr_lookup),
     Route("/v1/statuses/batch", post_batch, methods=["POST"]),
 ]
@@ -86,6 +96,23 @@ async def _get_one(request: Request[State], kind: type[Record]) -> Response:
     )
     record = (await request.state["service"].get(key, want)).as_record()
     return Response(orjson.dumps(as_json(record, wanted)), 200, _freshness(record), _JSON)
+
+
+async def _delete_one(request: Request[State]) -> Response:
+    """Every attempt leaves a line in the log: who, which message, and how it ended."""
+    require(auth.caller_of(request.scope), Scope.MESSAGE_DELETE)
+    key = StatusKey.parse(id=request.path_params["id"], phone=_one(request, "phone"))
+    outcome = "UNKNOWN"  # the caller left
+    try:
+        await request.state["service"].delete(key)
+        outcome = "DELETED"
+    except GatewayError as error:
+        outcome = error.code
+        raise
+    finally:
+        told = (key.id, masked(key.phone), caller_of(request), outcome)
+        log.info("delete message %d to %s for %s: %s", *told)
+    return Response(status_code=204)
 
 
 def as_json(record: Record, fields: Iterable[str] | None = None) -> dict[str, Any]:
@@ -143,7 +170,7 @@ async def _json_body(request: Request[State]) -> object:
     if type_ not in {_JSON, ""}:
         raise HTTPException(415)
     try:
-        return orjson.loads(await request.body())
+        return orjson.loads(await read_body(request.scope, request.receive))
     except orjson.JSONDecodeError:
         raise InvalidArgument("The body must be JSON (RFC 8259).") from None
 

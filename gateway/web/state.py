@@ -1,5 +1,6 @@
 """What the lifespan gives every request."""
 
+from collections import Counter
 from typing import TypedDict
 
 from starlette.requests import Request
@@ -14,6 +15,8 @@ class State(TypedDict):
 
     service: StatusService
     watches: Watches
+    pushes: Counter[str]
+    """The provider's pushes since the start, by what became of them (see `push`)."""
 
 
 def caller_of(request: Request[State]) -> str:

@@ -89,6 +89,9 @@ class Provider:
         self.lives[key] = Life(began, handed_over, handed_over + ended, status)
         return key
 
+    async def delete(self, key: StatusKey) -> None:
+        raise NotImplementedError(key)
+
     async def ask(self, keys: Sequence[StatusKey], detail: DetailLevel) -> Mapping[StatusKey, Row]:
         del detail
         loop = asyncio.get_running_loop()

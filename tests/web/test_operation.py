@@ -131,6 +131,10 @@ async def test_metrics_tell_the_same() -> None:
         "smsc_gateway_breaker_state HALF_OPEN": 0,
         "smsc_gateway_answer_age_seconds 0.5": 0,
         "smsc_gateway_answer_age_seconds 0.99": 0,
+        "smsc_gateway_pushes_total accepted": 0,
+        "smsc_gateway_pushes_total duplicate": 0,
+        "smsc_gateway_pushes_total ignored": 0,
+        "smsc_gateway_pushes_total refused": 0,
     }
     assert told == expected
 

@@ -5,13 +5,12 @@ validated, for validation itself takes time that grows with the square of some d
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cachetools import LRUCache
 from graphql import (
-    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -23,7 +22,6 @@ from graphql import (
     ListValueNode,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
-    OperationType,
     SelectionSetNode,
     VariableNode,
     parse,
@@ -54,49 +52,44 @@ CACHE_BYTES = 2 * 1024 * 1024
 is made of a text takes some fifty times its size."""
 
 
-@dataclass(eq=False, slots=True)
 class Operation:
     """One operation of a valid document. `compiled` is for the compiler to keep what it made."""
 
-    document: "Document"
-    node: OperationDefinitionNode
-    compiled: Any = None
+    def __init__(self, document: "Document", node: OperationDefinitionNode) -> None:
+        self.document = document
+        self.node = node
+        self.type = node.operation
+        self.name = node.name.value if node.name else None
+        self.compiled: Any = None
+        self._lists: list[str] = []
+        self._cost = 0
 
-    @property
-    def name(self) -> str | None:
-        return self.node.name.value if self.node.name else None
-
-    @property
-    def type(self) -> OperationType:
-        return self.node.operation
+    def measure(self) -> None:
+        """Count the records that the operation asks for, and the variables that hold more."""
+        for root in self.document.root_fields(self.node.selection_set, set()):
+            items = next((one for one in root.arguments or () if one.name.value == "items"), None)
+            if items is not None and isinstance(items.value, VariableNode):
+                self._lists.append(items.value.name.value)
+            elif items is not None and isinstance(items.value, ListValueNode):
+                self._cost += min(len(items.value.values), MAX_ITEMS)
+            else:
+                self._cost += 1
 
     def check_cost(self, variables: Mapping[str, Any]) -> None:
         """Refuse what could cause more requests to the provider than one batch may.
 
-        Every record asked for counts one: that is what it costs when nothing is known of it.
+        Every record asked for counts one: that is what it costs when nothing is known of it. A
+        single list that is too long is left to its field, which says so.
         """
-        if (cost := sum(self._costs(variables))) > MAX_ITEMS:
+        cost = self._cost
+        for name in self._lists:
+            given = variables.get(name)
+            cost += min(len(given), MAX_ITEMS) if isinstance(given, list) else 1
+        if cost > MAX_ITEMS:
             raise _too_complex(
                 f"The operation asks for {cost} records; at most {MAX_ITEMS} can be asked for at "
                 "a time."
             )
-
-    def _costs(self, variables: Mapping[str, Any]) -> Iterator[int]:
-        """A list that is too long by itself is told so by its field."""
-        for root in self.document.root_fields(self.node.selection_set, set()):
-            yield min(_items(root.arguments, variables), MAX_ITEMS)
-
-
-def _items(arguments: Sequence[ArgumentNode] | None, variables: Mapping[str, Any]) -> int:
-    for argument in arguments or ():
-        if argument.name.value == "items":
-            given: object = argument.value
-            if isinstance(given, VariableNode):
-                given = variables.get(given.name.value)
-            elif isinstance(given, ListValueNode):
-                given = given.values
-            return len(given) if isinstance(given, list | tuple) else 1
-    return 1
 
 
 class Document:
@@ -113,6 +106,8 @@ class Document:
                 self._operations[name] = Operation(self, definition)
             elif isinstance(definition, FragmentDefinitionNode):
                 self.fragments[definition.name.value] = definition
+        for operation in self._operations.values():
+            operation.measure()
 
     def operation(self, name: str | None) -> Operation:
         """The operation of that name, or the only one (specification, section 6.1)."""

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, NamedTuple
 
@@ -27,8 +26,7 @@ class GraphQLRequest(NamedTuple):
     operation_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What operations work with; `who` tells callers apart where they take turns."""
 
     service: StatusService

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 from graphql import OperationType
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -22,11 +22,12 @@ from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.web import sse
-from gateway.web.auth import address_of, caller_of
+from gateway.web.auth import address_of, caller_of, wants_page
+from gateway.web.body import read_body
 from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, field_error, response
-from gateway.web.state import State
+from gateway.web.pages import playground_page
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -48,35 +49,44 @@ class GraphQLView:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request[State](scope, receive)
-        if scope["method"] == "POST":
-            asked = await _of_post(request)
-        elif scope["method"] == "GET":
-            asked = _of_get(request)
+        method = scope["method"]
+        if method == "POST":
+            asked = await _of_post(scope, receive)
+        elif wants_page(scope):
+            await playground_page()(scope, receive, send)
+            return
+        elif method == "GET":
+            asked = _of_get(scope)
         else:
             raise HTTPException(405, headers=_ALLOW)
-        accept = request.headers.get("accept", "")
-        answer = await self._answer(request, asked, acceptable(accept))
-        await answer(scope, receive, send)
-
-    async def _answer(self, request: Request[State], asked: GraphQLRequest, media: str) -> Response:
-        state, caller = request.state, caller_of(request.scope)
-        who = caller.name or address_of(request.scope)
-        context = Context(state["service"], state["watches"], caller, who)
+        media = acceptable(header(scope, b"accept"))
         try:
-            operation = self._engine.find(asked)
-            if operation.type is not OperationType.QUERY and request.method == "GET":
+            answer = await self._answer(scope, asked, media)
+        except RequestRefused as refused:
+            answer = _refusal(refused, media)
+        if isinstance(answer, Response):
+            await answer(scope, receive, send)
+            return
+        # Starlette's `Response` would make its headers anew each time.
+        headers = [*_RAW_HEADERS[media], (b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _answer(self, scope: Scope, asked: GraphQLRequest, media: str) -> Response | bytes:
+        state, caller = scope["state"], caller_of(scope)
+        who = caller.name or address_of(scope)
+        context = Context(state["service"], state["watches"], caller, who)
+        operation = self._engine.find(asked)
+        if operation.type is not OperationType.QUERY:
+            if scope["method"] == "GET":
                 raise HTTPException(405, "Over GET only queries are executed.", {"allow": "POST"})
-            if media == EVENTS:
-                return sse.stream(self._events(operation, asked.variables, context))
-            if operation.type is OperationType.SUBSCRIPTION:
+            if operation.type is OperationType.SUBSCRIPTION and media != EVENTS:
                 raise HTTPException(
                     406, f"A subscription needs `Accept: {EVENTS}`, or a WebSocket."
                 )
-            body = await self._engine.execute(operation, asked.variables, context)
-        except RequestRefused as refused:
-            return _refusal(refused, media)
-        return Response(body, 200, _HEADERS[media])
+        if media == EVENTS:
+            return sse.stream(self._events(operation, asked.variables, context))
+        return await self._engine.execute(operation, asked.variables, context)
 
     async def _events(
         self, operation: Operation, variables: Mapping[str, Any], context: Context
@@ -102,6 +112,12 @@ class GraphQLView:
 _HEADERS = {
     media: {"content-type": f"{media}; charset=utf-8", "cache-control": "no-store"}
     for media in (JSON, GRAPHQL_JSON)
+}
+
+
+_RAW_HEADERS = {
+    media: [(name.encode(), value.encode()) for name, value in headers.items()]
+    for media, headers in _HEADERS.items()
 }
 
 
@@ -147,14 +163,24 @@ def _matches(range_: str, media: str) -> bool:
     return range_ in {media, "*/*", media.partition("/")[0] + "/*"}
 
 
-async def _of_post(request: Request[State]) -> GraphQLRequest:
-    type_, *parameters = request.headers.get("content-type", "").lower().split(";")
-    if type_.strip() != JSON or any(
-        "charset" in parameter and "utf-8" not in parameter for parameter in parameters
-    ):
+def header(scope: Scope, wanted: bytes) -> str:
+    """A header of the request; sent more than once, its values are a list (RFC 9110, 5.3)."""
+    return ",".join([value.decode("latin-1") for name, value in scope["headers"] if name == wanted])
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: str) -> bool:
+    type_, *parameters = content_type.lower().split(";")
+    return type_.strip() == JSON and all(
+        "utf-8" in parameter for parameter in parameters if "charset" in parameter
+    )
+
+
+async def _of_post(scope: Scope, receive: Receive) -> GraphQLRequest:
+    if not _is_json(header(scope, b"content-type")):
         raise HTTPException(415, f"Send the request as {JSON} in utf-8.", {"accept-post": JSON})
     try:
-        given = orjson.loads(await request.body())
+        given = orjson.loads(await read_body(scope, receive))
     except orjson.JSONDecodeError:
         raise InvalidArgument("The body must be JSON (RFC 8259).") from None
     if not isinstance(given, dict):
@@ -164,15 +190,17 @@ async def _of_post(request: Request[State]) -> GraphQLRequest:
     return request_of(given)
 
 
-def _of_get(request: Request[State]) -> GraphQLRequest:
-    given: dict[str, Any] = dict(request.query_params)
+def _of_get(scope: Scope) -> GraphQLRequest:
+    given: dict[str, Any] = {
+        name: value for name, value in QueryParams(scope["query_string"]).items() if value
+    }
     for name in ("variables", "extensions"):
-        if given.get(name):
+        if name in given:
             try:
                 given[name] = orjson.loads(given[name])
             except orjson.JSONDecodeError:
                 raise InvalidArgument(f"{name} must be JSON (RFC 8259).") from None
-    return request_of({name: value for name, value in given.items() if value != ""})
+    return request_of(given)
 
 
 def request_of(given: Mapping[str, Any]) -> GraphQLRequest:
@@ -181,21 +209,23 @@ def request_of(given: Mapping[str, Any]) -> GraphQLRequest:
     A document may be named by its hash: `documentId` (the specification's appendix on persisted
     documents) or `extensions.persistedQuery` (Apollo's).
     """
-    query = _typed(given, "query", str, "a string")
-    name = _typed(given, "operationName", str, "a string")
-    variables = _typed(given, "variables", dict, "an object")
-    extensions = _typed(given, "extensions", dict, "an object")
-    digest = _digest(_typed(given, "documentId", str, "a string"), extensions)
+    for name, value in given.items():
+        wanted = _PARAMETERS.get(name)
+        if wanted is not None and value is not None and not isinstance(value, wanted[0]):
+            raise InvalidArgument(f"{name} must be {wanted[1]}.")
+    query, digest = given.get("query"), _digest(given.get("documentId"), given.get("extensions"))
     if query is None and digest is None:
         raise InvalidArgument("query must be given: the GraphQL document, as a string.")
-    return GraphQLRequest(query, digest, variables or {}, name)
+    return GraphQLRequest(query, digest, given.get("variables") or {}, given.get("operationName"))
 
 
-def _typed(given: Mapping[str, Any], name: str, type_: type, article: str) -> Any:  # noqa: ANN401 - of the type asked
-    value = given.get(name)
-    if value is not None and not isinstance(value, type_):
-        raise InvalidArgument(f"{name} must be {article}.")
-    return value
+_PARAMETERS: dict[str, tuple[type, str]] = {
+    "query": (str, "a string"),
+    "operationName": (str, "a string"),
+    "variables": (dict, "an object"),
+    "extensions": (dict, "an object"),
+    "documentId": (str, "a string"),
+}
 
 
 def _digest(document_id: str | None, extensions: Mapping[str, Any] | None) -> str | None:
