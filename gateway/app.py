@@ -27,7 +27,9 @@ from gateway.web import docs, operation, pages, rest
 from gateway.web.auth import AuthenticationMiddleware, wants_page
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
+from gateway.web.graphql.federation import federated_schema
 from gateway.web.graphql.schema import create_schema
+from gateway.web.graphql.trusted import read_trusted
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
 from gateway.web.middleware import RequestIdMiddleware
@@ -54,7 +56,7 @@ def create_app(
     secret = settings.callback_secret
     callback = Callback(secret.get_secret_value(), clock, pushes) if secret else None
     callers = callers or create_callers(settings)
-    engine = create_engine()
+    engine = create_engine(settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -101,10 +103,16 @@ def create_app(
     )
 
 
-def create_engine() -> Engine:
-    """Build what executes GraphQL."""
-    schema = create_schema()
-    return Engine(schema, Documents(schema))
+def create_engine(settings: Settings) -> Engine:
+    """Build what executes GraphQL. Raises `SettingsError` for trusted documents it can't use."""
+    schema = federated_schema() if settings.graphql_federation else create_schema()
+    documents = Documents(
+        schema,
+        introspection=settings.graphql_introspection,
+        trusted=read_trusted(settings.trusted_documents),
+        trusted_only=settings.trusted_documents_only,
+    )
+    return Engine(schema, documents)
 
 
 async def _end_streams(watches: Watches, stopping: asyncio.Event) -> None:

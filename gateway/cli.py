@@ -194,6 +194,13 @@ def _callers(settings: Settings) -> Callers:
         raise click.ClickException(str(error)) from None
 
 
+def _app(settings: Settings, callers: Callers, stopping: asyncio.Event) -> ASGIApp:
+    try:
+        return create_app(settings, callers=callers, stopping=stopping)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _reload_at_hangup(callers: Callers) -> None:
     """Without a clients file SIGHUP ends the process, as it does when its terminal is closed."""
     if callers.are_known and hasattr(signal, "SIGHUP"):
@@ -287,7 +294,7 @@ async def _serve(settings: Settings, callers: Callers) -> None:
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     banner = f"smsc-gateway {__version__} listens on http://{_address(listening)}"
     stopping = asyncio.Event()
-    app = create_app(settings, callers=callers, stopping=stopping)
+    app = _app(settings, callers, stopping)
     await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 
 
@@ -310,7 +317,7 @@ async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -
     )
     banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))
     stopping = asyncio.Event()
-    app = create_app(settings, callers=callers, stopping=stopping)
+    app = _app(settings, callers, stopping)
     async with _beside(simulator, provider):
         await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
 

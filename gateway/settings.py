@@ -88,6 +88,16 @@ class Settings(BaseModel):
     """The secret that the provider signs its pushes with, of 8 characters at least; it enables
     their address, `/v1/callbacks/smsc`."""
 
+    graphql_introspection: bool = True
+    """Answer questions about the GraphQL schema; the playground and other tools ask them."""
+    graphql_federation: bool = False
+    """Be a subgraph of Apollo Federation 2."""
+    trusted_documents: Path | None = None
+    """GraphQL documents that callers may name by the SHA-256 of their text, in a JSON file: an
+    object of hashes and texts, or Apollo's manifest."""
+    trusted_documents_only: bool = False
+    """Refuse all other documents."""
+
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback needs `CLIENTS_FILE`, or
     `ALLOW_ANONYMOUS=true`."""
@@ -169,6 +179,15 @@ class Settings(BaseModel):
                 f"{PREFIX}HOST is not a loopback address, so anyone could ask: set "
                 f"{PREFIX}CLIENTS_FILE to know the callers, or {PREFIX}ALLOW_ANONYMOUS=true to "
                 "accept that"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trust(self) -> Self:
+        if self.trusted_documents_only and self.trusted_documents is None:
+            raise ValueError(
+                f"{PREFIX}TRUSTED_DOCUMENTS_ONLY needs {PREFIX}TRUSTED_DOCUMENTS: without them "
+                "nothing could be asked"
             )
         return self
 

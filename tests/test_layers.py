@@ -30,7 +30,7 @@ HOMES = {
     "httpx": {"upstream", "app", "callers/fetch", "simulator/push"},
     "joserfc": {"callers/jwt"},
     "cachetools": {"store/memory", "web/graphql/documents"},
-    "strawberry": {"web/graphql/schema", "web/graphql/websocket"},
+    "strawberry": {"web/graphql"},
     "graphql": {"web/graphql"},
     "uvicorn": {"cli"},
     "click": {"cli", "cli_client"},

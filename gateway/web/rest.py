@@ -11,15 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from gateway.callers.model import Scope, require
 from gateway.detail import level_for, parse_fields
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
 from gateway.records import DetailLevel, HlrLookup, Message, Model, Record, StatusKey, key_or_error
 from gateway.service import Want
-from gateway.telemetry import masked
 from gateway.web import auth
 from gateway.web.body import read_body
+from gateway.web.deletion import delete
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.state import State, caller_of
 
@@ -99,19 +98,9 @@ async def _get_one(request: Request[State], kind: type[Record]) -> Response:
 
 
 async def _delete_one(request: Request[State]) -> Response:
-    """Every attempt leaves a line in the log: who, which message, and how it ended."""
-    require(auth.caller_of(request.scope), Scope.MESSAGE_DELETE)
     key = StatusKey.parse(id=request.path_params["id"], phone=_one(request, "phone"))
-    outcome = "UNKNOWN"  # the caller left
-    try:
-        await request.state["service"].delete(key)
-        outcome = "DELETED"
-    except GatewayError as error:
-        outcome = error.code
-        raise
-    finally:
-        told = (key.id, masked(key.phone), caller_of(request), outcome)
-        log.info("delete message %d to %s for %s: %s", *told)
+    caller = auth.caller_of(request.scope)
+    await delete(request.state["service"], key, caller, caller_of(request))
     return Response(status_code=204)
 
 

@@ -52,6 +52,10 @@ CACHE_BYTES = 2 * 1024 * 1024
 is made of a text takes some fifty times its size."""
 
 
+_LISTS = {"items", "representations"}
+"""Arguments that name many records."""
+
+
 class Operation:
     """One operation of a valid document. `compiled` is for the compiler to keep what it made."""
 
@@ -67,7 +71,7 @@ class Operation:
     def measure(self) -> None:
         """Count the records that the operation asks for, and the variables that hold more."""
         for root in self.document.root_fields(self.node.selection_set, set()):
-            items = next((one for one in root.arguments or () if one.name.value == "items"), None)
+            items = next((one for one in root.arguments or () if one.name.value in _LISTS), None)
             if items is not None and isinstance(items.value, VariableNode):
                 self._lists.append(items.value.name.value)
             elif items is not None and isinstance(items.value, ListValueNode):

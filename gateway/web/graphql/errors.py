@@ -55,7 +55,8 @@ def response(data: bytes | None, errors: Iterable[GraphQLError]) -> bytes:
 
 def _place(told: dict[str, Any]) -> tuple[Any, ...]:
     places = [(place["line"], place["column"]) for place in told.get("locations") or ()]
-    return (min(places, default=(0, 0)), [str(step) for step in told.get("path") or ()])
+    steps = [(isinstance(step, str), step) for step in told.get("path") or ()]
+    return (min(places, default=(0, 0)), steps)
 
 
 def formatted(error: GraphQLError) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The GraphQL schema: the records' classes, and the queries that give them."""
 
 import datetime as dt
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, cast
 
@@ -19,6 +19,7 @@ from gateway.errors import GatewayError
 from gateway.freshness import Answer
 from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord
 from gateway.service import Want
+from gateway.web.deletion import delete
 from gateway.web.graphql.arguments import key_of, seconds, valid
 from gateway.web.graphql.engine import Context
 from gateway.web.graphql.errors import field_error
@@ -108,12 +109,12 @@ async def _one(
         key = valid(key_of(id_, phone))
         detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
         want = Want(detail, kind, seconds(max_age), caller=context.who)
-        return _shown(await context.service.get(key, want), context.caller)
+        return shown(await context.service.get(key, want), context.caller)
     except GatewayError as error:
         raise field_error(error) from error
 
 
-def _shown(answer: Answer, caller: Caller) -> Record:
+def shown(answer: Answer, caller: Caller) -> Record:
     """What the caller may see. An exception for a value is the error of that field."""
     record = answer.as_record()
     hidden = hidden_fields(caller) & set(type(record).model_fields)
@@ -131,7 +132,7 @@ def _result(
         id=strawberry.ID(named[0]),
         phone=named[1],
         outcome=outcome_of(found),
-        record=None if isinstance(found, GatewayError) else _shown(found, caller),
+        record=None if isinstance(found, GatewayError) else shown(found, caller),
         problem=problem_of(found) if isinstance(found, GatewayError) else None,
     )
 
@@ -219,6 +220,24 @@ class Query:
         return info.context.service.link()
 
 
+@strawberry.type(description="What can be changed.")
+class Mutation:
+    """What can be changed."""
+
+    @strawberry.mutation(
+        description="Delete a message at the provider; it can't be undone. True: it is gone. Needs "
+        "the scope `message:delete`."
+    )
+    async def delete_message(self, info: Info, id: _Id, phone: _Phone) -> bool:
+        context = info.context
+        try:
+            key = valid(key_of(id, phone))
+            await delete(context.service, key, context.caller, context.who)
+        except GatewayError as error:
+            raise field_error(error) from error
+        return True
+
+
 @strawberry.type(description="What can be followed.")
 class Subscription:
     """What can be followed."""
@@ -247,7 +266,7 @@ def _event(event: Answer | GatewayError, caller: Caller) -> StatusRecord:
     """An exception that is yielded is the error of one event; raised, it would end the stream."""
     if isinstance(event, GatewayError):
         return cast("StatusRecord", field_error(event))
-    return _shown(event, caller)
+    return shown(event, caller)
 
 
 def _utc(moment: dt.datetime) -> str:
@@ -262,16 +281,20 @@ _DATE_TIME = strawberry.scalar(
 )
 
 
-def strawberry_schema() -> strawberry.Schema:
+def strawberry_schema(
+    query: type = Query, scalars: Mapping[object, Any] | None = None
+) -> strawberry.Schema:
     """The schema as Strawberry makes it."""
     return strawberry.Schema(
-        Query,
+        query,
+        mutation=Mutation,
         subscription=Subscription,
         types=[Message, HlrLookup],
         config=StrawberryConfig(
             scalar_map={
                 dt.datetime: _DATE_TIME,
                 records.RecordId: DEFAULT_SCALAR_REGISTRY[strawberry.ID],
+                **(scalars or {}),
             }
         ),
     )

@@ -1,0 +1,107 @@
+"""Apollo Federation 2: `Message` and `HlrLookup` as entities, for a supergraph to join.
+
+https://www.apollographql.com/docs/graphos/schema-design/federated-schemas/reference/subgraph-spec
+
+Strawberry's own federation resolves one reference after the other and marks the types for every
+schema that has them; here all references of a request are planned together, as any list is.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any, NewType
+
+import strawberry
+from graphql import GraphQLSchema, print_schema
+
+from gateway.callers.model import Scope, require
+from gateway.detail import level_for
+from gateway.errors import GatewayError, InvalidArgument
+from gateway.records import HlrLookup, Message, Record
+from gateway.service import Want
+from gateway.web.graphql.arguments import key_of
+from gateway.web.graphql.errors import field_error
+from gateway.web.graphql.schema import Info, Query, shown, strawberry_schema
+from gateway.web.graphql.selection import selected_paths
+
+if TYPE_CHECKING:
+    from gateway.freshness import Answer
+
+KINDS: dict[str, type[Record]] = {"Message": Message, "HlrLookup": HlrLookup}
+
+_LINK = """\
+extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])
+
+"""
+
+_Any = NewType("_Any", object)
+_Entity = Annotated[
+    Message | HlrLookup, strawberry.union("_Entity", description="What a supergraph can join.")
+]
+
+
+@strawberry.type(name="_Service", description="What a supergraph is composed from.")
+class _Service:
+    sdl: str = strawberry.field(description="The schema, with the keys of its entities.")
+
+
+def federated_schema() -> GraphQLSchema:
+    """The schema with the fields that a supergraph's router asks for."""
+    sdl = _LINK + print_schema(strawberry_schema()._schema)  # noqa: SLF001 - as in `schema`
+    for name in KINDS:
+        head = f"type {name} implements StatusRecord"
+        sdl = sdl.replace(f"{head} {{", f'{head} @key(fields: "id phone") {{')
+
+    @strawberry.type(name="Query", description="What can be asked.")
+    class FederatedQuery(Query):
+        @strawberry.field(name="_service", description="The schema of this subgraph.")
+        def service(self) -> _Service:
+            return _Service(sdl=sdl)
+
+        @strawberry.field(name="_entities", description="Records by their keys.")
+        async def entities(
+            self,
+            info: Info,
+            representations: Annotated[
+                list[_Any],
+                strawberry.argument(description="Objects with `__typename`, `id` and `phone`."),
+            ],
+        ) -> list[_Entity | None]:
+            found: Any = await _entities(info, representations)
+            return found  # type: ignore[no-any-return] # errors among them are told as such
+
+    return strawberry_schema(FederatedQuery, scalars={_Any: _ANY})._schema  # noqa: SLF001 - as above
+
+
+_ANY = strawberry.scalar(
+    name="_Any", description="The key of an entity.", serialize=lambda v: v, parse_value=lambda v: v
+)
+
+
+async def _entities(info: Info, representations: list[Any]) -> list[Record | Exception]:
+    """Each reference's record, or what went wrong with it."""
+    caller = info.context.caller
+    try:
+        require(caller, Scope.STATUS_READ)
+    except GatewayError as error:
+        raise field_error(error) from error
+    found: dict[int, Answer | GatewayError] = {}
+    by_kind: dict[type[Record], dict[int, Any]] = {kind: {} for kind in KINDS.values()}
+    for place, given in enumerate(representations):
+        if isinstance(given, dict) and given.get("__typename") in KINDS:
+            key = key_of(given.get("id"), given.get("phone"))
+            by_kind[KINDS[given["__typename"]]][place] = key
+        else:
+            found[place] = InvalidArgument(
+                f"A representation must be an object whose __typename is one of {', '.join(KINDS)}."
+            )
+
+    async def ask(kind: type[Record], places: dict[int, Any]) -> None:
+        detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
+        want = Want(detail, kind, caller=info.context.who)
+        answers = await info.context.service.get_many(list(places.values()), want)
+        found.update(zip(places, answers, strict=True))
+
+    await asyncio.gather(*(ask(kind, places) for kind, places in by_kind.items() if places))
+    return [
+        field_error(one) if isinstance(one, GatewayError) else shown(one, caller)
+        for one in (found[place] for place in range(len(representations)))
+    ]
