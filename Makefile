@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UI     := gateway/web/static/manifest.json
-TRY_UI  = { command -v npm >/dev/null && $(MAKE) --silent ui; } || \
+TRY_UI  = $(MAKE) --question ui 2>/dev/null || { command -v npm >/dev/null && $(MAKE) --silent ui; } || \
           echo "no npm, or it failed: /graphql and /docs have no pages but a hint; all else works"
 PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 

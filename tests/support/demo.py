@@ -11,12 +11,16 @@ from pathlib import Path
 
 
 @contextmanager
-def demo(state: Path) -> Iterator[tuple[str, str]]:
-    """The addresses of both, without a slash at the end. `state` is for what they keep."""
+def demo(state: Path, **settings: str) -> Iterator[tuple[str, str]]:
+    """The addresses of both, without a slash at the end.
+
+    `state` is for what they keep, `settings` are the gateway's, without their prefix.
+    """
+    own = {f"GATEWAY_{name}": value for name, value in {"PORT": "0", **settings}.items()}
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     with subprocess.Popen(
         [sys.executable, "-m", "gateway", "demo", "--simulator-port", "0"],
-        env=environ | {"GATEWAY_PORT": "0", "XDG_STATE_HOME": str(state)},
+        env=environ | own | {"XDG_STATE_HOME": str(state)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from asgi_lifespan import LifespanManager
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from gateway.app import create_app
 from gateway.settings import Settings, load
 from gateway.simulator import Limits, World, create_simulator, sample_world
+from gateway.web.state import State
 from tests.support.clock import FakeClock
 
 ENVIRON = {
@@ -38,6 +39,7 @@ class Setup:
     world: World
     limits: Limits
     app: ASGIApp
+    state: State
 
     def client_from(self, host: str) -> httpx.AsyncClient:
         """A client that comes from another address."""
@@ -83,4 +85,5 @@ async def running(**environ: str) -> AsyncIterator[Setup]:
         ) as client,
         httpx.AsyncClient(transport=provider, base_url="http://provider.test") as direct,
     ):
-        yield Setup(client, direct, clock, world, limits, manager.app)
+        state = cast("State", manager._state)  # noqa: SLF001 - it has no public name
+        yield Setup(client, direct, clock, world, limits, manager.app, state)

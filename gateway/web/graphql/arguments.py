@@ -1,17 +1,11 @@
 """What the fields' arguments mean, for both ways of executing an operation."""
 
-from functools import lru_cache
-
 from gateway.errors import InvalidArgument
 from gateway.records import StatusKey, key_or_error
 
 Key = StatusKey | InvalidArgument
 
-KEYS = 20_000
-"""Spellings of keys remembered, so that a dashboard's hundred need no parsing each time."""
 
-
-@lru_cache(maxsize=KEYS, typed=True)
 def key_of(id_: object, phone: object) -> Key:
     """The key that an id and a phone name, or what is wrong with them.
 

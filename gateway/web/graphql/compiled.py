@@ -21,8 +21,8 @@ What is not taken goes through Strawberry; a test compares the two on generated 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from functools import cache
-from typing import Any, NamedTuple, Protocol
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 from graphql import (
@@ -63,6 +63,9 @@ from gateway.web.projection import Pick, Picks, Projection, inner_model, to_json
 PROGRAMS = 16
 """Programs kept for one operation: four variables that switch parts of it on and off."""
 
+SPELLINGS = 20_000
+"""Spellings of keys remembered, so that a dashboard's hundred need no parsing each time."""
+
 _SCOPES = {Scope.STATUS_READ, Scope.CONTENT_READ, Scope.IDENTITY_READ}
 _INT32 = range(-(2**31), 2**31)
 _KINDS: dict[str, type[Record] | None] = {
@@ -95,7 +98,7 @@ def body(results: Iterable[Result]) -> bytes:
     """The whole response."""
     results = list(results)
     errors = [result.error for result in results if result.error is not None]
-    if any(result.spoils for result in results if result.error is not None):
+    if any(result.spoils for result in results):
         return response(b"null", errors)
     members = b",".join([result.key + result.value for result in results])
     return response(b"{" + members + b"}", errors)
@@ -142,10 +145,20 @@ def names_in(document: DocumentNode) -> set[str]:
 
 
 async def run(calls: Sequence[Call], service: StatusService, caller: str) -> bytes:
-    """Run the fields side by side."""
+    """Run the fields side by side. Once there can be no data, the others are not waited for."""
     if len(calls) == 1:
         return body([await calls[0].run(service, caller)])
-    return body(await asyncio.gather(*(call.run(service, caller) for call in calls)))
+    tasks = [asyncio.ensure_future(call.run(service, caller)) for call in calls]
+    waiting = set(tasks)
+    try:
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.result().spoils for task in done):
+                break
+    finally:
+        for task in waiting:
+            task.cancel()
+    return body([task.result() for task in tasks if task not in waiting])
 
 
 class _Variable(NamedTuple):
@@ -174,17 +187,46 @@ class _Variable(NamedTuple):
             raise NotTaken
         else:
             value = self.default
-        values[self.name] = value
+        values[self.name] = _items(value) if self.type == _KEYS else value
 
 
+_KEYS = "[StatusKey!]"
 _IS_PLAIN: dict[str, Callable[[Any], bool]] = {
     "ID": lambda value: type(value) is str or type(value) is int,
     "String": lambda value: type(value) is str,
     "Int": lambda value: value is None or (type(value) is int and value in _INT32),
     "Boolean": lambda value: type(value) is bool,
-    "[StatusKey!]": lambda value: type(value) is list,
+    _KEYS: lambda value: type(value) is list,  # see `_items`
 }
 """By type, whether a value given needs no coercion. Null is only taken where the field takes it."""
+
+
+class _Items(NamedTuple):
+    """The items of a list as they were given, and the keys they name."""
+
+    given: list[dict[str, Any]]
+    keys: list[Key]
+
+
+def _items(given: object) -> _Items:
+    """Each item must have an id and a phone of their types, and nothing else."""
+    if not isinstance(given, list):
+        raise NotTaken
+    try:
+        keys = [_plain_key(item["id"], item["phone"]) for item in given]
+    except (KeyError, TypeError):
+        raise NotTaken from None
+    if None in keys or sum(map(len, given)) != 2 * len(given):
+        raise NotTaken
+    return _Items(given, cast("list[Key]", keys))
+
+
+@lru_cache(maxsize=SPELLINGS, typed=True)
+def _plain_key(id_: object, phone: object) -> Key | None:
+    """The key or what is wrong with it; None: not even of the arguments' types."""
+    if type(phone) is not str or (type(id_) is not str and type(id_) is not int):
+        return None
+    return key_of(id_, phone)
 
 
 def _literal(node: ValueNode) -> object:
@@ -213,12 +255,15 @@ class _Argument(NamedTuple):
 
 
 def _arguments(node: FieldNode) -> dict[str, _Argument]:
-    return {
-        given.name.value: _Argument(None, given.value.name.value)
-        if isinstance(given.value, VariableNode)
-        else _Argument(_literal(given.value))
-        for given in node.arguments or ()
-    }
+    arguments = {}
+    for given in node.arguments or ():
+        name = given.name.value
+        if isinstance(given.value, VariableNode):
+            arguments[name] = _Argument(None, given.value.name.value)
+        else:
+            value = _literal(given.value)
+            arguments[name] = _Argument(_items(value) if name == "items" else value)
+    return arguments
 
 
 def _compile(operation: Operation, values: Mapping[str, Any]) -> "list[_Root]":
@@ -295,10 +340,11 @@ class _One(_Field):
 
     def bind(self, values: Mapping[str, Any]) -> "OneCall":
         id_, phone = (self.arguments[name].of(values) for name in ("id", "phone"))
-        if id_ is None or phone is None:
+        key = _plain_key(id_, phone)
+        if key is None:
             raise NotTaken
         max_age = self.arguments.get("maxAge")
-        return OneCall(self, key_of(id_, phone), max_age and max_age.of(values))
+        return OneCall(self, key, max_age and max_age.of(values))
 
 
 class OneCall(NamedTuple):
@@ -348,35 +394,27 @@ class _Many(_Field):
         ]
 
     def bind(self, values: Mapping[str, Any]) -> "ManyCall":
-        items = self.arguments["items"].of(values)
+        items: _Items = self.arguments["items"].of(values)
         max_age = self.arguments.get("maxAge")
-        try:
-            keys = [key_of(item["id"], item["phone"]) for item in items]
-            is_plain = all(len(item) == 2 for item in items)  # noqa: PLR2004 - those two
-        except (KeyError, TypeError):
-            raise NotTaken from None
-        if not is_plain:
-            raise NotTaken
-        return ManyCall(self, items, keys, max_age and max_age.of(values))
+        return ManyCall(self, items, max_age and max_age.of(values))
 
 
 class ManyCall(NamedTuple):
     """Many records asked for."""
 
     field: _Many
-    items: list[dict[str, Any]]
-    keys: list[Key]
+    items: _Items
     max_age: int | None
 
     async def run(self, service: StatusService, caller: str) -> Result:
         field = self.field
         try:
             want = Want(field.detail, None, seconds(self.max_age), caller=caller)
-            outcomes = await service.get_many(self.keys, want)
+            outcomes = await service.get_many(self.items.keys, want)
             write = field.found.write
             results = [
                 write(outcome) if isinstance(outcome, Answer) else self._unfound(item, key, outcome)
-                for item, key, outcome in zip(self.items, self.keys, outcomes, strict=True)
+                for item, key, outcome in zip(*self.items, outcomes, strict=True)
             ]
         except Exception as error:  # noqa: BLE001 - as for one
             return field.failed(error)

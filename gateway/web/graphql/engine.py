@@ -56,7 +56,7 @@ class Engine:
         self, operation: Operation, variables: Mapping[str, Any], context: Context
     ) -> bytes:
         """The response body to a query or mutation; raises `RequestRefused`."""
-        calls = self._calls(operation, variables, context.caller)
+        calls = self.calls(operation, variables, context.caller)
         if calls is not None:
             return await compiled.run(calls, context.service, context.who)
         result = execute(
@@ -75,7 +75,7 @@ class Engine:
         if operation.type is not OperationType.SUBSCRIPTION:
             yield await self.execute(operation, variables, context)
             return
-        calls = self._calls(operation, variables, context.caller)
+        calls = self.calls(operation, variables, context.caller)
         if calls is not None:
             (call,) = calls
             assert isinstance(call, OneCall)  # noqa: S101 - a subscription has one field, of a record
@@ -98,9 +98,10 @@ class Engine:
             async for result in results:
                 yield _body(result)
 
-    def _calls(
+    def calls(
         self, operation: Operation, variables: Mapping[str, Any], caller: Caller
     ) -> list[Call] | None:
+        """The operation's fields as compiled calls; None: it is Strawberry's."""
         if not self._compiles or operation.type is OperationType.MUTATION:
             return None
         try:

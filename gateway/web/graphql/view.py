@@ -102,7 +102,8 @@ class GraphQLView:
             yield sse.event("next", response(None, refused.errors))
         except GatewayError as error:
             yield sse.event("next", response(None, [field_error(error)]))
-        yield sse.event("complete")
+        if not context.watches.ended:  # else it is cut, so that its reader comes back and goes on
+            yield sse.event("complete")
 
     def _seconds_left(self, caller: Caller) -> Callable[[], float]:
         return lambda: self._callers.seconds_left(caller, self._clock.time())

@@ -4,6 +4,8 @@ import { explorerPlugin } from "@graphiql/plugin-explorer";
 import { createGraphiQLFetcher } from "@graphiql/toolkit";
 import { GraphiQL, HISTORY_PLUGIN } from "graphiql";
 import { editor } from "monaco-graphql/esm/monaco-editor.js";
+import { createClient } from "graphql-ws";
+import { useCallback, useState } from "react";
 import { createRoot } from "react-dom/client";
 
 import hlrLookup from "../../../../schema/examples/hlr_lookup.graphql";
@@ -31,12 +33,36 @@ editor.onDidCreateEditor((created) =>
 // The page's own address, for GraphQL is asked where its playground is, whatever stands before it.
 const url = new URL(location.pathname, location.origin);
 
-const fetcher = createGraphiQLFetcher({
+// A browser can't set headers on a WebSocket: they go as the payload of connection_init.
+let connectionParams = {};
+const wsClient = createClient({
+  url: url.href.replace(/^http/, "ws"),
+  connectionParams: () => connectionParams,
+  shouldRetry: ({ code }) => !(code >= 4000), // what the gateway itself refused stays refused
+});
+
+const fetchFromGateway = createGraphiQLFetcher({
   url: url.href,
-  // The headers go as the payload of connection_init: a browser can't set any on a WebSocket.
-  subscriptionUrl: url.href.replace(/^http/, "ws"),
+  wsClient,
   enableIncrementalDelivery: false, // the gateway has no @defer
 });
+
+// GraphiQL's headers are each tab's own, but a key given in one tab serves all, until the page is
+// closed. A new key makes a new fetcher, with which GraphiQL fetches the schema again.
+function useFetcher() {
+  const [key, setKey] = useState();
+  return useCallback(
+    (params, options) => {
+      const given = Object.entries(options?.headers ?? {});
+      const [, ownKey] = given.find(([name]) => name.toLowerCase() === "authorization") ?? [];
+      if (ownKey && ownKey !== key) setKey(ownKey);
+      const headers = key && !ownKey ? { ...options?.headers, Authorization: key } : options?.headers;
+      connectionParams = headers ?? {};
+      return fetchFromGateway(params, { ...options, headers });
+    },
+    [key],
+  );
+}
 
 // GraphiQL's history would keep the headers of each request whatever its setting for headers says.
 const storage = {
@@ -59,32 +85,37 @@ function withoutHeaders(history) {
   );
 }
 
-const headers = `// A gateway that asks for a key takes it here:
+const headers = `// A gateway that asks for a key takes it here, for all tabs:
 // { "Authorization": "Bearer KEY" }
 `;
 
 const examples = [message, hlrLookup, statuses, subscription];
+const tabs = examples.map((query) => ({ query, headers }));
 const plugins = [HISTORY_PLUGIN, explorerPlugin({ showAttribution: false })];
 
-createRoot(document.getElementById("root")).render(
-  <GraphiQL
-    fetcher={fetcher}
-    plugins={plugins}
-    storage={storage}
-    defaultTabs={examples.map((query) => ({ query, headers }))}
-    defaultQuery=""
-    defaultHeaders={headers}
-    defaultEditorToolsVisibility={false}
-    shouldPersistHeaders={false}
-    showPersistHeadersSettings
-    inputValueDeprecation
-    schemaDescription
-  >
-    <GraphiQL.Logo>
-      <span className="gateway-name">SMSC status gateway</span>
-      <a className="gateway-link" href="docs">
-        REST API
-      </a>
-    </GraphiQL.Logo>
-  </GraphiQL>,
-);
+function Playground() {
+  return (
+    <GraphiQL
+      fetcher={useFetcher()}
+      plugins={plugins}
+      storage={storage}
+      defaultTabs={tabs}
+      defaultQuery=""
+      defaultHeaders={headers}
+      defaultEditorToolsVisibility={false}
+      shouldPersistHeaders={false}
+      showPersistHeadersSettings
+      inputValueDeprecation
+      schemaDescription
+    >
+      <GraphiQL.Logo>
+        <span className="gateway-name">SMSC status gateway</span>
+        <a className="gateway-link" href="docs">
+          REST API
+        </a>
+      </GraphiQL.Logo>
+    </GraphiQL>
+  );
+}
+
+createRoot(document.getElementById("root")).render(<Playground />);

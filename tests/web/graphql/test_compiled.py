@@ -1,0 +1,127 @@
+"""The compiled path and Strawberry's agree on every operation, to the byte."""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Coroutine
+
+import pytest
+
+from gateway.callers.model import ALL_SCOPES, ANONYMOUS, Caller, Scope
+from gateway.web.graphql.documents import Documents
+from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
+from gateway.web.graphql.errors import RequestRefused, response
+from gateway.web.graphql.schema import create_schema
+from tests.support.clock import settle
+from tests.support.gateway import Setup, running
+from tests.support.operations import Generated, Generator
+
+pytestmark = pytest.mark.anyio
+
+SCHEMA = create_schema()
+OPERATIONS = int(os.environ.get("GENERATED_OPERATIONS", "20000"))
+COLD_OPERATIONS = OPERATIONS // 50
+PARTS = 4
+"""Run side by side."""
+
+BLIND = Caller("blind", ALL_SCOPES - {Scope.CONTENT_READ, Scope.IDENTITY_READ})
+NOBODY = Caller("nobody", frozenset())
+
+
+class Two:
+    """The same schema executed in two ways."""
+
+    def __init__(self) -> None:
+        documents = Documents(SCHEMA)
+        self.compiled = Engine(SCHEMA, documents)
+        self.plain = Engine(SCHEMA, documents, compiles=False)
+        self.seen: Counter[str] = Counter()
+
+    async def told(self, engine: Engine, generated: Generated, context: Context) -> bytes:
+        """The response body, whatever becomes of the request."""
+        try:
+            request = GraphQLRequest(generated.text, variables=generated.variables)
+            operation = engine.find(request)
+            self.seen["compiled"] += (
+                engine.calls(operation, request.variables, context.caller) is not None
+            )
+            return await engine.execute(operation, request.variables, context)
+        except RequestRefused as refused:
+            return b"refused " + response(None, refused.errors)
+
+    async def compare(self, generated: Generated, context: Context) -> None:
+        compiled = await self.told(self.compiled, generated, context)
+        plain = await self.told(self.plain, generated, context)
+        assert compiled == plain, (
+            f"{generated.text}\n{generated.variables}\n{compiled!r}\n{plain!r}"
+        )
+        self.seen[kind_of(plain)] += 1
+
+
+def context_of(setup: Setup, caller: Caller = ANONYMOUS) -> Context:
+    return Context(setup.state["service"], setup.state["watches"], caller, "tests")
+
+
+async def warm(setup: Setup) -> None:
+    """Have everything known in full, so that both ways find the same."""
+    for path in ("messages/1", "hlr-lookups/2", "messages/404"):
+        await setup.client.get(f"/v1/{path}?phone=79990000001")
+    await setup.message(3, "79990000003")
+    await setup.message(100, "79990000100")
+
+
+def kind_of(body: bytes) -> str:
+    if body.startswith(b"refused"):
+        return "refused"
+    return "with errors" if b'"errors":' in body else "whole"
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_both_ways_tell_the_same(part: int) -> None:
+    two = Two()
+    async with running() as setup:
+        await warm(setup)
+        for number in range(part, OPERATIONS, PARTS):
+            chance = random.Random(number)
+            generated = Generator(SCHEMA, chance).operation()
+            caller = chance.choice([ANONYMOUS] * 8 + [BLIND, NOBODY])
+            await two.compare(generated, context_of(setup, caller))
+    seen, some = two.seen, OPERATIONS / PARTS / 50
+    # Else the comparison would say little.
+    assert seen["compiled"] > OPERATIONS / PARTS / 2, seen
+    assert min(seen["whole"], seen["with errors"], seen["refused"]) > some, seen
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_both_ways_ask_the_provider_alike(part: int) -> None:
+    """Two gateways that begin with nothing, each asked in one way, as time goes on."""
+    two = Two()
+    async with running() as first, running() as second:
+        for number in range(part, COLD_OPERATIONS, PARTS):
+            chance = random.Random(number)
+            generated = Generator(SCHEMA, chance).operation()
+            answers = await asyncio.gather(
+                *(
+                    in_time(two.told(engine, generated, context_of(setup)), setup)
+                    for setup, engine in ((first, two.compiled), (second, two.plain))
+                )
+            )
+            assert answers[0] == answers[1], generated
+            pause = chance.choice([0, 1, 15, 70])
+            for setup in (first, second):
+                await setup.clock.advance(pause)
+        asked = [await setup.asked() for setup in (first, second)]
+        assert [(one["pairs"], one["all"]) for one in asked[0]] == [
+            (one["pairs"], one["all"]) for one in asked[1]
+        ]
+        assert len(asked[0]) > COLD_OPERATIONS / PARTS / 10
+
+
+async def in_time(answer: Coroutine[None, None, bytes], setup: Setup) -> bytes:
+    """The answer, with time going on while it is waited for."""
+    task = asyncio.create_task(answer)
+    await settle()
+    while not task.done():
+        await setup.clock.advance(0.25)
+    return task.result()
