@@ -9,7 +9,7 @@ import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import WebSocketRoute
 
 from gateway.budget.journal import FileJournal, Journal
 from gateway.budget.memory import Limits, MemoryBudget
@@ -32,8 +32,8 @@ from gateway.web.graphql.schema import create_schema
 from gateway.web.graphql.trusted import read_trusted
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
-from gateway.web.middleware import RequestIdMiddleware
-from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
+from gateway.web.middleware import RequestIdMiddleware, ShortcutMiddleware
+from gateway.web.problems import handle
 from gateway.web.push import Callback
 from gateway.web.state import State
 
@@ -79,8 +79,6 @@ def create_app(
 
     return Starlette(
         routes=[
-            # The first that match are the fastest: what is asked most comes first.
-            Route("/graphql", GraphQLView(engine, callers, clock)),
             *rest.routes,
             *operation.routes,
             *(callback.routes if callback else []),
@@ -93,11 +91,14 @@ def create_app(
             Middleware(
                 AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
             ),
+            Middleware(
+                ShortcutMiddleware, endpoints={"/graphql": GraphQLView(engine, callers, clock)}
+            ),
         ],
         exception_handlers={
-            GatewayError: on_gateway_error,
-            HTTPException: on_http_exception,
-            Exception: on_unexpected,
+            GatewayError: handle,
+            HTTPException: handle,
+            Exception: handle,
         },
         lifespan=lifespan,
     )

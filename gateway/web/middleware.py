@@ -1,19 +1,19 @@
-"""Around every request: an id for it."""
+"""Around every request: an id for it, and a short way to what is asked most."""
 
 import random
 import re
-from contextvars import ContextVar
+from collections.abc import Mapping
 
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import GatewayError
+from gateway.web.problems import response_to
+from gateway.web.request_id import current_request
 
 _HEADER = b"x-request-id"
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{8,64}", re.ASCII)
-_current: ContextVar[str] = ContextVar("request_id", default="")
-
-
-def request_id() -> str:
-    """The id of the request at hand; empty outside of one."""
-    return _current.get()
 
 
 class RequestIdMiddleware:
@@ -30,7 +30,7 @@ class RequestIdMiddleware:
         for name, value in scope["headers"]:
             if name == _HEADER and _ACCEPTABLE.fullmatch(value):
                 own = value
-        _current.set(own.decode())
+        current_request.set(own.decode())
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -38,3 +38,25 @@ class RequestIdMiddleware:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+class ShortcutMiddleware:
+    """Hands requests for some paths to their endpoints at once.
+
+    Starlette's router and what is around it take a third of a hit's time. Endpoints raise their
+    errors before they answer.
+    """
+
+    def __init__(self, app: ASGIApp, *, endpoints: Mapping[str, ASGIApp]) -> None:
+        self._app = app
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            await endpoint(scope, receive, send)
+        except (GatewayError, HTTPException) as error:
+            await response_to(HTTPConnection(scope), error)(scope, receive, send)

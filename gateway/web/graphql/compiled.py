@@ -114,12 +114,14 @@ class CompiledOperation:
         self._flags = [one.name for one in self._variables if one.type == "Boolean"]
         self._programs: dict[tuple[bool, ...], list[_Root]] = {}
 
-    def bind(self, given: Mapping[str, Any], caller: Caller) -> list[Call]:
+    def is_shown_to(self, caller: Caller) -> bool:
+        """May the caller see all the fields selected? Else some are errors."""
+        return caller.scopes >= _SCOPES or (
+            Scope.STATUS_READ in caller.scopes and self._names.isdisjoint(hidden_fields(caller))
+        )
+
+    def bind(self, given: Mapping[str, Any]) -> list[Call]:
         """The fields to run, with the variables of a request."""
-        if not caller.scopes >= _SCOPES and (
-            Scope.STATUS_READ not in caller.scopes or self._names & hidden_fields(caller)
-        ):
-            raise NotTaken
         values: dict[str, Any] = {}
         for variable in self._variables:
             variable.read(given, values)
