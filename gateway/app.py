@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, closing
 import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
 
 from gateway.budget.journal import FileJournal, Journal
 from gateway.budget.memory import Limits, MemoryBudget
@@ -45,7 +45,7 @@ def create_app(
     clock: Clock | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     stopping: asyncio.Event | None = None,
-) -> Starlette:
+) -> ASGIApp:
     """Build the gateway. `clock` and `transport` stand in for time and network in tests.
 
     `callers` are for who wants to have them read anew. `stopping` is set by the server when it is
@@ -77,7 +77,7 @@ def create_app(
                     await watches.aclose()
                     await service.aclose()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *rest.routes,
             *operation.routes,
@@ -86,15 +86,6 @@ def create_app(
             *pages.routes,
             WebSocketRoute("/graphql", WebSocketView(engine, callers, clock)),
         ],
-        middleware=[
-            Middleware(RequestIdMiddleware),
-            Middleware(
-                AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
-            ),
-            Middleware(
-                ShortcutMiddleware, endpoints={"/graphql": GraphQLView(engine, callers, clock)}
-            ),
-        ],
         exception_handlers={
             GatewayError: handle,
             HTTPException: handle,
@@ -102,6 +93,10 @@ def create_app(
         },
         lifespan=lifespan,
     )
+    # A request meets them from the last to the first.
+    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": GraphQLView(engine, callers, clock)})
+    auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
+    return RequestIdMiddleware(auth)
 
 
 def create_engine(settings: Settings) -> Engine:

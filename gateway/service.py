@@ -126,7 +126,7 @@ class StatusService:
         Raises `NotFound`, `KindMismatch`, `NotCached`, or what kept the provider from answering
         when no older record can stand in.
         """
-        return self.get_now(key, want) or await self._get_later(key, want, turn)
+        return self.get_now(key, want) or await self.get_later(key, want, turn)
 
     def get_now(self, key: StatusKey, want: Want) -> Answer | None:
         """The answer, if there is one that need not be waited for; raises as `get` does."""
@@ -148,6 +148,27 @@ class StatusService:
         answer = self._answer(key, known, want, live=False)
         return answer if is_fresh else answer._replace(stale=True)
 
+    async def get_later(self, key: StatusKey, want: Want, turn: int = 0) -> Answer:
+        """The answer where `get_now` gave none: the provider is asked. Raises as `get` does."""
+        if want.only_cached:
+            raise NotCached("Nothing fresh enough is cached for this message.")
+        known = self._store.get(key)
+        try:
+            fetched = await self._fetch(key, want, known, turn)
+            self._served.miss(0.0)
+            return self._answer(key, fetched, want, live=True)
+        except (NotFound, KindMismatch):
+            raise
+        except GatewayError as error:
+            known = self._store.get(key)
+            if known is None or known.record is None or not _fits(known.record, want):
+                self._served.failed += 1
+                raise
+            now = self._clock.time()
+            self._served.miss(now - known.observed_at)
+            again = None if error.retry_after is None else now + error.retry_after
+            return Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
+
     async def get_many(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
     ) -> list[Answer | GatewayError]:
@@ -161,7 +182,7 @@ class StatusService:
 
         async def later(turn: int, key: StatusKey) -> Answer | GatewayError:
             try:
-                return await self._get_later(key, want, turn)
+                return await self.get_later(key, want, turn)
             except GatewayError as error:
                 return error
 
@@ -256,26 +277,6 @@ class StatusService:
             served=self._served,
             records=len(self._store),
         )
-
-    async def _get_later(self, key: StatusKey, want: Want, turn: int) -> Answer:
-        if want.only_cached:
-            raise NotCached("Nothing fresh enough is cached for this message.")
-        known = self._store.get(key)
-        try:
-            fetched = await self._fetch(key, want, known, turn)
-            self._served.miss(0.0)
-            return self._answer(key, fetched, want, live=True)
-        except (NotFound, KindMismatch):
-            raise
-        except GatewayError as error:
-            known = self._store.get(key)
-            if known is None or known.record is None or not _fits(known.record, want):
-                self._served.failed += 1
-                raise
-            now = self._clock.time()
-            self._served.miss(now - known.observed_at)
-            again = None if error.retry_after is None else now + error.retry_after
-            return Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
 
     def _observed_at(self, key: StatusKey) -> float:
         known = self._store.get(key)

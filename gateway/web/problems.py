@@ -117,7 +117,9 @@ async def handle(request: Request, error: Exception) -> Response:
     return response_to(request, error)
 
 
-def http_problem(connection: HTTPConnection[Any], status: int, detail: str | None = None) -> Response:
+def http_problem(
+    connection: HTTPConnection[Any], status: int, detail: str | None = None
+) -> Response:
     """A problem that is HTTP's own, such as 405."""
     phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     problem = Problem(

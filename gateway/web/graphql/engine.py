@@ -12,7 +12,7 @@ from gateway.callers.model import Caller
 from gateway.service import StatusService
 from gateway.watch import Watches
 from gateway.web.graphql import compiled
-from gateway.web.graphql.compiled import Call, CompiledOperation, NotTaken, OneCall
+from gateway.web.graphql.compiled import Call, CompiledOperation, NotTaken, OneCall, Wrong
 from gateway.web.graphql.documents import Documents, Operation
 from gateway.web.graphql.errors import RequestRefused, response
 
@@ -94,7 +94,7 @@ class Engine:
         calls = prepared.calls_for(context.caller)
         if calls is not None:
             (call,) = calls
-            assert isinstance(call, OneCall)  # noqa: S101 - a subscription has one field, of a record
+            assert isinstance(call, OneCall | Wrong)  # noqa: S101 - a subscription has one field, of a record
             async with aclosing(call.follow(context.watches)) as events:
                 async for event in events:
                     yield compiled.body([event])
