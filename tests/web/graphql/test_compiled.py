@@ -75,6 +75,7 @@ def kind_of(body: bytes) -> str:
     return "with errors" if b'"errors":' in body else "whole"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_both_ways_tell_the_same(part: int) -> None:
     two = Two()
