@@ -350,8 +350,9 @@ class _One(_Field):
             raise NotTaken
         max_age = self.arguments.get("maxAge")
         try:
+            named = valid(key)
             age = seconds(max_age and max_age.of(values))
-            return OneCall(self, valid(key), Want(self.detail, self.kind, age))
+            return OneCall(self, named, Want(self.detail, self.kind, age))
         except InvalidArgument as error:
             return Wrong(self, error)
 
