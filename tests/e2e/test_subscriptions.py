@@ -17,7 +17,7 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXTransport
 from gql.transport.websockets import WebsocketsTransport
 
-from gateway.cli import GRACE
+from gateway.server import GRACE
 from tests.support import node
 from tests.support.process import PHONE, Served, served
 

@@ -1,5 +1,6 @@
 """Executing operations: compiled where that can be, else through Strawberry's schema."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from inspect import isawaitable
@@ -35,15 +36,28 @@ class Context(NamedTuple):
     who: str
 
 
+COMPILED, STRAWBERRY = "compiled", "strawberry"
+"""What executes an operation, as it is counted."""
+
+
 class Engine:
-    """Executes the operations of one schema. `compiles`: see `compiled`."""
+    """Executes the operations of one schema. `compiles`: see `compiled`.
+
+    `operations` counts them by type and by what executed them.
+    """
 
     def __init__(
-        self, schema: GraphQLSchema, documents: Documents, *, compiles: bool = True
+        self,
+        schema: GraphQLSchema,
+        documents: Documents,
+        *,
+        compiles: bool = True,
+        operations: Counter[tuple[str, str]] | None = None,
     ) -> None:
         self._schema = schema
         self._documents = documents
         self._compiles = compiles
+        self._operations = Counter() if operations is None else operations
 
     def find(self, request: GraphQLRequest) -> Operation:
         """The operation that is asked for; raises `RequestRefused`."""
@@ -102,6 +116,13 @@ class Engine:
         self, operation: Operation, variables: Mapping[str, Any], caller: Caller
     ) -> list[Call] | None:
         """The operation's fields as compiled calls; None: it is Strawberry's."""
+        calls = self._bound(operation, variables, caller)
+        self._operations[operation.type.value, STRAWBERRY if calls is None else COMPILED] += 1
+        return calls
+
+    def _bound(
+        self, operation: Operation, variables: Mapping[str, Any], caller: Caller
+    ) -> list[Call] | None:
         if not self._compiles or operation.type is OperationType.MUTATION:
             return None
         try:

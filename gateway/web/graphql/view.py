@@ -77,6 +77,7 @@ class GraphQLView:
         who = caller.name or address_of(scope)
         context = Context(state["service"], state["watches"], caller, who)
         operation = self._engine.find(asked)
+        scope["told"] = operation.told
         if operation.type is not OperationType.QUERY:
             if scope["method"] == "GET":
                 raise HTTPException(405, "Over GET only queries are executed.", {"allow": "POST"})
