@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, closing
 import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
 
 from gateway.accesslog import AccessLog
 from gateway.budget.journal import FileJournal, Journal
@@ -34,8 +34,8 @@ from gateway.web.graphql.trusted import read_trusted
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
 from gateway.web.lifetime import Lifetime
-from gateway.web.middleware import RequestMiddleware
-from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
+from gateway.web.middleware import RequestMiddleware, ShortcutMiddleware
+from gateway.web.problems import handle
 from gateway.web.push import Callback
 from gateway.web.state import State
 
@@ -48,7 +48,7 @@ def create_app(
     transport: httpx.AsyncBaseTransport | None = None,
     lifetime: Lifetime | None = None,
     access_log: AccessLog | None = None,
-) -> Starlette:
+) -> ASGIApp:
     """Build the gateway. `clock` and `transport` stand in for time and network in tests.
 
     `callers` are for who wants to have them read anew. By `lifetime` the server tells that it is
@@ -89,10 +89,8 @@ def create_app(
                     if access_log is not None:
                         access_log.flush()
 
-    return Starlette(
+    app = Starlette(
         routes=[
-            # The first that match are the fastest: what is asked most comes first.
-            Route("/graphql", GraphQLView(engine, callers, clock)),
             *rest.routes,
             *operation.routes,
             *(callback.routes if callback else []),
@@ -100,24 +98,18 @@ def create_app(
             *pages.routes,
             WebSocketRoute("/graphql", WebSocketView(engine, callers, clock)),
         ],
-        middleware=[
-            Middleware(
-                RequestMiddleware,
-                clock=clock,
-                traffic=counts.traffic,
-                lifetime=lifetime,
-                log=access_log,
-            ),
-            Middleware(
-                AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
-            ),
-        ],
         exception_handlers={
-            GatewayError: on_gateway_error,
-            HTTPException: on_http_exception,
-            Exception: on_unexpected,
+            GatewayError: handle,
+            HTTPException: handle,
+            Exception: handle,
         },
         lifespan=lifespan,
+    )
+    # A request meets them from the last to the first.
+    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": GraphQLView(engine, callers, clock)})
+    auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
+    return RequestMiddleware(
+        auth, clock=clock, traffic=counts.traffic, lifetime=lifetime, log=access_log
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
+from typing import NamedTuple
 
 from gateway import planner
 from gateway.breaker import Breaker
@@ -59,8 +60,7 @@ class Pushed(StrEnum):
     IGNORED = "ignored"
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """What a caller wants to know: the level, the kind (None: either), and how old it may be.
 
     `max_age` is in seconds, None: as long as the record counts as fresh. `only_cached`: never ask
@@ -126,12 +126,15 @@ class StatusService:
         Raises `NotFound`, `KindMismatch`, `NotCached`, or what kept the provider from answering
         when no older record can stand in.
         """
-        return self.get_now(key, want) or await self._get_later(key, want, turn)
+        return self.get_now(key, want) or await self.get_later(key, want, turn)
 
     def get_now(self, key: StatusKey, want: Want) -> Answer | None:
         """The answer, if there is one that need not be waited for; raises as `get` does."""
         known = self._store.get(key)
         now = self._clock.time()
+        if known is not None and _is_plain_hit(known, want, now):
+            self._served.hit(now - known.observed_at)
+            return Answer(known, now)
         if known is None or known.record is None or not known.record.is_final:
             self._interest.note(key, want.detail, self._clock.monotonic())
         if known is None:
@@ -144,6 +147,27 @@ class StatusService:
             self._renew(key, known, want.detail)
         answer = self._answer(key, known, want, live=False)
         return answer if is_fresh else answer._replace(stale=True)
+
+    async def get_later(self, key: StatusKey, want: Want, turn: int = 0) -> Answer:
+        """The answer where `get_now` gave none: the provider is asked. Raises as `get` does."""
+        if want.only_cached:
+            raise NotCached("Nothing fresh enough is cached for this message.")
+        known = self._store.get(key)
+        try:
+            fetched = await self._fetch(key, want, known, turn)
+            self._served.miss(0.0)
+            return self._answer(key, fetched, want, live=True)
+        except (NotFound, KindMismatch):
+            raise
+        except GatewayError as error:
+            known = self._store.get(key)
+            if known is None or known.record is None or not _fits(known.record, want):
+                self._served.failed += 1
+                raise
+            now = self._clock.time()
+            self._served.miss(now - known.observed_at)
+            again = None if error.retry_after is None else now + error.retry_after
+            return Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
 
     async def get_many(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
@@ -158,7 +182,7 @@ class StatusService:
 
         async def later(turn: int, key: StatusKey) -> Answer | GatewayError:
             try:
-                return await self._get_later(key, want, turn)
+                return await self.get_later(key, want, turn)
             except GatewayError as error:
                 return error
 
@@ -253,26 +277,6 @@ class StatusService:
             served=self._served,
             records=len(self._store),
         )
-
-    async def _get_later(self, key: StatusKey, want: Want, turn: int) -> Answer:
-        if want.only_cached:
-            raise NotCached("Nothing fresh enough is cached for this message.")
-        known = self._store.get(key)
-        try:
-            fetched = await self._fetch(key, want, known, turn)
-            self._served.miss(0.0)
-            return self._answer(key, fetched, want, live=True)
-        except (NotFound, KindMismatch):
-            raise
-        except GatewayError as error:
-            known = self._store.get(key)
-            if known is None or known.record is None or not _fits(known.record, want):
-                self._served.failed += 1
-                raise
-            now = self._clock.time()
-            self._served.miss(now - known.observed_at)
-            again = None if error.retry_after is None else now + error.retry_after
-            return Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
 
     def _observed_at(self, key: StatusKey) -> float:
         known = self._store.get(key)
@@ -397,6 +401,20 @@ class StatusService:
         self._store.put(want.key, known)
         self._tell(want.key)
         return known
+
+
+def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
+    """The common case of all that `get_now` asks: final, fresh, certain, in detail, of the kind."""
+    record = known.record
+    return (
+        record is not None
+        and record.is_final
+        and now < known.fresh_until
+        and known.certain
+        and (want.kind is None or type(record) is want.kind)
+        and record.freshness.detail.all >= want.detail.all
+        and (want.max_age is None or now - known.observed_at <= want.max_age)
+    )
 
 
 def _at_least_standard(detail: DetailLevel) -> DetailLevel:

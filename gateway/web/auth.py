@@ -9,7 +9,7 @@ from gateway.callers.model import ANONYMOUS, Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Unauthenticated
-from gateway.web.problems import on_gateway_error
+from gateway.web.problems import response_to
 
 OPEN_PATHS = frozenset(
     {
@@ -123,4 +123,4 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: GatewayErro
         reason = error.title
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": reason})
         return
-    await on_gateway_error(HTTPConnection(scope), error)(scope, receive, send)
+    await response_to(HTTPConnection(scope), error)(scope, receive, send)

@@ -1,18 +1,28 @@
-"""Around every request: an id for it, a line in the log, a count; one wrapper does all of it."""
+"""Around every request: an id, a line in the log, a count; and a short way to what is asked most.
 
+One wrapper around `send` serves all of it.
+"""
+
+import logging
 import random
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.accesslog import AccessLog
 from gateway.clock import Clock
+from gateway.errors import GatewayError
 from gateway.telemetry import REQUEST_ID, masked_caller
 from gateway.web.counts import Traffic
 from gateway.web.lifetime import Lifetime
+from gateway.web.problems import response_to
+
+log = logging.getLogger(__name__)
 
 _HEADER: Final = b"x-request-id"
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{8,64}", re.ASCII)
@@ -29,11 +39,6 @@ _REFUSED: Final = 403
 """What a server answers to a WebSocket that is closed before it was accepted."""
 
 
-def request_id() -> str:
-    """The id of the request at hand; empty outside of one."""
-    return REQUEST_ID.get()
-
-
 class RequestMiddleware:
     """Sets `X-Request-Id` in the answer; a caller's own is kept if it is a harmless token.
 
@@ -41,8 +46,8 @@ class RequestMiddleware:
     caller could have written into it: the route, not the path; no query; the caller's name by
     `masked_caller`. While the gateway stops, each answer is the last one of its connection.
 
-    What stands inside may tell more by the scope: `route` (the router's), `told` (a dict for the
-    line), `trace_id`.
+    What stands inside may tell more by the scope: `route` (the router's, or a `template`), `told`
+    (a dict for the line), `trace_id`.
     """
 
     def __init__(
@@ -77,7 +82,6 @@ class RequestMiddleware:
         except ClientDisconnect:
             exchange.status = _GONE  # nobody is left to answer
         except BaseException:
-            # Nothing sent: Starlette's outermost layer answers, out of our sight.
             exchange.status = exchange.status or _FAILED
             raise
         finally:
@@ -86,7 +90,7 @@ class RequestMiddleware:
     def _end(self, scope: Scope, exchange: "_Exchange") -> None:
         now = self._clock.monotonic()
         route = scope.get("route")
-        template = None if route is None else route.path
+        template = scope.get("template") if route is None else route.path
         method = scope.get("method", "GET")  # of a WebSocket's handshake
         status = exchange.status or _FAILED
         self._traffic.add(
@@ -177,3 +181,28 @@ class _Exchange:
         if self._lifetime.is_closing:
             headers.append(_CLOSE)
         message["headers"] = headers
+
+
+class ShortcutMiddleware:
+    """Hands requests for some paths to their endpoints at once.
+
+    Starlette's router and what is around it take a third of a hit's time. Endpoints raise what goes
+    wrong before they answer.
+    """
+
+    def __init__(self, app: ASGIApp, *, endpoints: Mapping[str, ASGIApp]) -> None:
+        self._app = app
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return
+        scope["template"] = scope["path"]
+        try:
+            await endpoint(scope, receive, send)
+        except Exception as error:
+            if not isinstance(error, GatewayError | HTTPException | ClientDisconnect):
+                log.exception("a request failed in an unforeseen way")
+            await response_to(HTTPConnection(scope), error)(scope, receive, send)

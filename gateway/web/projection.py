@@ -39,10 +39,10 @@ _Hole = Callable[[Answer], bytes]
 
 
 class _Written(NamedTuple):
-    """The pieces of an object, and the holes between them: one less."""
+    """An object's first piece, then each hole with the piece behind it."""
 
-    pieces: tuple[bytes, ...]
-    holes: tuple[_Hole, ...]
+    first: bytes
+    rest: tuple[tuple[_Hole, bytes], ...]
 
 
 def to_json(value: object) -> bytes:
@@ -79,13 +79,10 @@ class Projection:
     def write(self, answer: Answer) -> bytes:
         """The answer as a JSON object."""
         written = answer.known.written.get(self) or self._write(answer)
-        pieces = written.pieces
-        if not written.holes:
-            return pieces[0]
-        filled = [pieces[0]]
-        for hole, piece in zip(written.holes, pieces[1:], strict=True):
-            filled += (hole(answer), piece)
-        return b"".join(filled)
+        text, rest = written
+        for hole, piece in rest:
+            text += hole(answer) + piece
+        return text
 
     def _write(self, answer: Answer) -> _Written:
         record = answer.record
@@ -117,7 +114,8 @@ class _Writer:
         self._text += b"}" if picks else b"{}"
 
     def done(self) -> _Written:
-        return _Written((*self._pieces, bytes(self._text)), tuple(self._holes))
+        first, *pieces = (*self._pieces, bytes(self._text))
+        return _Written(first, tuple(zip(self._holes, pieces, strict=True)))
 
     def _member(self, value: Any, pick: Pick) -> None:  # noqa: ANN401 - as above
         is_freshness = isinstance(value, Freshness)

@@ -82,7 +82,8 @@ async def _get_one(request: Request[State], kind: type[Record]) -> Response:
     key = StatusKey.parse(id=request.path_params["id"], phone=_one(request, "phone"))
     wanted = None
     if "fields" in request.query_params:
-        names = (name.strip() for name in _one(request, "fields").split(","))
+        given = ",".join(request.query_params.getlist("fields"))  # some clients repeat the name
+        names = (name.strip() for name in given.split(","))
         wanted = parse_fields(names, [kind])
     max_age, only_cached = _cache_control(request)
     want = Want(

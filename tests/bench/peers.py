@@ -55,11 +55,13 @@ class _View(GraphQL[Context, None]):
 
 
 def of_strawberry() -> ASGIApp:
-    plain = strawberry_schema()
     gateway = create_app(load(os.environ))
-    return Starlette(
-        routes=[Route("/graphql", _View(plain))], lifespan=gateway.router.lifespan_context
-    )
+    view = Starlette(routes=[Route("/graphql", _View(strawberry_schema()))])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (gateway if scope["type"] == "lifespan" else view)(scope, receive, send)
+
+    return app
 
 
 def of_fastapi(file: str) -> ASGIApp:

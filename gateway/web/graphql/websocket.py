@@ -171,15 +171,15 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
     async def _run(self, operation: Operation[Any, None], request: GraphQLRequest) -> None:
         gateway, caller = self._gateway, self._caller()
         gateway.callers.quota.take(caller, gateway.clock.monotonic())
-        found = gateway.engine.find(request)
+        prepared = gateway.engine.prepare(request)
         state = self._socket.scope["state"]
         who = caller.name or self._connection.address
         context = Context(state["service"], state["watches"], caller, who)
         head = b'{"id":' + orjson.dumps(operation.id) + b',"type":"next","payload":'
         with ExitStack() as held:
-            if found.type is OperationType.SUBSCRIPTION:
+            if prepared.operation.type is OperationType.SUBSCRIPTION:
                 held.enter_context(gateway.callers.quota.stream(caller))
-            results = gateway.engine.stream(found, request.variables, context)
+            results = gateway.engine.stream(prepared, context)
             async with aclosing(results):
                 async for body in results:
                     await self._send(head + body + b"}")
