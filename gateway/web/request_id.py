@@ -1,11 +1,8 @@
-"""The id of the request at hand, for whoever tells of it."""
+"""The id of the request at hand, for whatever tells of it."""
 
-from contextvars import ContextVar
-
-current_request: ContextVar[str] = ContextVar("request_id", default="")
-"""Set for each request by the middleware."""
+from gateway.telemetry import REQUEST_ID
 
 
 def request_id() -> str:
     """The id of the request at hand; empty outside of one."""
-    return current_request.get()
+    return REQUEST_ID.get()

@@ -1,6 +1,5 @@
 """What the lifespan gives every request."""
 
-from collections import Counter
 from typing import TypedDict
 
 from starlette.requests import Request
@@ -8,6 +7,8 @@ from starlette.requests import Request
 from gateway.service import StatusService
 from gateway.watch import Watches
 from gateway.web import auth
+from gateway.web.counts import Counts
+from gateway.web.lifetime import Lifetime
 
 
 class State(TypedDict):
@@ -15,8 +16,8 @@ class State(TypedDict):
 
     service: StatusService
     watches: Watches
-    pushes: Counter[str]
-    """The provider's pushes since the start, by what became of them (see `push`)."""
+    counts: Counts
+    lifetime: Lifetime
 
 
 def caller_of(request: Request[State]) -> str:

@@ -23,8 +23,8 @@ from strawberry.asgi import GraphQL
 
 from gateway.app import create_app
 from gateway.callers.model import ANONYMOUS
-from gateway.cli import _address, _listen, _run, _Server
 from gateway.records import Message
+from gateway.server import Server, address, listen, run
 from gateway.settings import load
 from gateway.web.graphql.engine import Context
 from gateway.web.graphql.schema import strawberry_schema
@@ -90,9 +90,9 @@ PEERS: dict[str, Callable[..., ASGIApp]] = {
 
 def main(name: str, *arguments: str) -> None:
     app = PEERS[name](*arguments)
-    listening = _listen("127.0.0.1", 0, "the port")
-    banner = f"{name} listens on http://{_address(listening)}"
-    _run(_Server(app, banner=banner).serve(sockets=[listening]))
+    listening = listen("127.0.0.1", 0, "the port")
+    banner = f"{name} listens on http://{address(listening)}"
+    run(Server(app, banner=banner).serve(sockets=[listening]))
 
 
 if __name__ == "__main__":

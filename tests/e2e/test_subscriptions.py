@@ -18,7 +18,7 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
 
-from gateway.cli import GRACE
+from gateway.server import GRACE
 from tests.support import node
 from tests.support.process import PHONE, Served, command, gateway, served
 from tests.support.server import closed_port

@@ -1,5 +1,6 @@
 """Executing operations: compiled where that can be, else through Strawberry's schema."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from inspect import isawaitable
@@ -52,15 +53,28 @@ class Context(NamedTuple):
     who: str
 
 
+COMPILED, STRAWBERRY = "compiled", "strawberry"
+"""What executes an operation, as it is counted."""
+
+
 class Engine:
-    """Executes the operations of one schema. `compiles`: see `compiled`."""
+    """Executes the operations of one schema. `compiles`: see `compiled`.
+
+    `operations` counts them by type and by what executed them.
+    """
 
     def __init__(
-        self, schema: GraphQLSchema, documents: Documents, *, compiles: bool = True
+        self,
+        schema: GraphQLSchema,
+        documents: Documents,
+        *,
+        compiles: bool = True,
+        operations: Counter[tuple[str, str]] | None = None,
     ) -> None:
         self._schema = schema
         self._documents = documents
         self._compiles = compiles
+        self._operations = Counter() if operations is None else operations
 
     def prepare(self, request: GraphQLRequest) -> Prepared:
         """Find the operation that is asked for, and all that does not depend on who asks.
@@ -74,7 +88,7 @@ class Engine:
 
     async def execute(self, prepared: Prepared, context: Context) -> bytes:
         """The response body to a query or mutation; raises `RequestRefused`."""
-        calls = prepared.calls_for(context.caller)
+        calls = self._calls_for(prepared, context)
         if calls is not None:
             return await compiled.run(calls, context.service, context.who)
         result = execute(
@@ -91,7 +105,7 @@ class Engine:
         if prepared.operation.type is not OperationType.SUBSCRIPTION:
             yield await self.execute(prepared, context)
             return
-        calls = prepared.calls_for(context.caller)
+        calls = self._calls_for(prepared, context)
         if calls is not None:
             (call,) = calls
             assert isinstance(call, OneCall | Wrong)  # noqa: S101 - a subscription has one field, of a record
@@ -113,6 +127,12 @@ class Engine:
         async with aclosing(results):
             async for result in results:
                 yield _body(result)
+
+    def _calls_for(self, prepared: Prepared, context: Context) -> list[Call] | None:
+        calls = prepared.calls_for(context.caller)
+        path = STRAWBERRY if calls is None else COMPILED
+        self._operations[prepared.operation.type.value, path] += 1
+        return calls
 
     def _calls(self, operation: Operation, variables: Mapping[str, Any]) -> list[Call] | None:
         if not self._compiles or operation.type is OperationType.MUTATION:

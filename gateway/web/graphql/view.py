@@ -97,6 +97,7 @@ class GraphQLView:
         state, caller, type_ = scope["state"], caller_of(scope), prepared.operation.type
         who = caller.name or address_of(scope)
         context = Context(state["service"], state["watches"], caller, who)
+        scope["told"] = prepared.operation.told
         if type_ is not OperationType.QUERY and scope["method"] == "GET":
             raise HTTPException(405, "Over GET only queries are executed.", {"allow": "POST"})
         if media == EVENTS:
