@@ -100,12 +100,15 @@ class AuthenticationMiddleware:
             return None
         if not self._callers.are_known:
             return ANONYMOUS
-        authorization = authorization_of(scope)
+        now, authorization = self._clock.time(), authorization_of(scope)
         if authorization is None and scope["type"] == "websocket":
             return None
-        caller = await self._callers.authenticate(
-            authorization, self._clock.time(), address=address_of(scope)
-        )
+        caller = None
+        if authorization is not None and authorization.startswith("Bearer "):
+            caller = self._callers.known(authorization[7:], now)  # mostly: no need to await then
+        if caller is None:
+            address = address_of(scope)
+            caller = await self._callers.authenticate(authorization, now, address=address)
         if scope["type"] == "http":
             self._callers.quota.take(caller, self._clock.monotonic())
         return caller

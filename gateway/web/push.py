@@ -49,7 +49,7 @@ class Callback:
 
     async def receive(self, request: Request[State]) -> Response:
         try:
-            body = await read_body(request.scope, request.receive, MAX_BYTES)
+            body = await read_body(request.receive, MAX_BYTES)
             push = verify(read_form(_query(request), body), self._secret)
         except GatewayError as error:
             self._refused(error)

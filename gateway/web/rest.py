@@ -159,7 +159,7 @@ async def _json_body(request: Request[State]) -> object:
     if type_ not in {_JSON, ""}:
         raise HTTPException(415)
     try:
-        return orjson.loads(await read_body(request.scope, request.receive))
+        return orjson.loads(await read_body(request.receive))
     except orjson.JSONDecodeError:
         raise InvalidArgument("The body must be JSON (RFC 8259).") from None
 

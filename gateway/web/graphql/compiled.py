@@ -95,11 +95,12 @@ class Call(Protocol):
 
 
 def body(results: Iterable[Result]) -> bytes:
-    """The whole response."""
+    """The whole response. Of several fields that leave no data, the first one's error is told."""
     results = list(results)
-    errors = [result.error for result in results if result.error is not None]
-    if any(result.spoils for result in results):
-        return response(b"null", errors)
+    spoiling = [result.error for result in results if result.error and result.spoils]
+    errors = [result.error for result in results if result.error and not result.spoils]
+    if spoiling:
+        return response(b"null", [*errors, *spoiling[:1]])
     members = b",".join([result.key + result.value for result in results])
     return response(b"{" + members + b"}", errors)
 

@@ -59,28 +59,33 @@ class GraphQLView:
         if wants_page(scope):
             await playground_page()(scope, receive, send)
             return
-        media = acceptable(header(scope, b"accept"))
+        headers = headers_of(scope)
+        media = acceptable(headers.get(b"accept", b""))
         try:
-            answer = await self._answer(scope, await self._prepared(scope, receive), media)
+            prepared = await self._prepared(scope, headers, receive)
+            answer = await self._answer(scope, prepared, media)
         except RequestRefused as refused:
             answer = _refusal(refused, media)
         if isinstance(answer, Response):
             await answer(scope, receive, send)
             return
         # Starlette's `Response` would make its headers anew each time.
-        headers = [*_RAW_HEADERS[media], (b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        length = (b"content-length", b"%d" % len(answer))
+        start = {"type": "http.response.start", "status": 200}
+        await send({**start, "headers": [*_RAW_HEADERS[media], length]})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _prepared(self, scope: Scope, receive: Receive) -> Prepared:
+    async def _prepared(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> Prepared:
         method = scope["method"]
         if method == "GET":
             return self._engine.prepare(_of_get(scope))
         if method != "POST":
             raise HTTPException(405, headers=_ALLOW)
-        if not _is_json(header(scope, b"content-type")):
+        if not _is_json(headers.get(b"content-type", b"")):
             raise HTTPException(415, f"Send the request as {JSON} in utf-8.", {"accept-post": JSON})
-        body = await read_body(scope, receive)
+        body = await read_body(receive)
         return self._ready.get(body) or self._prepare(body)
 
     def _prepare(self, body: bytes) -> Prepared:
@@ -147,11 +152,12 @@ def _refusal(refused: RequestRefused, media: str) -> Response:
 
 
 @lru_cache(maxsize=256)
-def acceptable(accept: str) -> str:
+def acceptable(sent: bytes) -> str:
     """The media type to answer in (RFC 9110, section 12.5.1); `HTTPException` 406 for none.
 
     Without an `Accept`, or where anything goes, it is `application/json`, which every client reads.
     """
+    accept = sent.decode("latin-1")
     best: tuple[float, int, str] | None = None
     for place, part in enumerate(accept.split(",") if accept.strip() else ["*/*"]):
         range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -179,14 +185,20 @@ def _matches(range_: str, media: str) -> bool:
     return range_ in {media, "*/*", media.partition("/")[0] + "/*"}
 
 
-def header(scope: Scope, wanted: bytes) -> str:
-    """A header of the request; sent more than once, its values are a list (RFC 9110, 5.3)."""
-    return ",".join([value.decode("latin-1") for name, value in scope["headers"] if name == wanted])
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The request's headers; one sent more than once is a list (RFC 9110, section 5.3)."""
+    sent = scope["headers"]
+    headers: dict[bytes, bytes] = dict(sent)
+    if len(headers) < len(sent):
+        headers = {
+            name: b",".join(value for other, value in sent if other == name) for name in headers
+        }
+    return headers
 
 
 @lru_cache(maxsize=256)
-def _is_json(content_type: str) -> bool:
-    type_, *parameters = content_type.lower().split(";")
+def _is_json(content_type: bytes) -> bool:
+    type_, *parameters = content_type.decode("latin-1").lower().split(";")
     return type_.strip() == JSON and all(
         "utf-8" in parameter for parameter in parameters if "charset" in parameter
     )

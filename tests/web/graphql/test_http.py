@@ -37,13 +37,20 @@ SUBSCRIPTION = 'subscription { status(id: 1, phone: "79990000001") { isFinal } }
     ],
 )
 def test_the_media_type_is_what_the_caller_likes_best(accept: str, media: str) -> None:
-    assert acceptable(accept) == media
+    assert acceptable(accept.encode()) == media
+
+
+async def test_a_header_sent_twice_is_a_list() -> None:
+    headers = [("accept", "text/html"), ("accept", GRAPHQL_JSON)]
+    async with running() as setup:
+        answer = await setup.client.post("/graphql", json={"query": QUERY}, headers=headers)
+    assert answer.headers["content-type"] == f"{GRAPHQL_JSON}; charset=utf-8"
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*, ;q=1", "json"])
 def test_what_cannot_be_given_is_not_acceptable(accept: str) -> None:
     with pytest.raises(HTTPException) as caught:
-        acceptable(accept)
+        acceptable(accept.encode())
     assert caught.value.status_code == 406
 
 
