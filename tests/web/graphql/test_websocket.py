@@ -292,6 +292,17 @@ async def test_a_connection_ends_with_its_key(tmp_path: Path) -> None:
             assert socket.closed == (4403, "The key is no longer valid")
 
 
+async def test_a_gateway_that_stops_says_that_it_will_be_back() -> None:
+    """Not `complete`: clients are to go on with the next process."""
+    async with running() as setup, connected(setup) as socket:
+        socket.put(INIT, subscribe("a", LIVE))
+        await setup.clock.advance(1)
+        setup.state["watches"].end()
+        await settle()
+    assert socket.closed == (1012, "The gateway is stopping")
+    assert [one["type"] for one in socket.told] == ["connection_ack", "next"]
+
+
 async def test_streams_of_one_caller_are_bounded_over_all_connections(tmp_path: Path) -> None:
     path = dashboard(tmp_path, "max_streams = 2")
     async with running(CLIENTS_FILE=str(path)) as setup:
