@@ -6,7 +6,7 @@ that is killed loses that half second.
 """
 
 import asyncio
-from collections import deque
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final, TextIO
@@ -41,30 +41,28 @@ class AccessLog:
         self._stream = stream
         self._encode = encode
         self._delay = delay
-        self._lines: deque[bytes] = deque()
-        self._size = 0
+        self._waiting = bytearray()
+        self._lock = threading.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
     def write(self, line: Mapping[str, object]) -> None:
         """Have a line written soon."""
         encoded = self._encode(line)
-        self._lines.append(encoded)
-        self._size += len(encoded)
-        if self._size >= FULL or not self._delay:
+        with self._lock:
+            # Kept one by one, they would cost their memory manager five times their encoding.
+            self._waiting += encoded
+        if len(self._waiting) >= FULL or not self._delay:
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._delay, self._due)
 
     def flush(self) -> None:
         """Write what waits. A stream that takes nothing any more loses it, and stops nobody."""
-        self._size = 0
-        taken = []
-        with suppress(IndexError):  # one by one: another thread may do the same
-            while True:
-                taken.append(self._lines.popleft())
-        if taken:
+        with self._lock:
+            waiting, self._waiting = self._waiting, bytearray()
+        if waiting:
             with suppress(OSError, ValueError):
-                self._stream.write(b"".join(taken).decode())
+                self._stream.write(waiting.decode())
                 self._stream.flush()
 
     def _due(self) -> None:

@@ -6,7 +6,7 @@ One wrapper around `send` serves all of it.
 import logging
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -30,6 +30,10 @@ _CLOSE: Final = (b"connection", b"close")
 
 _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2; what is longer is of a version nobody has written yet."""
+
+_NOTHING: Final[dict[str, Any]] = {}
+_NO_EVENT: Final = frozenset({b"", b":"})
+"""How what is not an event begins: the end, and a heartbeat."""
 
 _FAILED: Final = 500
 _GONE: Final = 499
@@ -61,6 +65,7 @@ class RequestMiddleware:
     ) -> None:
         self._app = app
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._traffic = traffic
         self._lifetime = lifetime
         self._log = log
@@ -76,7 +81,8 @@ class RequestMiddleware:
             elif name == b"traceparent" and (parent := _TRACE_PARENT.fullmatch(value)):
                 scope["trace_id"] = parent[1].decode()
         REQUEST_ID.set(own.decode())
-        exchange = _Exchange(own, self._clock, send, self._lifetime)
+        began_at = self._monotonic()
+        exchange = _Exchange(own, send, self._lifetime, self._monotonic)
         try:
             await self._app(scope, receive, exchange.send)
         except ClientDisconnect:
@@ -85,16 +91,17 @@ class RequestMiddleware:
             exchange.status = exchange.status or _FAILED
             raise
         finally:
-            self._end(scope, exchange)
+            self._end(scope, exchange, began_at)
 
-    def _end(self, scope: Scope, exchange: "_Exchange") -> None:
-        now = self._clock.monotonic()
+    def _end(self, scope: Scope, exchange: "_Exchange", began_at: float) -> None:
+        seconds = self._monotonic() - began_at
+        streams_at = exchange.streams_at
         route = scope.get("route")
         template = scope.get("template") if route is None else route.path
         method = scope.get("method", "GET")  # of a WebSocket's handshake
         status = exchange.status or _FAILED
         self._traffic.add(
-            template, method, status, (exchange.streams_at or now) - exchange.began_at
+            template, method, status, seconds if streams_at is None else streams_at - began_at
         )
         if self._log is None:
             return
@@ -106,81 +113,86 @@ class RequestMiddleware:
             "method": method,
             "route": template,
             "status": status,
-            "ms": round((now - exchange.began_at) * 1000, 3),
+            "ms": int(seconds * 1e6) / 1000,
             "bytes": exchange.bytes,
             "request_id": exchange.id.decode(),
         }
-        if exchange.streams_at is not None:
-            line["events"] = exchange.events
-        if (caller := scope.get("state", {}).get("caller")) is not None and caller.name:
+        if (caller := scope.get("state", _NOTHING).get("caller")) is not None and caller.name:
             line["caller"] = masked_caller(caller.name)
-        if exchange.cache is not None:
-            line["cache"] = exchange.cache
-        if (trace_id := scope.get("trace_id")) is not None:
-            line["trace_id"] = trace_id
-        if (told := scope.get("told")) is not None:
-            line |= told
+        if streams_at is not None:
+            line["events"] = exchange.events
+        if "trace_id" in scope:
+            line["trace_id"] = scope["trace_id"]
+        if "told" in scope:
+            line |= scope["told"]
         self._log.write(line)
 
 
 class _Exchange:
-    """What is sent to one request."""
+    """What is sent to one request. Made for each one: every line here costs all of them."""
 
     __slots__ = (
-        "_clock",
-        "_lifetime",
-        "_send",
-        "began_at",
         "bytes",
-        "cache",
         "events",
         "id",
+        "lifetime",
+        "monotonic",
+        "send_on",
         "status",
         "streams_at",
     )
 
-    def __init__(self, id: bytes, clock: Clock, send: Send, lifetime: Lifetime) -> None:
-        self._clock = clock
-        self._send = send
-        self._lifetime = lifetime
+    def __init__(
+        self, id: bytes, send: Send, lifetime: Lifetime, monotonic: Callable[[], float]
+    ) -> None:
         self.id = id
-        self.began_at = clock.monotonic()
-        self.streams_at: float | None = None
+        self.send_on = send
+        self.lifetime = lifetime
+        self.monotonic = monotonic
         self.status = 0
         self.bytes = 0
         self.events = 0
-        self.cache: str | None = None
+        self.streams_at: float | None = None
 
     async def send(self, message: Message) -> None:
-        type_: str = message["type"]
-        if type_ == "http.response.body":
-            body: bytes = message.get("body", b"")
-            self.bytes += len(body)
-            if self.streams_at is not None and not body.startswith(b":") and body:
-                self.events += 1
-        elif type_ in {"http.response.start", "websocket.http.response.start"}:
+        type_ = message["type"]
+        if type_ == "http.response.start":
             self._starts(message)
-        elif type_ == "websocket.send":
+        elif type_ == "http.response.body":
+            body = message.get("body", b"")
+            self.bytes += len(body)
+            if self.streams_at is not None:
+                self.events += body[:1] not in _NO_EVENT
+            elif message.get("more_body"):
+                self.streams_at = self.monotonic()
+                self.events = 1
+        else:
+            self._of_websocket(message)
+        await self.send_on(message)
+
+    def _starts(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = (
+            [*message["headers"], (_HEADER, self.id)]
+            if "headers" in message
+            else [(_HEADER, self.id)]
+        )
+        if self.lifetime.is_closing:
+            headers.append(_CLOSE)
+        message["headers"] = headers
+
+    def _of_websocket(self, message: Message) -> None:
+        type_ = message["type"]
+        if type_ == "websocket.send":
             self.bytes += len(message.get("text") or message.get("bytes") or b"")
             self.events += 1
         elif type_ == "websocket.accept":
             self.status = _SWITCHED
-            self.streams_at = self._clock.monotonic()
+            self.streams_at = self.monotonic()
         elif type_ == "websocket.close":
             self.status = self.status or _REFUSED
-        await self._send(message)
-
-    def _starts(self, message: Message) -> None:
-        self.status = message["status"]
-        headers = [*message.get("headers", ()), (_HEADER, self.id)]
-        for name, value in headers:
-            if name == b"cache-status":
-                self.cache = "hit" if b"; hit" in value else "miss"
-            elif name == b"content-type" and value.startswith(b"text/event-stream"):
-                self.streams_at = self._clock.monotonic()
-        if self._lifetime.is_closing:
-            headers.append(_CLOSE)
-        message["headers"] = headers
+        elif type_ == "websocket.http.response.start":
+            self._starts(message)
 
 
 class ShortcutMiddleware:
