@@ -37,7 +37,7 @@ from gateway.web.graphql.schema import sdl
 from gateway.web.lifetime import Lifetime
 from gateway.web.problems import problem_of
 from gateway.web.push import PATH as CALLBACK_PATH
-from gateway.web.rest import as_json
+from gateway.web.shape import without_freshness
 
 _KINDS: dict[str, type[Record]] = {"message": Message, "hlr": HlrLookup}
 
@@ -168,9 +168,7 @@ def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:
     )
     if found is None:
         return named | {"problem": problem_of(NotFound()).model_dump(by_alias=True)}
-    shown = as_json(found.record) | named
-    del shown["freshness"]
-    return shown
+    return without_freshness(found.record) | named
 
 
 def _handler(callback: str | None, secret: str | None) -> Handler | None:

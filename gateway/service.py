@@ -64,7 +64,8 @@ class Want(NamedTuple):
     """What a caller wants to know: the level, the kind (None: either), and how old it may be.
 
     `max_age` is in seconds, None: as long as the record counts as fresh. `only_cached`: never ask
-    the provider. `caller` tells callers apart, who take turns where they have to wait.
+    the provider. `caller` tells callers apart, who take turns where they have to wait. `slack`: so
+    many seconds beyond its freshness a record will do; negative: so many must be left of it.
     """
 
     detail: DetailLevel = DetailLevel.FULL
@@ -72,6 +73,7 @@ class Want(NamedTuple):
     max_age: float | None = None
     only_cached: bool = False
     caller: str = ""
+    slack: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,13 @@ class StatusService:
         if not is_fresh:
             self._renew(key, known, want.detail)
         answer = self._answer(key, known, want, live=False)
-        return answer if is_fresh else answer._replace(stale=True)
+        return answer if is_fresh and now < known.fresh_until else answer._replace(stale=True)
 
     async def get_later(self, key: StatusKey, want: Want, turn: int = 0) -> Answer:
-        """The answer where `get_now` gave none: the provider is asked. Raises as `get` does."""
+        """The answer of the provider; what to call, and what it raises, where `get_now` has none.
+
+        What is known stands in for it, if there is anything.
+        """
         if want.only_cached:
             raise NotCached("Nothing fresh enough is cached for this message.")
         known = self._store.get(key)
@@ -289,7 +294,8 @@ class StatusService:
         """
         if known.certain and known.record is not None and not _fits(known.record, want):
             return True  # a kind never changes
-        if now >= known.fresh_until and not (stale and serves_stale(known, now)):
+        may_be_late = stale and want.slack >= 0 and serves_stale(known, now)
+        if now >= known.fresh_until + want.slack and not may_be_late:
             return False
         if want.max_age is not None and now - known.observed_at > want.max_age:
             return False
@@ -409,7 +415,7 @@ def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
     return (
         record is not None
         and record.is_final
-        and now < known.fresh_until
+        and now < known.fresh_until + min(want.slack, 0.0)
         and known.certain
         and (want.kind is None or type(record) is want.kind)
         and record.freshness.detail.all >= want.detail.all

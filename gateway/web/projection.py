@@ -3,16 +3,20 @@
 A projection is written once for each thing known and kept with it (`Known.written`); a later hit
 joins what is there. The few values that differ from answer to answer, all of them about
 freshness, are holes that each answer fills. REST and compiled GraphQL operations share this.
+
+What was written has a tag (RFC 9110, section 8.8.3): it changes with whatever the projection shows,
+but for what ages by itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel
 
 from gateway.freshness import Answer
-from gateway.records import Freshness
+from gateway.records import Freshness, StaleReason
 
 KEPT = 4
 """Projections kept with one record: what dashboards, services and people ask for side by side."""
@@ -38,11 +42,36 @@ Picks = Sequence[Pick]
 _Hole = Callable[[Answer], bytes]
 
 
+class Tag(NamedTuple):
+    """Names what a projection shows of a record.
+
+    `state` leaves out when it was observed and until when it is fresh: it stays the same while the
+    provider tells the same. `observation` is empty where neither is shown.
+    """
+
+    state: bytes
+    observation: bytes
+
+    @property
+    def value(self) -> bytes:
+        """As an entity tag without quotes; the state ends before the first `OBSERVED`."""
+        return self.state + self.observation
+
+
+OBSERVED = b"-"
+"""What an `observation` begins with."""
+
+
 class _Written(NamedTuple):
-    """An object's first piece, then each hole with the piece behind it."""
+    """An object's first piece, then each hole with the piece behind it.
+
+    `tag` is that of an answer that is not stale; `tells_stale`: a stale one has another.
+    """
 
     first: bytes
     rest: tuple[tuple[_Hole, bytes], ...]
+    tag: Tag
+    tells_stale: bool
 
 
 def to_json(value: object) -> bytes:
@@ -63,6 +92,17 @@ _HOLES: dict[str, _Hole] = {
 }
 """The fields of `Freshness` that belong to the answer, by attribute."""
 
+_STALE_HOLES = frozenset({"stale", "stale_reason"})
+"""Those that a tag tells: they do not age by themselves."""
+
+_STALE_MARKS: dict[StaleReason | None, bytes] = {
+    None: b".stale",
+    StaleReason.RATE_LIMITED: b".limited",
+    StaleReason.UPSTREAM_UNAVAILABLE: b".unavailable",
+    StaleReason.UPSTREAM_BLOCKED: b".blocked",
+}
+"""What a stale answer's state ends with."""
+
 _OF_KNOWN: dict[str, Callable[[Answer], object]] = {
     "observed_at": lambda answer: answer.known.observed,
     "expires_at": lambda answer: answer.known.expires,
@@ -78,11 +118,19 @@ class Projection:
 
     def write(self, answer: Answer) -> bytes:
         """The answer as a JSON object."""
-        written = answer.known.written.get(self) or self._write(answer)
-        text, rest = written
-        for hole, piece in rest:
+        written: _Written = answer.known.written.get(self) or self._write(answer)
+        text = written.first
+        for hole, piece in written.rest:
             text += hole(answer) + piece
         return text
+
+    def tag(self, answer: Answer) -> Tag:
+        """The tag of what `write` gives."""
+        written: _Written = answer.known.written.get(self) or self._write(answer)
+        state, observation = written.tag
+        if answer.stale and written.tells_stale:
+            return Tag(state + _STALE_MARKS[answer.stale_reason], observation)
+        return written.tag
 
     def _write(self, answer: Answer) -> _Written:
         record = answer.record
@@ -103,6 +151,10 @@ class _Writer:
         self._pieces: list[bytes] = []
         self._holes: list[_Hole] = []
         self._text = bytearray()
+        self._state = b""
+        self._observation = b""
+        self._tagged = 0
+        self._tells_stale = False
 
     def put(self, value: Any, picks: Picks) -> None:  # noqa: ANN401 - any value of the contract
         """An object with these members."""
@@ -114,8 +166,24 @@ class _Writer:
         self._text += b"}" if picks else b"{}"
 
     def done(self) -> _Written:
-        first, *pieces = (*self._pieces, bytes(self._text))
-        return _Written(first, tuple(zip(self._holes, pieces, strict=True)))
+        self._cut()
+        observation = self._observation and OBSERVED + _digest(self._observation)
+        tag = Tag(_digest(self._state), observation)
+        first, *pieces = self._pieces
+        rest = tuple(zip(self._holes, pieces, strict=True))
+        return _Written(first, rest, tag, self._tells_stale)
+
+    def _cut(self) -> None:
+        """A piece ends here."""
+        self._keep_for_tag()
+        self._pieces.append(bytes(self._text))
+        self._text.clear()
+        self._tagged = 0
+
+    def _keep_for_tag(self) -> None:
+        """The text up to here belongs to the state."""
+        self._state += self._text[self._tagged :]
+        self._tagged = len(self._text)
 
     def _member(self, value: Any, pick: Pick) -> None:  # noqa: ANN401 - as above
         is_freshness = isinstance(value, Freshness)
@@ -124,17 +192,26 @@ class _Writer:
         elif pick.name is None:
             self.put(value, pick.below or ())
         elif is_freshness and pick.name in _HOLES:
-            self._pieces.append(bytes(self._text))
+            self._tells_stale |= pick.name in _STALE_HOLES
             self._holes.append(_HOLES[pick.name])
-            self._text.clear()
+            self._cut()
         elif is_freshness and pick.name in _OF_KNOWN:
-            self._text += to_json(_OF_KNOWN[pick.name](self._answer))
+            self._keep_for_tag()
+            observed = to_json(_OF_KNOWN[pick.name](self._answer))
+            self._observation += observed
+            self._text += observed
+            self._tagged = len(self._text)
         else:
             inner = getattr(value, pick.name)
             if pick.below is None or inner is None:
                 self._text += to_json(inner)
             else:
                 self.put(inner, pick.below)
+
+
+def _digest(text: bytes) -> bytes:
+    """Enough to tell one record's states apart."""
+    return blake2b(text, digest_size=6).hexdigest().encode()
 
 
 def pick_all(model: type[BaseModel]) -> Picks:

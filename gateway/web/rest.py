@@ -1,32 +1,45 @@
 """REST: one record, or many."""
 
-import logging
-import re
 from collections.abc import Iterable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
-from gateway.detail import level_for, parse_fields
+from gateway.callers import model
+from gateway.callers.model import hidden_fields
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
 from gateway.records import DetailLevel, HlrLookup, Message, Model, Record, StatusKey, key_or_error
-from gateway.service import Want
-from gateway.web import auth
+from gateway.service import StatusService, Want
+from gateway.web.auth import caller_of
 from gateway.web.body import read_body
+from gateway.web.caching import (
+    NO_DIRECTIVES,
+    directives,
+    headers_of,
+    matches,
+    status_of_hit,
+    status_of_miss,
+)
 from gateway.web.deletion import delete
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
-from gateway.web.state import State, caller_of
+from gateway.web.projection import Projection
+from gateway.web.resource import JSON, Resource, check_accept, named_headers, respond
+from gateway.web.shape import KINDS, shape_of
+from gateway.web.state import who
 
-log = logging.getLogger(__name__)
+QUESTIONS = 16_384
+"""Addresses remembered as they were read: those that dashboards ask for again and again."""
 
-KINDS: tuple[type[Record], ...] = (Message, HlrLookup)
-_JSON = "application/json"
-_AGE_LENGTH = 9
+WANTS = 1024
+"""Wants remembered: levels, kinds and ages of each caller's."""
+
+_JSON_TYPE = (b"content-type", b"application/json")
 
 
 class StatusResult(Model):
@@ -44,127 +57,145 @@ class StatusResult(Model):
     """What kept it from being found."""
 
 
-async def message(request: Request[State]) -> Response:
-    """One message, or its deletion: one route, so that a 405 names both methods."""
-    if request.method == "DELETE":
-        return await _delete_one(request)
-    return await _get_one(request, Message)
+class Question(NamedTuple):
+    """An address, read: whose record is wanted, and what of it."""
+
+    key: StatusKey
+    kind: type[Record]
+    detail: DetailLevel
+    projection: Projection
 
 
-async def get_hlr_lookup(request: Request[State]) -> Response:
-    return await _get_one(request, HlrLookup)
+@lru_cache(maxsize=QUESTIONS)
+def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
+    """Read an address; raises `InvalidArgument` naming what is wrong, `Forbidden`."""
+    given = parameters(query)
+    key = StatusKey.parse(id=id_, phone=_one(given, "phone"))
+    fields = given.get("fields")
+    names = None if fields is None else tuple(",".join(fields).split(","))
+    shape = shape_of((kind,), names, hidden)
+    return Question(key, kind, shape.detail, shape.alone)
 
 
-async def post_batch(request: Request[State]) -> Response:
-    items, fields = _parse_batch(await _json_body(request))
-    wanted = None if fields is None else parse_fields(fields, KINDS)
-    detail = DetailLevel.FULL if wanted is None else level_for(wanted)
-    keys = [_item_key(item) for item in items]
-    want = Want(detail, caller=caller_of(request))
-    outcomes = await request.state["service"].get_many(keys, want)
-    if error := _nothing_answered(outcomes):
-        raise error
-    results = [
-        _result(item, key, outcome, wanted)
-        for item, key, outcome in zip(items, keys, outcomes, strict=True)
-    ]
-    return Response(orjson.dumps({"results": results}), media_type=_JSON)
+want_of = lru_cache(maxsize=WANTS)(Want)
+"""A `Want`, not made anew for every hit."""
 
 
-routes: list[BaseRoute] = [
-    Route("/v1/messages/{id}", message, methods=["GET", "DELETE"]),
-    Route("/v1/hlr-lookups/{id}", get_hlr_lookup),
-    Route("/v1/statuses/batch", post_batch, methods=["POST"]),
-]
+def parameters(query: bytes) -> dict[str, list[str]]:
+    """The values of each parameter of a query."""
+    given: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        given.setdefault(name, []).append(value)
+    return given
 
 
-async def _get_one(request: Request[State], kind: type[Record]) -> Response:
-    key = StatusKey.parse(id=request.path_params["id"], phone=_one(request, "phone"))
-    wanted = None
-    if "fields" in request.query_params:
-        given = ",".join(request.query_params.getlist("fields"))  # some clients repeat the name
-        names = (name.strip() for name in given.split(","))
-        wanted = parse_fields(names, [kind])
-    max_age, only_cached = _cache_control(request)
-    want = Want(
-        detail=DetailLevel.FULL if wanted is None else level_for(wanted, kind),
-        kind=kind,
-        max_age=max_age,
-        only_cached=only_cached,
-        caller=caller_of(request),
-    )
-    record = (await request.state["service"].get(key, want)).as_record()
-    return Response(orjson.dumps(as_json(record, wanted)), 200, _freshness(record), _JSON)
-
-
-async def _delete_one(request: Request[State]) -> Response:
-    key = StatusKey.parse(id=request.path_params["id"], phone=_one(request, "phone"))
-    caller = auth.caller_of(request.scope)
-    await delete(request.state["service"], key, caller, caller_of(request))
-    return Response(status_code=204)
-
-
-def as_json(record: Record, fields: Iterable[str] | None = None) -> dict[str, Any]:
-    """The record as REST shows it; `fields` restricts it to those, `kind`, `id` and `phone`."""
-    whole = {"kind": record.kind, **record.model_dump(mode="json", by_alias=True)}
-    if fields is None:
-        return whole
-    paths = {"kind", "id", "phone", *fields}
-    chosen: dict[str, Any] = {}
-    for name, value in whole.items():
-        inner = [path.partition(".")[2] for path in paths if path.startswith(f"{name}.")]
-        if name in paths or (inner and value is None):
-            chosen[name] = value
-        elif inner:
-            chosen[name] = {sub: value[sub] for sub in value if sub in inner}
-    return chosen
-
-
-def _one(request: Request[State], name: str) -> str:
-    values = request.query_params.getlist(name)
+def _one(given: dict[str, list[str]], name: str) -> str:
+    values = given.get(name, ())
     if len(values) != 1:
         raise InvalidArgument(f"{name} must be given exactly once, in the query.")
     return values[0]
 
 
-def _cache_control(request: Request[State]) -> tuple[float | None, bool]:
-    """`max-age`, `no-cache` and `only-if-cached` of RFC 9111, section 5.2.1; others are ignored."""
-    directives = {
-        name.strip().lower(): value.strip().strip('"')
-        for header in request.headers.getlist("cache-control")
-        for name, _, value in (part.partition("=") for part in header.split(","))
-    }
-    max_age: float | None = None
-    age = directives.get("max-age", "")
-    if re.fullmatch(r"[0-9]+", age, re.ASCII):
-        max_age = float(age[:_AGE_LENGTH])
-    if "no-cache" in directives:
-        max_age = 0.0
-    return max_age, "only-if-cached" in directives
+class RecordAddress:
+    """The ASGI application that gives one record of a kind."""
+
+    def __init__(self, kind: type[Record]) -> None:
+        self._kind = kind
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        headers = named_headers(scope)
+        check_accept(headers.get(b"accept"), JSON)
+        caller = caller_of(scope)
+        key, kind, detail, projection = question(
+            self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
+        )
+        sent = headers.get(b"cache-control")
+        asked = NO_DIRECTIVES if sent is None else directives(sent)
+        want = want_of(
+            detail, kind, asked.max_age, asked.only_cached, who(scope, caller), asked.slack
+        )
+        answer, cache_status = await _ask(scope["state"]["service"], key, want)
+        tag = projection.tag(answer).value
+        told = headers_of(answer, tag, cache_status)
+        if_none_match = headers.get(b"if-none-match")
+        if if_none_match is not None and matches(if_none_match, tag):
+            await respond(send, 304, told)
+            return
+        body = projection.write(answer)
+        told += (_JSON_TYPE, (b"content-length", b"%d" % len(body)))
+        await respond(send, 200, told, b"" if scope["method"] == "HEAD" else body)
 
 
-def _freshness(record: Record) -> dict[str, str]:
-    """`Age` and what is left of the freshness; private, for callers differ in what they may see."""
-    freshness = record.freshness
-    left = 0
-    if freshness.observed_at and not freshness.stale:
-        lifetime = (freshness.expires_at - freshness.observed_at).total_seconds()
-        left = max(0, int(lifetime) - freshness.age_seconds)
-    age = str(freshness.age_seconds)
-    return {"cache-control": f"private, max-age={left}", "age": age}
+async def _ask(service: StatusService, key: StatusKey, want: Want) -> tuple[Answer, bytes]:
+    """The answer, and its `Cache-Status`."""
+    answer = service.get_now(key, want)
+    if answer is not None:
+        return answer, status_of_hit(answer)
+    before = service.peek(key)
+    answer = await service.get_later(key, want)
+    return answer, status_of_miss(answer, before, want)
 
 
-async def _json_body(request: Request[State]) -> object:
-    type_ = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if type_ not in {_JSON, ""}:
-        raise HTTPException(415)
+async def delete_message(scope: Scope, _: Receive, send: Send) -> None:
+    """Delete one message."""
+    given = parameters(scope["query_string"])
+    key = StatusKey.parse(id=scope["path_params"]["id"], phone=_one(given, "phone"))
+    caller = caller_of(scope)
+    await delete(scope["state"]["service"], key, caller, who(scope, caller))
+    await respond(send, 204, [(b"cache-control", b"no-store")])
+
+
+async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
+    """Many records."""
+    headers = named_headers(scope)
+    check_accept(headers.get(b"accept"), JSON)
+    items, fields = _parse_batch(await _json_body(headers, receive))
+    caller = caller_of(scope)
+    shape = shape_of(KINDS, fields, hidden_fields(caller))
+    keys = [_item_key(item) for item in items]
+    want = Want(shape.detail, caller=who(scope, caller))
+    outcomes = await scope["state"]["service"].get_many(keys, want)
+    if error := _nothing_answered(outcomes):
+        raise error
+    write = shape.found.write
+    results = [
+        write(outcome) if isinstance(outcome, Answer) else _unfound(item, key, outcome)
+        for item, key, outcome in zip(items, keys, outcomes, strict=True)
+    ]
+    body = b'{"results":[' + b",".join(results) + b"]}"
+    told = [_JSON_TYPE, (b"cache-control", b"no-store"), (b"content-length", b"%d" % len(body))]
+    await respond(send, 200, told, body)
+
+
+routes: list[BaseRoute] = [
+    Route(
+        "/v1/messages/{id}",
+        Resource(
+            {
+                "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
+                "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
+            }
+        ),
+    ),
+    Route(
+        "/v1/hlr-lookups/{id}",
+        Resource({"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)}),
+    ),
+    Route("/v1/statuses/batch", Resource({"POST": (post_batch, model.Scope.STATUS_READ)})),
+]
+
+
+async def _json_body(headers: dict[bytes, bytes], receive: Receive) -> object:
+    type_ = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if type_ not in {b"application/json", b""}:
+        raise HTTPException(415, "Send the body as application/json.", {"accept-post": JSON})
     try:
-        return orjson.loads(await read_body(request.receive))
+        return orjson.loads(await read_body(receive))
     except orjson.JSONDecodeError:
         raise InvalidArgument("The body must be JSON (RFC 8259).") from None
 
 
-def _parse_batch(body: object) -> tuple[list[object], list[str] | None]:
+def _parse_batch(body: object) -> tuple[list[object], tuple[str, ...] | None]:
     if not isinstance(body, dict):
         raise InvalidArgument('The body must be an object: {"items": [{"id": …, "phone": …}]}.')
     if unknown := sorted(set(body) - {"items", "fields"}):
@@ -172,11 +203,11 @@ def _parse_batch(body: object) -> tuple[list[object], list[str] | None]:
     items, fields = body.get("items"), body.get("fields")
     if not isinstance(items, list):
         raise InvalidArgument("items must be a list.")
-    if fields is not None and not (
-        isinstance(fields, list) and fields and all(isinstance(name, str) for name in fields)
-    ):
+    if fields is None:
+        return items, None
+    if not (isinstance(fields, list) and fields and all(isinstance(name, str) for name in fields)):
         raise InvalidArgument("fields must be a list of one or more field names.")
-    return items, fields
+    return items, tuple(fields)
 
 
 def _item_key(item: object) -> StatusKey | GatewayError:
@@ -187,33 +218,28 @@ def _item_key(item: object) -> StatusKey | GatewayError:
     return key_or_error(id_, given.get("phone"))
 
 
-def _nothing_answered(outcomes: list[Answer | GatewayError]) -> GatewayError | None:
+def _nothing_answered(outcomes: Iterable[Answer | GatewayError]) -> GatewayError | None:
     """What stands in the way of everything, if nothing at all could be answered."""
-    unanswered = [one for one in outcomes if outcome_of(one) is Outcome.UNAVAILABLE]
-    if unanswered and len(unanswered) == len(outcomes):
-        first = unanswered[0]
-        return first if isinstance(first, GatewayError) else None
-    return None
+    first = None
+    for outcome in outcomes:
+        if not isinstance(outcome, GatewayError) or outcome_of(outcome) is not Outcome.UNAVAILABLE:
+            return None
+        first = first or outcome
+    return first
 
 
-def _result(
-    item: object,
-    key: StatusKey | GatewayError,
-    result: Answer | GatewayError,
-    wanted: Iterable[str] | None,
-) -> dict[str, Any]:
-    given = item if isinstance(item, dict) else {}
+def _unfound(item: object, key: StatusKey | GatewayError, error: GatewayError) -> bytes:
+    """The result of an item that has no record."""
+    given: dict[str, Any] = item if isinstance(item, dict) else {}
     id_, phone = given.get("id"), given.get("phone")
     if isinstance(key, StatusKey):
         id_, phone = str(key.id), key.phone
-    shown: dict[str, Any] = {"record": None, "problem": None}
-    if isinstance(result, GatewayError):
-        shown["problem"] = problem_of(result).model_dump(by_alias=True)
-    else:
-        shown["record"] = as_json(result.as_record(), wanted)
-    return {
-        "id": str(id_) if isinstance(id_, str | int) else "",
-        "phone": phone if isinstance(phone, str) else "",
-        "outcome": outcome_of(result),
-        **shown,
-    }
+    return orjson.dumps(
+        {
+            "id": str(id_) if isinstance(id_, str | int) else "",
+            "phone": phone if isinstance(phone, str) else "",
+            "outcome": outcome_of(error),
+            "record": None,
+            "problem": problem_of(error).model_dump(by_alias=True),
+        }
+    )

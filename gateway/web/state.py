@@ -2,11 +2,12 @@
 
 from typing import TypedDict
 
-from starlette.requests import Request
+from starlette.types import Scope
 
+from gateway.callers.model import Caller
 from gateway.service import StatusService
 from gateway.watch import Watches
-from gateway.web import auth
+from gateway.web.auth import address_of
 from gateway.web.counts import Counts
 from gateway.web.lifetime import Lifetime
 
@@ -20,6 +21,6 @@ class State(TypedDict):
     lifetime: Lifetime
 
 
-def caller_of(request: Request[State]) -> str:
+def who(scope: Scope, caller: Caller) -> str:
     """Who asks, so that callers take turns: by name, or by address where they have none."""
-    return auth.caller_of(request.scope).name or auth.address_of(request.scope)
+    return caller.name or address_of(scope)

@@ -108,7 +108,7 @@ async def test_a_bad_argument_is_named(url: str, word: str) -> None:
 async def test_a_405_names_all_methods() -> None:
     async with running() as setup:
         answer = await setup.client.put(URL)
-        assert {"GET", "HEAD", "DELETE"} == set(answer.headers["allow"].split(", "))
+        assert {"GET", "HEAD", "DELETE", "OPTIONS"} == set(answer.headers["allow"].split(", "))
 
 
 async def test_it_needs_its_scope(tmp_path: Path) -> None:
@@ -127,7 +127,8 @@ async def test_it_needs_its_scope(tmp_path: Path) -> None:
 async def test_every_attempt_leaves_a_line_without_the_phone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, logger="gateway.web.deletion")
+    logger = "gateway.web.deletion"
+    caplog.set_level(logging.INFO, logger=logger)
     async with running() as setup:
         await setup.client.delete(URL)
         await setup.client.delete(URL)

@@ -175,7 +175,7 @@ async def test_head_and_other_methods() -> None:
         lost = await setup.client.get("/v2")
     assert (head.status_code, head.content) == (200, b"")
     assert (put.status_code, put.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
-    assert put.headers["allow"] == "POST"
+    assert put.headers["allow"] == "POST, OPTIONS"
     assert (lost.status_code, lost.json()["code"]) == (404, "NOT_FOUND")
 
 

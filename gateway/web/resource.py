@@ -1,0 +1,97 @@
+"""What answers at one address, by the request's method."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TypeAlias
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.callers import model
+from gateway.web.auth import caller_of
+
+MAX_QUERY_BYTES = 8192
+"""The longest query that is read; RFC 9110, section 4.1, wants 8,000 octets for a whole URI."""
+
+JSON = "application/json"
+
+_PROBLEM = "application/problem+json"
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class Resource:
+    """The ASGI application of an address. `GET` answers `HEAD` as well; `OPTIONS` tells all.
+
+    Each method may need a scope of the caller.
+    """
+
+    def __init__(self, methods: Mapping[str, tuple[ASGIApp, model.Scope | None]]) -> None:
+        self._methods = dict(methods)
+        if "GET" in methods:
+            self._methods["HEAD"] = methods["GET"]
+        self.allow = ", ".join([*self._methods, "OPTIONS"])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._methods.get(scope["method"])
+        if found is None:
+            if scope["method"] != "OPTIONS":
+                raise HTTPException(405, headers={"allow": self.allow})
+            await respond(send, 204, [(b"allow", self.allow.encode())])
+            return
+        if len(scope["query_string"]) > MAX_QUERY_BYTES:
+            raise HTTPException(414, f"A query may have at most {MAX_QUERY_BYTES} bytes.")
+        handler, needed = found
+        if needed is not None:
+            model.require(caller_of(scope), needed)
+        await handler(scope, receive, send)
+
+
+def named_headers(scope: Scope) -> dict[bytes, bytes]:
+    """The request's headers by name; sent more than once, a list (RFC 9110, section 5.3)."""
+    raw: Headers = scope["headers"]
+    headers = dict(raw)
+    if len(headers) == len(raw):
+        return headers
+    lists: dict[bytes, list[bytes]] = {}
+    for name, value in raw:
+        lists.setdefault(name, []).append(value)
+    return {name: b", ".join(values) for name, values in lists.items()}
+
+
+def check_accept(accept: bytes | None, media: str) -> None:
+    """Raise `HTTPException` 406 unless the caller takes this media type, or problems at least."""
+    if accept is not None and not _takes(accept, media):
+        raise HTTPException(406, f"There is {media}.")
+
+
+@lru_cache(maxsize=256)
+def _takes(accept: bytes, media: str) -> bool:
+    """RFC 9110, section 12.5.1: of the ranges that hold a media type, the narrowest decides."""
+    qualities: dict[str, float] = {}
+    for part in accept.decode("latin-1").lower().split(","):
+        range_, *given = (piece.strip() for piece in part.split(";"))
+        if range_:
+            qualities[range_] = _quality(given)
+    ranges = [(one, one.partition("/")[0] + "/*", "*/*") for one in (media, _PROBLEM)]
+    return not qualities or any(
+        next((qualities[one] for one in narrowing if one in qualities), 0.0) > 0
+        for narrowing in ranges
+    )
+
+
+def _quality(given: list[str]) -> float:
+    for parameter in given:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
+    """Answer in one go; Starlette's `Response` would make its headers anew each time."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
