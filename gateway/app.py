@@ -1,16 +1,16 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
 import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
 
+from gateway.accesslog import AccessLog
 from gateway.budget.journal import FileJournal, Journal
 from gateway.budget.memory import Limits, MemoryBudget
 from gateway.callers.fetch import fetch
@@ -25,6 +25,7 @@ from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import docs, operation, pages, rest
 from gateway.web.auth import AuthenticationMiddleware, wants_page
+from gateway.web.counts import Counts
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
 from gateway.web.graphql.federation import federated_schema
@@ -32,8 +33,9 @@ from gateway.web.graphql.schema import create_schema
 from gateway.web.graphql.trusted import read_trusted
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
-from gateway.web.middleware import RequestIdMiddleware
-from gateway.web.problems import on_gateway_error, on_http_exception, on_unexpected
+from gateway.web.lifetime import Lifetime
+from gateway.web.middleware import RequestMiddleware, ShortcutMiddleware
+from gateway.web.problems import handle
 from gateway.web.push import Callback
 from gateway.web.state import State
 
@@ -44,19 +46,22 @@ def create_app(
     callers: Callers | None = None,
     clock: Clock | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
-    stopping: asyncio.Event | None = None,
-) -> Starlette:
+    lifetime: Lifetime | None = None,
+    access_log: AccessLog | None = None,
+) -> ASGIApp:
     """Build the gateway. `clock` and `transport` stand in for time and network in tests.
 
-    `callers` are for who wants to have them read anew. `stopping` is set by the server when it is
-    about to stop: streams end then, for it waits until all answers have ended.
+    `callers` are for who wants to have them read anew. By `lifetime` the server tells that it is
+    about to stop: streams end then, for it waits until all answers have ended. `access_log` gets a
+    line for each request.
     """
     clock = clock or Clock()
-    pushes = Counter[str]()
-    secret = settings.callback_secret
-    callback = Callback(secret.get_secret_value(), clock, pushes) if secret else None
+    lifetime = lifetime or Lifetime()
     callers = callers or create_callers(settings)
-    engine = create_engine(settings)
+    counts = Counts(callers)
+    secret = settings.callback_secret
+    callback = Callback(secret.get_secret_value(), clock, counts.pushes) if secret else None
+    engine = create_engine(settings, counts)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -69,24 +74,25 @@ def create_app(
             with closing(create_journal(settings, clock)) as journal:
                 service = create_service(settings, client, clock, journal)
                 watches = Watches(service, clock)
-                ending = asyncio.create_task(_end_streams(watches, stopping or asyncio.Event()))
+                ending = asyncio.create_task(_end_streams(watches, lifetime))
                 try:
                     yield {
                         "callers": callers,
                         "clock": clock,
                         "service": service,
                         "watches": watches,
-                        "pushes": pushes,
+                        "counts": counts,
+                        "lifetime": lifetime,
                     }
                 finally:
                     ending.cancel()
                     await watches.aclose()
                     await service.aclose()
+                    if access_log is not None:
+                        access_log.flush()
 
-    return Starlette(
+    app = Starlette(
         routes=[
-            # The first that match are the fastest: what is asked most comes first.
-            Route("/graphql", GraphQLView(engine, callers, clock)),
             *rest.routes,
             *operation.routes,
             *(callback.routes if callback else []),
@@ -94,22 +100,22 @@ def create_app(
             *pages.routes,
             WebSocketRoute("/graphql", WebSocketView(engine, callers, clock)),
         ],
-        middleware=[
-            Middleware(RequestIdMiddleware),
-            Middleware(
-                AuthenticationMiddleware, callers=callers, clock=clock, also_open=wants_page
-            ),
-        ],
         exception_handlers={
-            GatewayError: on_gateway_error,
-            HTTPException: on_http_exception,
-            Exception: on_unexpected,
+            GatewayError: handle,
+            HTTPException: handle,
+            Exception: handle,
         },
         lifespan=lifespan,
     )
+    # A request meets them from the last to the first.
+    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": GraphQLView(engine, callers, clock)})
+    auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
+    return RequestMiddleware(
+        auth, clock=clock, traffic=counts.traffic, lifetime=lifetime, log=access_log
+    )
 
 
-def create_engine(settings: Settings) -> Engine:
+def create_engine(settings: Settings, counts: Counts) -> Engine:
     """Build what executes GraphQL. Raises `SettingsError` for trusted documents it can't use."""
     schema = federated_schema() if settings.graphql_federation else create_schema()
     documents = Documents(
@@ -118,11 +124,11 @@ def create_engine(settings: Settings) -> Engine:
         trusted=read_trusted(settings.trusted_documents),
         trusted_only=settings.trusted_documents_only,
     )
-    return Engine(schema, documents)
+    return Engine(schema, documents, operations=counts.operations)
 
 
-async def _end_streams(watches: Watches, stopping: asyncio.Event) -> None:
-    await stopping.wait()
+async def _end_streams(watches: Watches, lifetime: Lifetime) -> None:
+    await lifetime.until_closing()
     watches.end()
 
 

@@ -2,24 +2,21 @@
 
 import asyncio
 import codecs
-import contextlib
 import os
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
 from datetime import tzinfo
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import orjson
-import uvicorn
 from starlette.types import ASGIApp
 
 from gateway import __version__
+from gateway.accesslog import AccessLog
 from gateway.app import create_app, create_callers
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
@@ -28,21 +25,19 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, NotFound
 from gateway.freshness import at_observation
 from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
+from gateway.server import CantListen, Server, address, beside, listen, run, run_reloading
 from gateway.settings import Settings, SettingsError, load
 from gateway.simulator import Handler, create_simulator, sample_world
 from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Refusal, Row
 from gateway.telemetry import configure_logging
-from gateway.web.body import MAX_BODY_BYTES
 from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
+from gateway.web.lifetime import Lifetime
 from gateway.web.problems import problem_of
 from gateway.web.push import PATH as CALLBACK_PATH
 from gateway.web.shape import without_freshness
-
-GRACE = 10
-"""Seconds that open connections get at shutdown."""
 
 _KINDS: dict[str, type[Record]] = {"message": Message, "hlr": HlrLookup}
 
@@ -57,14 +52,28 @@ main.add_command(client)
 
 
 @main.command()
-def serve() -> None:
+@click.option("--reload", is_flag=True, help="Start anew when its code changes: for development.")
+def serve(*, reload: bool) -> None:
     """Run the gateway, with the settings of the environment (GATEWAY_…).
 
-    SIGHUP has the clients file read anew; open requests and streams go on.
+    SIGHUP has the clients file read anew; open requests and streams go on. SIGTERM stops it when
+    all that was asked has been answered.
     """
+    if reload:
+        settings = _settings()
+        configure_logging(settings.log_level, settings.log_format)
+        run_reloading(_serve_on, _listen(settings.host, settings.port, "GATEWAY_PORT"))
+    else:
+        _serve_on(None)
+
+
+def _serve_on(sockets: list[socket.socket] | None) -> None:
+    """Serve, on a socket that is there already or on a new one."""
     settings = _settings()
-    configure_logging(settings.log_level, settings.log_format)
-    _run(_serve(settings, _callers(settings)))
+    access_log = configure_logging(settings.log_level, settings.log_format)
+    callers = _callers(settings)
+    [listening] = sockets or [_listen(settings.host, settings.port, "GATEWAY_PORT")]
+    run(_serve(settings, callers, access_log, listening))
 
 
 @main.command()
@@ -73,7 +82,7 @@ def demo(simulator_port: int) -> None:
     """Run the gateway with a simulated provider and sample messages beside it."""
     simulator = _listen("127.0.0.1", simulator_port, "--simulator-port")
     settings = _settings(
-        smsc_url=f"http://{_address(simulator)}/sys/",
+        smsc_url=f"http://{address(simulator)}/sys/",
         smsc_login="demo",
         smsc_password="demo",  # noqa: S106 - of the simulated account
         smsc_currency="RUB",
@@ -81,8 +90,8 @@ def demo(simulator_port: int) -> None:
         log_level="warning",
         state_dir=None,  # the simulated provider forgets as well
     )
-    configure_logging(settings.log_level, settings.log_format)
-    _run(_demo(settings, _callers(settings), simulator))
+    access_log = configure_logging(settings.log_level, settings.log_format)
+    run(_demo(settings, _callers(settings), access_log, simulator))
 
 
 @main.command()
@@ -94,7 +103,7 @@ def simulator(host: str, port: int, callback: str | None, callback_secret: str |
     """Run the provider simulator alone; it prints what it is asked, and what it pushes."""
     configure_logging("warning", "auto")
     handler = _handler(callback, callback_secret)
-    _run(_simulate(_listen(host, port, "--port"), handler))
+    run(_simulate(_listen(host, port, "--port"), handler))
 
 
 @main.command()
@@ -192,9 +201,11 @@ def _callers(settings: Settings) -> Callers:
         raise click.ClickException(str(error)) from None
 
 
-def _app(settings: Settings, callers: Callers, stopping: asyncio.Event) -> ASGIApp:
+def _app(
+    settings: Settings, callers: Callers, lifetime: Lifetime, access_log: AccessLog | None
+) -> ASGIApp:
     try:
-        return create_app(settings, callers=callers, stopping=stopping)
+        return create_app(settings, callers=callers, lifetime=lifetime, access_log=access_log)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 
@@ -206,118 +217,50 @@ def _reload_at_hangup(callers: Callers) -> None:
 
 
 def _listen(host: str, port: int, setting: str) -> socket.socket:
-    """A bound socket, so that a port in use is told in one sentence, with what to change."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise click.ClickException(
-            f"Can't listen on {host}:{port}: {reason} (change {setting})."
-        ) from None
+        return listen(host, port, setting)
+    except CantListen as error:
+        raise click.ClickException(str(error)) from None
 
 
-def _address(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class _Server(uvicorn.Server):
-    """A server that says something once it listens, and tells when it is about to stop."""
-
-    def __init__(
-        self, app: ASGIApp, *, banner: str = "", stopping: asyncio.Event | None = None
-    ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=True,
-                timeout_graceful_shutdown=GRACE,
-                ws_max_size=MAX_BODY_BYTES,
-            )
-        )
-        self._banner = banner
-        self._stopping = stopping or asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._banner and self.started:
-            click.echo(self._banner)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._stopping.set()
-        await super().shutdown(sockets)
-
-
-class _Beside(_Server):
-    """A server beside another one, which minds the signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _beside(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
-    server = _Beside(app)
-    task = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
-
-
-def _run(main_: Coroutine[None, None, None]) -> None:
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        asyncio.Runner(loop_factory=_loop_factory()) as runner,
-    ):
-        runner.run(main_)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - not on every platform
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-async def _serve(settings: Settings, callers: Callers) -> None:
+async def _serve(
+    settings: Settings, callers: Callers, access_log: AccessLog | None, listening: socket.socket
+) -> None:
     _reload_at_hangup(callers)
-    listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
-    banner = f"smsc-gateway {__version__} listens on http://{_address(listening)}"
-    stopping = asyncio.Event()
-    app = _app(settings, callers, stopping)
-    await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
+    lifetime = Lifetime()
+    server = Server(
+        _app(settings, callers, lifetime, access_log),
+        banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",
+        lifetime=lifetime,
+        shutdown_delay=settings.shutdown_delay,
+    )
+    await server.serve(sockets=[listening])
 
 
 async def _simulate(listening: socket.socket, handler: Handler | None) -> None:
     world = sample_world(Clock().time)
     app = create_simulator(world, handler=handler, echo=click.echo)
-    banner = f"The provider simulator listens on http://{_address(listening)}/ (look there first)"
-    await _Server(app, banner=banner).serve(sockets=[listening])
+    banner = f"The provider simulator listens on http://{address(listening)}/ (look there first)"
+    await Server(app, banner=banner).serve(sockets=[listening])
 
 
-async def _demo(settings: Settings, callers: Callers, provider: socket.socket) -> None:
+async def _demo(
+    settings: Settings, callers: Callers, access_log: AccessLog | None, provider: socket.socket
+) -> None:
     _reload_at_hangup(callers)
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
     world = sample_world(Clock().time)
     secret = settings.callback_secret
-    url = f"http://{_address(listening)}{CALLBACK_PATH}"
+    url = f"http://{address(listening)}{CALLBACK_PATH}"
     handler = Handler(url, secret.get_secret_value()) if secret else None
     simulator = create_simulator(
         world, handler=handler, echo=lambda line: click.echo(f"  provider  {line}")
     )
-    banner = _DEMO.format(gateway=_address(listening), provider=_address(provider))
-    stopping = asyncio.Event()
-    app = _app(settings, callers, stopping)
-    async with _beside(simulator, provider):
-        await _Server(app, banner=banner, stopping=stopping).serve(sockets=[listening])
+    banner = _DEMO.format(gateway=address(listening), provider=address(provider))
+    lifetime = Lifetime()
+    app = _app(settings, callers, lifetime, access_log)
+    async with beside(simulator, provider):
+        await Server(app, banner=banner, lifetime=lifetime).serve(sockets=[listening])
 
 
 _DEMO = """\

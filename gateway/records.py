@@ -90,17 +90,16 @@ class DetailLevel(DescribedEnum):
     STANDARD = "STANDARD", "Also text, sender, cost and times"
     FULL = "FULL", "Also whose number it is"
 
-    @property
-    def all(self) -> int:
-        """The provider's parameter `all`: 0, 1, 2."""
-        return _ALL[self]
+    all: int
+    """The provider's parameter `all`: 0, 1, 2."""
 
     def covers(self, other: "DetailLevel") -> bool:
         """Does an answer at this level tell all that one at the other level tells?"""
         return self.all >= other.all
 
 
-_ALL = {level: number for number, level in enumerate(DetailLevel)}
+for _number, _level in enumerate(DetailLevel):
+    _level.all = _number
 
 
 class MessageState(DescribedEnum):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
+from typing import NamedTuple
 
 from gateway import planner
 from gateway.breaker import Breaker
@@ -59,8 +60,7 @@ class Pushed(StrEnum):
     IGNORED = "ignored"
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """What a caller wants to know: the level, the kind (None: either), and how old it may be.
 
     `max_age` is in seconds, None: as long as the record counts as fresh. `only_cached`: never ask
@@ -134,6 +134,9 @@ class StatusService:
         """The answer, if there is one that need not be waited for; raises as `get` does."""
         known = self._store.get(key)
         now = self._clock.time()
+        if known is not None and _is_plain_hit(known, want, now):
+            self._served.hit(now - known.observed_at)
+            return Answer(known, now)
         if known is None or known.record is None or not known.record.is_final:
             self._interest.note(key, want.detail, self._clock.monotonic())
         if known is None:
@@ -407,6 +410,20 @@ def mismatch(record: Record) -> KindMismatch:
         f"{record.id} is an HLR lookup: ask /v1/hlr-lookups/{record.id}, or hlrLookup."
         if isinstance(record, HlrLookup)
         else f"{record.id} is a message: ask /v1/messages/{record.id}, or message."
+    )
+
+
+def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
+    """The common case of all that `get_now` asks: final, fresh, certain, in detail, of the kind."""
+    record = known.record
+    return (
+        record is not None
+        and record.is_final
+        and now < known.fresh_until + min(want.slack, 0.0)
+        and known.certain
+        and (want.kind is None or type(record) is want.kind)
+        and record.freshness.detail.all >= want.detail.all
+        and (want.max_age is None or now - known.observed_at <= want.max_age)
     )
 
 

@@ -103,6 +103,9 @@ class Settings(BaseModel):
     `ALLOW_ANONYMOUS=true`."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; 0: any free one."""
+    shutdown_delay: float = Field(default=0, ge=0, le=300)
+    """Seconds after SIGTERM for which everything is served as ever while `/readyz` says STOPPING:
+    as long as load balancers take to notice."""
     allow_anonymous: bool = False
     """Serve callers without a key on any address, and beside those of `CLIENTS_FILE`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

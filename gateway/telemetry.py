@@ -2,12 +2,37 @@
 
 import logging
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from functools import lru_cache
 from typing import Literal, TextIO
 
 import structlog
 
+from gateway.accesslog import AccessLog
+
 SHOWN = 2
 """Digits of a phone that a log may show: enough to tell two messages of one id apart."""
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request at hand; empty outside of one. All that is logged meanwhile tells it."""
+
+QUIET = {
+    "httpx": logging.WARNING,  # tells each URL
+    "httpcore": logging.WARNING,
+    "uvicorn.access": logging.WARNING,  # tells each path, with its phone
+    "uvicorn.error": logging.INFO,  # at DEBUG it tells what WebSockets carry
+    "uvicorn.asgi": logging.INFO,  # as above
+    "websockets": logging.INFO,  # as above
+    "strawberry": logging.WARNING,  # tells what callers send
+    "graphql": logging.WARNING,
+    "opentelemetry": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "asyncio": logging.INFO,
+}
+"""Loggers of libraries, each with the least level that tells nothing it should not."""
+
+_JWT = "jwt:"
 
 
 def masked(phone: str) -> str:
@@ -15,10 +40,22 @@ def masked(phone: str) -> str:
     return f"…{phone[-SHOWN:]}" if phone.isdigit() else "…"
 
 
+@lru_cache(maxsize=1024)
+def masked_caller(name: str) -> str:
+    """A caller's name for the log. A token's subject may be an e-mail address or a number."""
+    subject = name.removeprefix(_JWT)
+    if subject != name and ("@" in subject or subject.lstrip("+").isdigit()):
+        return _JWT + masked(subject)
+    return name
+
+
 def configure_logging(
     level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr
-) -> None:
-    """Send everything that is logged, by us and by libraries, to `stream` in one form."""
+) -> AccessLog | None:
+    """Send everything that is logged, by us and by libraries, to `stream` in one form.
+
+    Gives where requests are logged; None: the level is above that.
+    """
     console = form == "console" or (form == "auto" and stream.isatty())
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
@@ -29,11 +66,13 @@ def configure_logging(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_request_id,
     ]
     tracebacks = structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals hold secrets
     )
-    handler = logging.StreamHandler(stream)
+    access = _console_log(stream) if console else AccessLog(stream)
+    handler = _Handler(stream, access)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared if console else [*shared, tracebacks],
@@ -43,8 +82,39 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore", "uvicorn.access"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    for own in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
+    for own in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logging.getLogger(own).handlers = []
         logging.getLogger(own).propagate = True
+    return access if root.isEnabledFor(logging.INFO) else None
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Keeps the lines in the order of what happened."""
+
+    def __init__(self, stream: TextIO, access: AccessLog) -> None:
+        super().__init__(stream)
+        self._access = access
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._access.flush()
+        super().emit(record)
+
+
+def _console_log(stream: TextIO) -> AccessLog:
+    renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+
+    def encode(line: Mapping[str, object]) -> bytes:
+        shown = {**line, "timestamp": str(line["timestamp"])}
+        return f"{renderer(None, 'info', shown)}\n".encode()
+
+    return AccessLog(stream, encode, delay=0)
+
+
+def _add_request_id(
+    _: object, __: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    if current := REQUEST_ID.get():
+        event["request_id"] = current
+    return event

@@ -50,7 +50,8 @@ class Watches:
         self._service = service
         self._clock = clock
         self._watches: dict[StatusKey, _Watch] = {}
-        self._ended = False
+        self.ended = False
+        """The gateway is about to stop: who follows is told nothing more."""
         service.notify(self._learned)
 
     async def follow(
@@ -71,7 +72,7 @@ class Watches:
             watch.poll = asyncio.create_task(self._poll(key, watch))
         before, told = self._service.peek(key), None
         try:
-            while not self._ended:
+            while not self.ended:
                 known = self._service.peek(key)
                 event = self._event(key, known, watch.trouble, detail, live=known is not before)
                 if event is not None:
@@ -100,7 +101,7 @@ class Watches:
 
     def end(self) -> None:
         """End all following: the gateway is about to stop."""
-        self._ended = True
+        self.ended = True
         for watch in self._watches.values():
             watch.tell(watch.trouble)
 

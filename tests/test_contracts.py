@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from graphql import build_schema
+from graphql import build_schema, find_breaking_changes
 from openapi_spec_validator import validate
 
 from gateway.records import HlrLookup, Message
@@ -23,6 +23,18 @@ QUERIES = [path.read_text() for path in EXAMPLES if path.stem != "subscription"]
 
 def test_schema_graphql_is_up_to_date() -> None:
     assert (ROOT / "schema" / "schema.graphql").read_text() == sdl(), "run: make contracts"
+
+
+def breaking(before: str, after: str) -> list[str]:
+    changes = find_breaking_changes(build_schema(before), build_schema(after))
+    return [change.description for change in changes]
+
+
+def test_nothing_breaks_the_callers_of_the_last_release() -> None:
+    """At a release: cp schema/schema.graphql schema/released.graphql."""
+    released = (ROOT / "schema" / "released.graphql").read_text()
+    assert breaking(released, sdl()) == []
+    assert breaking(released, released.replace("sender: String", "senderName: String")) != []
 
 
 def test_openapi_yaml_is_up_to_date() -> None:

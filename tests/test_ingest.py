@@ -31,16 +31,20 @@ BASIC, FULL = DetailLevel.BASIC, DetailLevel.FULL
 
 
 class Provider:
-    """Answers with what it is told to, and counts."""
+    """Answers with what it is told to, after some seconds, and counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.seconds = 0.0
         self.rows: dict[StatusKey, dict[str, str]] = {}
         self.asked: list[StatusKey] = []
 
     async def ask(self, keys: Sequence[StatusKey], detail: DetailLevel) -> Mapping[StatusKey, Row]:
         del detail
         self.asked += keys
-        return {key: Row(self.rows.get(key, {"status": "-3"})) for key in keys}
+        told = {key: Row(self.rows.get(key, {"status": "-3"})) for key in keys}
+        await self.clock.sleep(self.seconds)
+        return told
 
     async def delete(self, key: StatusKey) -> None:
         self.rows.pop(key, None)
@@ -49,7 +53,7 @@ class Provider:
 class Setup:
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.provider = Provider()
+        self.provider = Provider(self.clock)
         self.service = StatusService(
             self.provider,
             MemoryBudget(Limits(), self.clock.monotonic),
@@ -392,10 +396,14 @@ async def test_who_wants_more_is_told_at_once_and_of_the_details_later() -> None
 
 async def test_a_watched_number_is_known_before_anything_else_is() -> None:
     setup = Setup()
-    waiting = asyncio.create_task(setup.service.get(KEY, Want(BASIC)))
-    await asyncio.sleep(0)
-    setup.push(1, phone=f"8{PHONE[1:]}")
-    assert setup.record().is_final
+    key = StatusKey("74951234567", 30)
+    setup.provider.seconds = 1
+    setup.provider.rows[key] = SENT
+    waiting = asyncio.create_task(setup.service.get(key, Want(BASIC)))
+    await settle()
+    setup.push(1, phone="84951234567")
+    assert setup.record(key).is_final
+    await setup.clock.advance(1)
     assert (await waiting).record.is_final
 
 
@@ -420,3 +428,20 @@ async def test_a_deleted_message_is_not_brought_back() -> None:
     assert (reader.told[-1], reader.task.done()) == ("NOT_FOUND", True)
     assert setup.push(1) is Pushed.IGNORED
     assert setup.known().record is None
+
+
+async def test_an_answer_asked_for_before_the_deletion_does_not_bring_it_back() -> None:
+    setup = Setup()
+    setup.provider.rows[KEY] = SENT
+    setup.provider.seconds = 2
+    asking = asyncio.create_task(setup.service.get(KEY, Want(BASIC)))
+    await settle()
+    await setup.service.delete(KEY)
+    await setup.clock.advance(2)
+    with pytest.raises(NotFound):
+        await asking
+    assert setup.known().deleted
+    setup.provider.rows[KEY] = SENT  # the same id is used again
+    setup.provider.seconds = 0
+    setup.clock.now += 20
+    assert not (await setup.service.get(KEY, Want(BASIC))).record.is_final

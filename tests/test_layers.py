@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "gateway"
 
 ORDER = [
-    {"errors", "clock", "simulator", "__init__"},
+    {"errors", "clock", "accesslog", "simulator", "__init__"},
     {"records", "callers"},
     {"merge", "detail", "freshness"},
     {"settings"},
@@ -20,7 +20,7 @@ ORDER = [
     {"watch"},
     {"web"},
     {"app"},
-    {"cli_client"},
+    {"cli_client", "server"},
     {"cli"},
     {"__main__"},
 ]
@@ -32,8 +32,8 @@ HOMES = {
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},
     "graphql": {"web/graphql"},
-    "uvicorn": {"cli"},
-    "click": {"cli", "cli_client"},
+    "uvicorn": {"server"},
+    "click": {"cli", "cli_client", "server"},
     "structlog": {"telemetry"},
     "sqlite3": {"budget/journal"},
     "prometheus_client": {"web/metrics"},

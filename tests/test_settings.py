@@ -113,5 +113,6 @@ def test_the_readme_has_the_defaults() -> None:
         for name, default in zip(names.split(", "), values.split(", "), strict=False)
     }
     for name, field in Settings.model_fields.items():
-        if field.default not in (None, False):
-            assert defaults[f"`{name.upper()}`"] == f"`{field.default}`"
+        told = str(field.default).lower() if field.default is True else field.default
+        if told not in (None, False):
+            assert defaults[f"`{name.upper()}`"] == f"`{told}`"

@@ -30,13 +30,26 @@ class Setup:
     """The service with the simulator behind it, and who watches."""
 
     def __init__(
-        self, service: StatusService, clock: FakeClock, limits: Limits, world: World
+        self,
+        service: StatusService,
+        clock: FakeClock,
+        limits: Limits,
+        world: World,
+        provider: httpx.AsyncClient,
     ) -> None:
+        self.provider = provider
         self.service = service
         self.clock = clock
         self.limits = limits
         self.world = world
         self.watches = Watches(service, clock)
+
+    async def fault(self, kind: str, value: object = None, times: int = -1) -> None:
+        body = {"kind": kind, "value": value, "times": times}
+        assert (await self.provider.post("/control/fault", json=body)).status_code == 201
+
+    async def mend(self) -> None:
+        await self.provider.delete("/control/fault")
 
     def follow(self, key: StatusKey = LIVE, detail: DetailLevel = BASIC) -> "Reader":
         return Reader(self, key, detail)
@@ -56,7 +69,8 @@ class Reader:
                 self.told.append(event.code)
                 continue
             assert isinstance(event.record, Message)
-            self.told.append(event.record.state)
+            why = event.stale_reason or ("" if not event.stale else "STALE")
+            self.told.append(f"{event.record.state} {why}".strip())
             self.details.append(event.record.freshness.detail)
 
 
@@ -67,9 +81,12 @@ async def watching() -> AsyncIterator[Setup]:
     limits = Limits(clock.monotonic)
     provider = create_simulator(world, monotonic=clock.monotonic, sleep=clock.sleep, limits=limits)
     transport = httpx.ASGITransport(provider)
-    async with create_client(timeout=10, concurrency=4, transport=transport) as client:
+    async with (
+        create_client(timeout=10, concurrency=4, transport=transport) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://provider.test") as direct,
+    ):
         service = create_service(settings(), client, clock, Journal())
-        setup = Setup(service, clock, limits, world)
+        setup = Setup(service, clock, limits, world, direct)
         yield setup
         await setup.watches.aclose()
         await service.aclose()
@@ -184,3 +201,59 @@ async def test_the_level_is_the_highest_that_a_reader_wants() -> None:
         assert reader.told == ["QUEUED", "SENT"]
         assert set(reader.details) == {FULL}
         assert setup.limits.admitted == 3
+
+
+async def test_trouble_is_told_once_and_so_is_its_end() -> None:
+    async with watching() as setup:
+        setup.world.add(Report(id=7, phone="79990000007", status=0, sent=int(START)))
+        reader = setup.follow(StatusKey("79990000007", 7))
+        await setup.clock.advance(1)
+        await setup.fault("error", 4)
+        await setup.clock.advance(120)
+        assert reader.told == ["SENT", "SENT UPSTREAM_BLOCKED"]
+        await setup.mend()
+        await setup.clock.advance(600)
+        assert reader.told == ["SENT", "SENT UPSTREAM_BLOCKED", "SENT"]
+        assert not reader.task.done()
+
+
+async def test_trouble_before_anything_is_known_is_an_error() -> None:
+    async with watching() as setup:
+        await setup.fault("error", 2)
+        reader = setup.follow()
+        await setup.clock.advance(60)
+        assert reader.told == ["UPSTREAM_AUTH_FAILED"]
+        await setup.mend()
+        await setup.clock.advance(900)
+        assert reader.told[0] == "UPSTREAM_AUTH_FAILED"
+        assert reader.told[-1] in {"DELIVERED", "READ"}
+
+
+async def test_what_is_never_found_is_not_waited_for_for_ever() -> None:
+    async with watching() as setup:
+        reader = setup.follow(StatusKey("79990000404", 404))
+        await setup.clock.advance(40)
+        assert not reader.task.done()
+        await setup.clock.advance(60)
+        assert (reader.told, reader.task.done()) == (["NOT_FOUND"], True)
+
+
+async def test_what_is_not_found_at_first_may_still_be() -> None:
+    async with watching() as setup:
+        reader = setup.follow(StatusKey("79990000008", 8))
+        await setup.clock.advance(5)
+        setup.world.add(Report(id=8, phone="79990000008", status=1, sent=int(START)))
+        await setup.clock.advance(60)
+        assert (reader.told, reader.task.done()) == (["NOT_FOUND", "DELIVERED"], True)
+
+
+async def test_all_following_can_be_ended() -> None:
+    async with watching() as setup:
+        readers = [setup.follow(), setup.follow(StatusKey("79990000404", 404))]
+        await setup.clock.advance(1)
+        setup.watches.end()
+        await settle()
+        assert all(reader.task.done() for reader in readers)
+        late = setup.follow()
+        await settle()
+        assert (late.told, late.task.done()) == ([], True)

@@ -36,6 +36,7 @@ _INTEGER = re.compile(r"[+-]?\d{1,12}", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 _DATE = re.compile(r"(\d{2})\.(\d{2})\.(\d{4})\s+(\d{2}):\s?(\d{2})(?::\s?(\d{2}))?", re.ASCII)
 _MCCMNC = re.compile(r"(\d{3})(\d{2,3})", re.ASCII)
+_INT32 = range(-(2**31), 2**31)
 _LATEST = 253_402_300_799
 """The last second of the year 9999, the end of Python's and RFC 3339's calendar."""
 
@@ -105,6 +106,11 @@ class _Fields:
         return self._fields.get(name) or None
 
     def integer(self, name: str) -> int | None:
+        """A number of 32 bits, as GraphQL's `Int`; the provider's own are far smaller."""
+        number = self._number(name)
+        return number if number is not None and number in _INT32 else None
+
+    def _number(self, name: str) -> int | None:
         text = self._fields.get(name)
         return int(text) if text and _INTEGER.fullmatch(text) else None
 
@@ -115,7 +121,7 @@ class _Fields:
 
     def time(self, timestamp: str, date: str) -> datetime | None:
         """The timestamp wins; the date is the account's local clock (all recordings)."""
-        seconds = self.integer(timestamp)
+        seconds = self._number(timestamp)
         if seconds and 0 < seconds <= _LATEST:
             return datetime.fromtimestamp(seconds, UTC)
         match = _DATE.fullmatch(self._fields.get(date, ""))

@@ -9,7 +9,7 @@ from gateway.callers.model import ANONYMOUS, Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Unauthenticated
-from gateway.web.problems import on_gateway_error
+from gateway.web.problems import response_to
 
 OPEN_PATHS = frozenset(
     {
@@ -100,12 +100,15 @@ class AuthenticationMiddleware:
             return None
         if not self._callers.are_known:
             return ANONYMOUS
-        authorization = authorization_of(scope)
+        now, authorization = self._clock.time(), authorization_of(scope)
         if authorization is None and scope["type"] == "websocket":
             return None
-        caller = await self._callers.authenticate(
-            authorization, self._clock.time(), address=address_of(scope)
-        )
+        caller = None
+        if authorization is not None and authorization.startswith("Bearer "):
+            caller = self._callers.known(authorization[7:], now)  # mostly: no need to await then
+        if caller is None:
+            address = address_of(scope)
+            caller = await self._callers.authenticate(authorization, now, address=address)
         if scope["type"] == "http":
             self._callers.quota.take(caller, self._clock.monotonic())
         return caller
@@ -123,4 +126,4 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: GatewayErro
         reason = error.title
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": reason})
         return
-    await on_gateway_error(HTTPConnection(scope), error)(scope, receive, send)
+    await response_to(HTTPConnection(scope), error)(scope, receive, send)

@@ -6,7 +6,7 @@ from gateway.callers.model import Caller, Scope, require
 from gateway.errors import GatewayError
 from gateway.records import StatusKey
 from gateway.service import StatusService
-from gateway.telemetry import masked
+from gateway.telemetry import masked, masked_caller
 
 log = logging.getLogger(__name__)
 
@@ -25,5 +25,5 @@ async def delete(service: StatusService, key: StatusKey, caller: Caller, who: st
         outcome = error.code
         raise
     finally:
-        told = (key.id, masked(key.phone), who, outcome)
+        told = (key.id, masked(key.phone), masked_caller(who), outcome)
         log.info("delete message %d to %s for %s: %s", *told)

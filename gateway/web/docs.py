@@ -218,6 +218,7 @@ def _callback() -> dict[str, Any]:
     }
     common = {
         "tags": ["operation"],
+        "security": [],  # the provider signs in a way of its own
         "description": (
             "For the provider: enter this address in the account's settings. It exists when "
             f"`CALLBACK_SECRET` is set. A form has at most {MAX_BYTES} bytes. A status joins what "

@@ -1,33 +1,50 @@
-"""The state of the provider link in Prometheus' text format; read when scraped, nothing before."""
+"""What is known in numbers, in Prometheus' text format; read when scraped, nothing before.
 
-from collections import Counter
+No label ever has a value that a caller or the provider could make up.
+"""
+
 from collections.abc import Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from gateway import __version__
 from gateway.breaker import BreakerState
 from gateway.link import LinkState
+from gateway.web.counts import BUCKETS, Counts
 from gateway.web.push import RESULTS
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
+_BOUNDS = [*map(str, BUCKETS), "+Inf"]
+_PROCESS = ProcessCollector(registry=None)
+"""Memory, CPU time and open files of the process, where the system tells them (Linux)."""
 
-def render(link: LinkState, pushes: Counter[str]) -> bytes:
+
+def render(link: LinkState, counts: Counts) -> bytes:
     """All metrics, as one scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(link, pushes))
+    registry.register(_Scrape(link, counts))
+    registry.register(_PROCESS)
     return generate_latest(registry)
 
 
 class _Scrape(Collector):
-    def __init__(self, link: LinkState, pushes: Counter[str]) -> None:
+    def __init__(self, link: LinkState, counts: Counts) -> None:
         self._link = link
-        self._pushes = pushes
+        self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("smsc_gateway", "What runs here.", {"version": __version__})
+        yield from _web(self._counts)
         yield from _budgets(self._link)
         yield from _counters(self._link)
         yield _gauge("records", "Messages and lookups that are remembered.", self._link.records)
@@ -52,8 +69,33 @@ class _Scrape(Collector):
             labels=["result"],
         )
         for result in RESULTS:
-            pushes.add_metric([result], self._pushes[result])
+            pushes.add_metric([result], self._counts.pushes[result])
         yield pushes
+
+
+def _web(counts: Counts) -> Iterator[Metric]:
+    requests = HistogramMetricFamily(
+        "smsc_gateway_http_request_duration_seconds",
+        "Requests of callers, until their answer was sent; of streams until it began.",
+        labels=["route", "method", "status"],
+    )
+    for series in counts.traffic:
+        cumulated = zip(_BOUNDS, accumulate(series.buckets), strict=True)
+        requests.add_metric(
+            [series.route, series.method, series.status], list(cumulated), series.seconds
+        )
+    yield requests
+    operations = CounterMetricFamily(
+        "smsc_gateway_graphql_operations",
+        "GraphQL operations, by type and by what executed them.",
+        labels=["type", "path"],
+    )
+    for (type_, path), count in sorted(counts.operations.items()):
+        operations.add_metric([type_, path], count)
+    yield operations
+    yield _gauge("streams", "Streams of callers that are open.", counts.callers.quota.open_streams)
+    wrong = counts.callers.throttle.wrong_keys
+    yield _counter("wrong_keys", "Requests with a key that is not known.", wrong)
 
 
 def _budgets(link: LinkState) -> Iterator[Metric]:

@@ -1,5 +1,7 @@
 """For those who run the gateway: the state of the provider link, as JSON and for Prometheus."""
 
+from typing import Final
+
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,6 +11,9 @@ from gateway.callers.model import Scope, require
 from gateway.web import metrics
 from gateway.web.auth import caller_of
 from gateway.web.state import State
+
+STOPPING: Final = "STOPPING"
+"""Why a gateway that is about to stop is not ready."""
 
 _NO_STORE = {"cache-control": "no-store"}
 
@@ -21,7 +26,7 @@ async def get_provider(request: Request[State]) -> Response:
 
 async def get_metrics(request: Request[State]) -> Response:
     require(caller_of(request.scope), Scope.PROVIDER_READ)
-    body = metrics.render(request.state["service"].link(), request.state["pushes"])
+    body = metrics.render(request.state["service"].link(), request.state["counts"])
     return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
 
 
@@ -31,12 +36,16 @@ async def livez(_: Request[State]) -> Response:
 
 
 async def readyz(request: Request[State]) -> Response:
-    """Able to answer: by asking the provider, or from what is known while that can't be done."""
+    """Able to answer: by asking the provider, or from what is known while that can't be done.
+
+    Not while it is about to stop: load balancers are to look elsewhere.
+    """
     link = request.state["service"].link()
-    ready = link.breaker.reason is None or bool(link.records)
+    reason = STOPPING if request.state["lifetime"].is_leaving else link.breaker.reason
+    ready = reason is None or (reason != STOPPING and bool(link.records))
     body = {"status": "ready" if ready else "unavailable", "breaker": link.breaker.state}
-    if link.breaker.reason is not None:
-        body["reason"] = link.breaker.reason
+    if reason is not None:
+        body["reason"] = reason
     status = 200 if ready else 503
     return Response(orjson.dumps(body), status, _NO_STORE, "application/json")
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gateway import errors
 from gateway.records import Model
-from gateway.web.middleware import request_id
+from gateway.web.request_id import request_id
 
 STATUS: dict[type[errors.GatewayError], int] = {
     errors.InvalidArgument: 400,
@@ -97,25 +97,29 @@ def extensions_of(error: errors.GatewayError) -> dict[str, Any]:
     return told | _limit(error)
 
 
-def on_gateway_error(connection: HTTPConnection, error: Exception) -> Response:
-    """Starlette's handler for the whole error tree."""
-    assert isinstance(error, errors.GatewayError)  # noqa: S101 - registered for this class
-    response = _response(connection, problem_of(error), _limit(error))
-    response.headers.update(_challenge(connection, error))
-    return response
+def response_to(connection: HTTPConnection[Any], error: Exception) -> Response:
+    """The answer to an error of the tree or of HTTP; anything else is a fault of ours."""
+    if isinstance(error, errors.GatewayError):
+        response = _response(connection, problem_of(error), _limit(error))
+        response.headers.update(_challenge(connection, error))
+        return response
+    if isinstance(error, HTTPException):
+        phrase = HTTPStatus(error.status_code).phrase
+        detail = None if error.detail == phrase else error.detail
+        response = http_problem(connection, error.status_code, detail)
+        response.headers.update(error.headers or {})
+        return response
+    return _response(connection, internal_problem(), {})
 
 
-def on_http_exception(request: Request, error: Exception) -> Response:
-    """Unknown paths, wrong methods and the like, in the same form."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    phrase = HTTPStatus(error.status_code).phrase
-    detail = None if error.detail == phrase else error.detail
-    response = http_problem(request, error.status_code, detail)
-    response.headers.update(error.headers or {})
-    return response
+async def handle(request: Request, error: Exception) -> Response:
+    """`response_to` as Starlette's handler: one that is not `async` would get a thread."""
+    return response_to(request, error)
 
 
-def http_problem(request: Request, status: int, detail: str | None = None) -> Response:
+def http_problem(
+    connection: HTTPConnection[Any], status: int, detail: str | None = None
+) -> Response:
     """A problem that is HTTP's own, such as 405."""
     phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     problem = Problem(
@@ -125,7 +129,7 @@ def http_problem(request: Request, status: int, detail: str | None = None) -> Re
         status=status,
         retryable=False,
     )
-    return _response(request, problem, {})
+    return _response(connection, problem, {})
 
 
 def internal_problem() -> Problem:
@@ -139,16 +143,11 @@ def internal_problem() -> Problem:
     )
 
 
-def on_unexpected(request: Request, _: Exception) -> Response:
-    """Starlette's handler for what nobody expected."""
-    return _response(request, internal_problem(), {})
-
-
 def _limit(error: errors.GatewayError) -> dict[str, str]:
     return {"limit": error.limit} if isinstance(error, errors.RateLimited) else {}
 
 
-def _challenge(connection: HTTPConnection, error: errors.GatewayError) -> dict[str, str]:
+def _challenge(connection: HTTPConnection[Any], error: errors.GatewayError) -> dict[str, str]:
     """What RFC 6750, section 3, wants to be told to who is not let in."""
     if isinstance(error, errors.Unauthenticated):
         given = connection.headers.get("authorization", "").lower().startswith("bearer ")
@@ -177,7 +176,7 @@ def _body(path: str, problem: Problem, more: dict[str, str]) -> bytes:
     )
 
 
-def _response(connection: HTTPConnection, problem: Problem, more: dict[str, str]) -> Response:
+def _response(connection: HTTPConnection[Any], problem: Problem, more: dict[str, str]) -> Response:
     headers = {"cache-control": "no-store"}
     if problem.retry_after is not None:
         headers["retry-after"] = str(problem.retry_after)

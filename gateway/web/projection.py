@@ -70,13 +70,13 @@ def state_in(tag: bytes) -> bytes:
 
 
 class _Written(NamedTuple):
-    """The pieces of an object, and the holes between them: one less.
+    """An object's first piece, then each hole with the piece behind it.
 
     `tag` is that of an answer that is not stale; `tells_stale`: a stale one has another.
     """
 
-    pieces: tuple[bytes, ...]
-    holes: tuple[_Hole, ...]
+    first: bytes
+    rest: tuple[tuple[_Hole, bytes], ...]
     tag: Tag
     tells_stale: bool
 
@@ -129,13 +129,10 @@ class Projection:
     def write(self, answer: Answer) -> bytes:
         """The answer as a JSON object."""
         written: _Written = answer.known.written.get(self) or self._write(answer)
-        pieces = written.pieces
-        if not written.holes:
-            return pieces[0]
-        filled = [pieces[0]]
-        for hole, piece in zip(written.holes, pieces[1:], strict=True):
-            filled += (hole(answer), piece)
-        return b"".join(filled)
+        text = written.first
+        for hole, piece in written.rest:
+            text += hole(answer) + piece
+        return text
 
     def tag(self, answer: Answer) -> Tag:
         """The tag of what `write` gives."""
@@ -181,7 +178,9 @@ class _Writer:
         self._cut()
         observation = self._observation and b"-" + _digest(self._observation)
         tag = Tag(_digest(self._state), b"", observation)
-        return _Written(tuple(self._pieces), tuple(self._holes), tag, self._tells_stale)
+        first, *pieces = self._pieces
+        rest = tuple(zip(self._holes, pieces, strict=True))
+        return _Written(first, rest, tag, self._tells_stale)
 
     def _cut(self) -> None:
         """A piece ends here."""

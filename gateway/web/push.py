@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Final
 
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -19,7 +19,7 @@ from gateway.errors import GatewayError
 from gateway.service import Pushed
 from gateway.smsc.push import MAX_BYTES, read_form, verify
 from gateway.web.body import read_body
-from gateway.web.problems import on_gateway_error
+from gateway.web.problems import response_to
 from gateway.web.state import State
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ class Callback:
 
     async def receive(self, request: Request[State]) -> Response:
         try:
-            body = await read_body(request.scope, request.receive, MAX_BYTES)
+            body = await read_body(request.receive, MAX_BYTES)
             push = verify(read_form(_query(request), body), self._secret)
         except GatewayError as error:
             self._refused(error)
             # Raised, it would be answered from a thread, at twice the price of all the rest.
-            return on_gateway_error(HTTPConnection(request.scope), error)
+            return response_to(request, error)
         except HTTPException as error:
             self._refused(error)
             raise

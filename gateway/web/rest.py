@@ -117,7 +117,7 @@ async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
     """Many records."""
     headers = named_headers(scope)
     check_accept(headers.get(b"accept"), JSON)
-    items, fields = _parse_batch(await _json_body(headers, scope, receive))
+    items, fields = _parse_batch(await _json_body(headers, receive))
     caller = caller_of(scope)
     shape = shape_of(KINDS, fields, hidden_fields(caller))
     keys = [_item_key(item) for item in items]
@@ -161,12 +161,12 @@ routes: list[BaseRoute] = [
 ]
 
 
-async def _json_body(headers: dict[bytes, bytes], scope: Scope, receive: Receive) -> object:
+async def _json_body(headers: dict[bytes, bytes], receive: Receive) -> object:
     type_ = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if type_ not in {b"application/json", b""}:
         raise HTTPException(415, "Send the body as application/json.", {"accept-post": JSON})
     try:
-        return orjson.loads(await read_body(scope, receive))
+        return orjson.loads(await read_body(receive))
     except orjson.JSONDecodeError:
         raise InvalidArgument("The body must be JSON (RFC 8259).") from None
 

@@ -1,6 +1,5 @@
 """What the lifespan gives every request."""
 
-from collections import Counter
 from typing import TypedDict
 
 from starlette.types import Scope
@@ -11,6 +10,8 @@ from gateway.clock import Clock
 from gateway.service import StatusService
 from gateway.watch import Watches
 from gateway.web.auth import address_of
+from gateway.web.counts import Counts
+from gateway.web.lifetime import Lifetime
 
 
 class State(TypedDict):
@@ -20,8 +21,8 @@ class State(TypedDict):
     clock: Clock
     service: StatusService
     watches: Watches
-    pushes: Counter[str]
-    """The provider's pushes since the start, by what became of them (see `push`)."""
+    counts: Counts
+    lifetime: Lifetime
 
 
 def who(scope: Scope, caller: Caller) -> str:

@@ -1,5 +1,7 @@
 """A hit over HTTP, for the gateway as shipped and its peers: GraphQL, REST, and their latency.
 
+The gateway checks its caller's key; the peers, who get it as well, do not look at it.
+
 Each server is one process on one core, the load is on another. Servers take turns in each round;
 the figures are medians of the rounds. What is judged is the server's CPU time a request, as a
 ratio in one run: rates swing with whatever else the machine does. The answers are checked to be
@@ -71,9 +73,8 @@ class Calls:
     paths: Sequence[str]
     bodies: Sequence[str] = ()
 
-    def first(self, server: Server) -> httpx.Response:
+    def first(self, server: Server, headers: Mapping[str, str]) -> httpx.Response:
         """One answer, to look at."""
-        headers = {"content-type": "application/json"} if self.bodies else {}
         content = self.bodies[0] if self.bodies else None
         url = f"{server.address}{self.paths[0]}"
         answer = httpx.request(self.method, url, headers=headers, content=content, timeout=30)
@@ -152,11 +153,41 @@ class Bench:
         self._stack = stack
         self._core, self._load_core = _cores()
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        self.gateway = self._with_provider(sys.executable, "-m", "gateway", "serve")
-        batch = httpx.post(f"{self.gateway.address}/v1/statuses/batch", json={"items": KEYS})
+        self.headers = {
+            "content-type": "application/json",
+            "accept": "application/json",
+            "authorization": f"Bearer {self._key()}",
+        }
+        self.gateway = self._with_provider(
+            *(sys.executable, "-m", "gateway", "serve"), CLIENTS_FILE=str(self._clients_file)
+        )
+        batch = httpx.post(
+            f"{self.gateway.address}/v1/statuses/batch",
+            json={"items": KEYS},
+            headers=self.headers,
+        )
         self.records = [result["record"] for result in batch.raise_for_status().json()["results"]]
         self._records_file = self._folder / "records.json"
         self._records_file.write_text(json.dumps(self.records))
+
+    @property
+    def _clients_file(self) -> Path:
+        return self._folder / "clients.toml"
+
+    def _key(self) -> str:
+        """A key for the load, and the gateway's file of those who have one."""
+        scopes = ("status:read", "content:read", "identity:read")
+        made = subprocess.run(
+            [
+                *(sys.executable, "-m", "gateway", "client", "add", "bench"),
+                *(f"--scope={scope}" for scope in scopes),
+                f"--file={self._clients_file}",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return made.stdout.strip()
 
     def start(self, *command: str, **environ: str) -> Server:
         return self._stack.enter_context(_server(*command, core=self._core, **environ))
@@ -176,7 +207,7 @@ class Bench:
         script = str(node.packages() / "mercurius.mjs")
         return self.start("node", script, str(SCHEMA), str(self._records_file))
 
-    def _with_provider(self, *command: str) -> Server:
+    def _with_provider(self, *command: str, **environ: str) -> Server:
         """A server with a provider of its own behind it, that knows the records."""
         provider = self.start(sys.executable, "-m", "gateway", "simulator", "--port", "0")
         for key in KEYS:
@@ -191,6 +222,7 @@ class Bench:
             SMSC_CURRENCY="RUB",
             LOG_LEVEL="warning",
             STATE_DIR=str(self._folder / f"state-{provider.pid}"),
+            **environ,
         )
 
     def load(
@@ -199,7 +231,7 @@ class Bench:
         """What the load saw; its `cost` is the server's CPU seconds a request."""
         told = {
             "url": server.address,
-            "headers": {"content-type": "application/json", "accept": "application/json"},
+            "headers": self.headers,
             "connections": CONNECTIONS,
             "seconds": seconds,
             "rate": rate,
@@ -223,7 +255,7 @@ class Bench:
     def compare(self, title: str, calls: Calls, servers: Mapping[str, Server]) -> float:
         """Print a table of all servers, `bare` first; give the gateway's rate."""
         for server in servers.values():
-            calls.first(server)
+            calls.first(server, self.headers)
             self.load(server, calls, WARM_UP)
         figures = {name: Figures() for name in servers}
         for _ in range(ROUNDS):
@@ -243,19 +275,23 @@ class Bench:
         return statistics.median(gateway.rates)
 
     def latency(self, calls: Calls, rate: float, servers: Mapping[str, Server]) -> None:
-        """Print the quantiles at a part of the highest rate, of the gateway; `bare` beside it."""
+        """Print the quantiles at a part of the highest rate, of the gateway; `bare` beside it.
+
+        Where fewer were answered than were due, others had the core: that measures no server.
+        """
         print(f"  at {SHARE:.0%} of the gateway's rate, {rate * SHARE:,.0f} req/s, in ms")
-        print(f"  {'':<24}{'p50':>9}{'p99':>9}{'p99/p50':>9}")
+        print(f"  {'':<24}{'p50':>9}{'p99':>9}{'p99/p50':>9}{'answered':>10}")
         for name in ("bare", "gateway"):
             seen = [self.load(servers[name], calls, SECONDS, rate * SHARE) for _ in range(ROUNDS)]
             p50, p99 = (statistics.median(one[q] for one in seen) for q in ("p50", "p99"))
             ratio = statistics.median(one["p99"] / one["p50"] for one in seen)
-            print(f"  {name:<24}{p50:>9.3f}{p99:>9.3f}{ratio:>9.2f}")
+            share = sum(one["answered"] for one in seen) / (rate * SHARE * SECONDS * ROUNDS)
+            print(f"  {name:<24}{p50:>9.3f}{p99:>9.3f}{ratio:>9.2f}{share:>10.1%}")
 
 
-def _answers_agree(calls: Calls, servers: Mapping[str, Server]) -> bytes:
+def _answers_agree(bench: Bench, calls: Calls, servers: Mapping[str, Server]) -> bytes:
     """The answer, once it is known to be everybody's."""
-    answers = {name: calls.first(server) for name, server in servers.items()}
+    answers = {name: calls.first(server, bench.headers) for name, server in servers.items()}
     expected: Any = answers["gateway"].json()
     assert "errors" not in expected, expected
     for name, answer in answers.items():
@@ -266,12 +302,12 @@ def _answers_agree(calls: Calls, servers: Mapping[str, Server]) -> bytes:
 def _graphql(bench: Bench) -> None:
     peers = {"gateway": bench.gateway, "Strawberry as it comes": bench.strawberry()}
     peers["Mercurius with JIT"] = bench.mercurius()
-    MANY_RECORDS.first(peers["Strawberry as it comes"])  # so that it knows the records
+    MANY_RECORDS.first(peers["Strawberry as it comes"], bench.headers)  # so that it knows them
     for title, calls in (
         ("GraphQL, 12 fields of one record", ONE_RECORD),
         ("GraphQL, 12 fields of 100 records", MANY_RECORDS),
     ):
-        body = _answers_agree(calls, peers)
+        body = _answers_agree(bench, calls, peers)
         servers = {"bare": bench.bare(f"{len(body)}", body), **peers}
         rate = bench.compare(f"{title} ({len(body):,} bytes)", calls, servers)
         if calls is ONE_RECORD:
@@ -279,7 +315,7 @@ def _graphql(bench: Bench) -> None:
 
 
 def _rest(bench: Bench) -> None:
-    body = REST.first(bench.gateway).content
+    body = REST.first(bench.gateway, bench.headers).content
     servers = {"bare": bench.bare("rest", body), "gateway": bench.gateway}
     if importlib.util.find_spec("fastapi"):
         servers["FastAPI"] = bench.peer("fastapi")

@@ -23,8 +23,8 @@ from strawberry.asgi import GraphQL
 
 from gateway.app import create_app
 from gateway.callers.model import ANONYMOUS
-from gateway.cli import _address, _listen, _run, _Server
 from gateway.records import Message
+from gateway.server import Server, address, listen, run
 from gateway.settings import load
 from gateway.web.graphql.engine import Context
 from gateway.web.graphql.schema import strawberry_schema
@@ -55,11 +55,13 @@ class _View(GraphQL[Context, None]):
 
 
 def of_strawberry() -> ASGIApp:
-    plain = strawberry_schema()
     gateway = create_app(load(os.environ))
-    return Starlette(
-        routes=[Route("/graphql", _View(plain))], lifespan=gateway.router.lifespan_context
-    )
+    view = Starlette(routes=[Route("/graphql", _View(strawberry_schema()))])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (gateway if scope["type"] == "lifespan" else view)(scope, receive, send)
+
+    return app
 
 
 def of_fastapi(file: str) -> ASGIApp:
@@ -88,9 +90,9 @@ PEERS: dict[str, Callable[..., ASGIApp]] = {
 
 def main(name: str, *arguments: str) -> None:
     app = PEERS[name](*arguments)
-    listening = _listen("127.0.0.1", 0, "the port")
-    banner = f"{name} listens on http://{_address(listening)}"
-    _run(_Server(app, banner=banner).serve(sockets=[listening]))
+    listening = listen("127.0.0.1", 0, "the port")
+    banner = f"{name} listens on http://{address(listening)}"
+    run(Server(app, banner=banner).serve(sockets=[listening]))
 
 
 if __name__ == "__main__":

@@ -4,22 +4,24 @@ A watched message is polled every 15 seconds. Here nobody waits for that: a call
 newest state brings the change in, and the watchers are told as well.
 """
 
+import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gql import Client, gql
+from gql import Client, GraphQLRequest, gql
 from gql.transport.exceptions import TransportQueryError
-from gql.transport.httpx import HTTPXTransport
+from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
 
-from gateway.cli import GRACE
+from gateway.server import GRACE
 from tests.support import node
-from tests.support.process import PHONE, Served, served
+from tests.support.process import PHONE, Served, command, gateway, served
+from tests.support.server import closed_port
 
 IDS = count(1001)
 """Each test has messages of its own."""
@@ -54,9 +56,11 @@ def of(query: str, id_: int) -> dict[str, Any]:
 
 
 @contextmanager
-def subscribed(served: Served, protocol: str, **operations: object) -> Iterator[node.Running]:
-    url = f"{served.gateway}/graphql"
-    with node.running("subscribe.mjs", protocol, url, json.dumps(operations)) as script:
+def subscribed(
+    served: Served, protocol: str, *, retries: int = 0, **operations: object
+) -> Iterator[node.Running]:
+    arguments = (protocol, f"{served.gateway}/graphql", str(retries), json.dumps(operations))
+    with node.running("subscribe.mjs", *arguments) as script:
         yield script
 
 
@@ -156,6 +160,23 @@ def test_a_server_that_stops_cuts_its_streams_within_its_grace(
         assert ["", "closed", 1012] in news
 
 
+@protocols
+def test_a_subscriber_goes_on_with_the_next_process(tmp_path: Path, protocol: str) -> None:
+    id_, port = next(IDS), closed_port()
+    with ExitStack() as stack:
+        _, provider = stack.enter_context(command("simulator", "--port", "0"))
+        with gateway(provider, tmp_path, port) as first:
+            first.tell(id_, QUEUED)
+            script = stack.enter_context(
+                subscribed(first, protocol, retries=5, it=of(SUBSCRIPTION, id_))
+            )
+            assert script.next() == told("it", QUEUED)
+        first.tell(id_, DELIVERED)
+        with gateway(provider, tmp_path, port):
+            news = [one for one in script.rest() if one[0] == "it"]
+    assert news[-2:] == [told("it", DELIVERED), ["it", "complete"]]
+
+
 def over_websocket(served: Served) -> Client:
     transport = WebsocketsTransport(
         f"{served.gateway.replace('http', 'ws')}/graphql",
@@ -166,34 +187,39 @@ def over_websocket(served: Served) -> Client:
 
 def over_http(served: Served) -> Client:
     return Client(
-        transport=HTTPXTransport(f"{served.gateway}/graphql"), fetch_schema_from_transport=True
+        transport=HTTPXAsyncTransport(f"{served.gateway}/graphql"), fetch_schema_from_transport=True
     )
 
 
-def test_python_subscribes(served: Served) -> None:
+@pytest.mark.anyio
+async def test_python_subscribes(served: Served) -> None:
     id_ = next(IDS)
     ahead = [SENT, DELIVERED]
     served.tell(id_, QUEUED)
-    request = gql(SUBSCRIPTION)
-    request.variable_values = {"id": str(id_), "phone": PHONE}
     results = []
-    for result in over_websocket(served).subscribe(request):
-        results.append(result["status"])
-        if ahead:
-            served.tell(id_, ahead.pop(0))
-            served.look(id_)
+    async with over_websocket(served) as session:
+        async for result in session.subscribe(_request(SUBSCRIPTION, id_)):
+            results.append(result["status"])
+            if ahead:
+                served.tell(id_, ahead.pop(0))
+                await asyncio.to_thread(served.look, id_)
     assert results == [RECORDS[QUEUED], RECORDS[SENT], RECORDS[DELIVERED]]
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("connect", [over_http, over_websocket])
-def test_python_asks(served: Served, connect: Any) -> None:  # noqa: ANN401 - a row of the table
+async def test_python_asks(served: Served, connect: Callable[[Served], Client]) -> None:
     id_ = next(IDS)
     served.tell(id_, DELIVERED)
-    request = gql(QUERY)
-    request.variable_values = {"id": str(id_), "phone": PHONE}
-    assert connect(served).execute(request) == {"status": RECORDS[DELIVERED]}
-    request.variable_values = {"id": "404", "phone": PHONE}
-    with pytest.raises(TransportQueryError) as refused:
-        connect(served).execute(request)
+    async with connect(served) as session:
+        assert await session.execute(_request(QUERY, id_)) == {"status": RECORDS[DELIVERED]}
+        with pytest.raises(TransportQueryError) as refused:
+            await session.execute(_request(QUERY, 404))
     assert refused.value.errors is not None
     assert refused.value.errors[0]["extensions"]["code"] == "NOT_FOUND"
+
+
+def _request(query: str, id_: int) -> GraphQLRequest:
+    request = gql(query)
+    request.variable_values = {"id": str(id_), "phone": PHONE}
+    return request

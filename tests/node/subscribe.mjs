@@ -1,20 +1,22 @@
 // Operations over graphql-ws (one socket for all of them) or graphql-sse (distinct connections).
-// Usage: node subscribe.mjs ws|sse URL OPERATIONS, these as JSON: {name: {query, variables}, …}.
+// Usage: node subscribe.mjs ws|sse URL RETRIES OPERATIONS, these as JSON:
+// {name: {query, variables}, …}.
 // Tells in lines of JSON what happens: [name, 'next', result], [name, 'error', GraphQL's
 // errors or a sentence], [name, 'complete'], and of the socket ['', 'closed', code]. Ends when all operations have.
 import { createClient as createSseClient } from 'graphql-sse'
 import { createClient as createWsClient } from 'graphql-ws'
 import WebSocket from 'ws'
 
-const [protocol, url, operations] = process.argv.slice(2)
+const [protocol, url, retries, operations] = process.argv.slice(2)
+const retryAttempts = Number(retries)
 const tell = (...news) => console.log(JSON.stringify(news))
 
 function createClient () {
-  if (protocol === 'sse') return createSseClient({ url, retryAttempts: 0 })
+  if (protocol === 'sse') return createSseClient({ url, retryAttempts })
   return createWsClient({
     url: url.replace('http', 'ws'),
     webSocketImpl: WebSocket,
-    retryAttempts: 0,
+    retryAttempts,
     on: { closed: (event) => tell('', 'closed', event.code) }
   })
 }

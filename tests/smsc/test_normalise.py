@@ -281,3 +281,19 @@ def test_unknown_fields_do_no_harm(fields: dict[str, str], status: int) -> None:
         row, KEY, asked=Message, freshness=at_observation(0, DetailLevel.FULL), zone=MOSCOW
     )
     assert (result is None) == (status == codes.NOT_FOUND)
+
+
+@pytest.mark.parametrize("text", ["2147483648", "-2147483649", "999999999999"])
+def test_a_number_beyond_32_bits_is_not_one(text: str) -> None:
+    """GraphQL's `Int` could not tell it, and a whole record would be lost for it."""
+    found = normalise(
+        Row({"status": "20", "err": text, "sms_cnt": text, "last_timestamp": "4000000000"}),
+        StatusKey("79990000001", 1),
+        asked=Message,
+        freshness=at_observation(0, DetailLevel.FULL),
+        zone=UTC,
+    )
+    assert found is not None
+    assert isinstance(found.record, Message)
+    assert (found.record.error, found.record.parts) == (None, None)
+    assert found.record.last_status_time == datetime.fromtimestamp(4_000_000_000, UTC)

@@ -122,7 +122,9 @@ class Generator:
         return f"a{self.random.randint(0, 30)}: " if self._rarely() else ""
 
     def _selection(self, type_: Any, depth: int) -> str:  # noqa: ANN401 - any named type
-        chosen = [self._member(type_, depth) for _ in range(self.random.randint(1, 7))]
+        chosen = [
+            self._member(type_, depth) for _ in range(self.random.randint(1, max(1, 5 - depth)))
+        ]
         return f"{{ {' '.join(chosen)} }}"
 
     def _member(self, type_: Any, depth: int) -> str:  # noqa: ANN401 - as above

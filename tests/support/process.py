@@ -72,14 +72,16 @@ class Served:
 
 
 @contextmanager
-def served(state: Path) -> Iterator[Served]:
-    """A gateway that keeps what it spent in `state`; its provider knows the samples."""
+def gateway(provider: str, state: Path, port: int = 0) -> Iterator[Served]:
+    """A gateway that asks this provider, and keeps what it spent in `state`."""
     login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "SMSC_CURRENCY": "RUB"}
-    with (
-        command("simulator", "--port", "0") as (_, provider),
-        command("serve", PORT="0", SMSC_URL=f"{provider}/sys", STATE_DIR=str(state), **login) as (
-            process,
-            gateway,
-        ),
-    ):
-        yield Served(process, gateway, provider)
+    asks = {"SMSC_URL": f"{provider}/sys", "STATE_DIR": str(state), **login}
+    with command("serve", PORT=str(port), **asks) as (process, address):
+        yield Served(process, address, provider)
+
+
+@contextmanager
+def served(state: Path) -> Iterator[Served]:
+    """A gateway, and a provider of its own that knows the samples."""
+    with command("simulator", "--port", "0") as (_, provider), gateway(provider, state) as running:
+        yield running

@@ -90,6 +90,14 @@ async def test_fields_restrict_the_record() -> None:
     }
 
 
+async def test_fields_may_be_repeated_instead_of_listed() -> None:
+    async with running() as setup:
+        listed = await setup.message(1, PHONE, fields="state,cost.amount")
+        url = f"/v1/messages/1?phone={PHONE}&fields=state&fields=cost.amount"
+        repeated = await setup.client.get(url)
+    assert repeated.json() == listed.json()
+
+
 async def test_an_inner_field_of_nothing_is_null() -> None:
     async with running() as setup:
         answer = await setup.message(1, PHONE, fields="error.code")

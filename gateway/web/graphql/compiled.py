@@ -95,11 +95,12 @@ class Call(Protocol):
 
 
 def body(results: Iterable[Result]) -> bytes:
-    """The whole response."""
+    """The whole response. Of several fields that leave no data, the first one's error is told."""
     results = list(results)
-    errors = [result.error for result in results if result.error is not None]
-    if any(result.spoils for result in results):
-        return response(b"null", errors)
+    spoiling = [result.error for result in results if result.error and result.spoils]
+    errors = [result.error for result in results if result.error and not result.spoils]
+    if spoiling:
+        return response(b"null", [*errors, *spoiling[:1]])
     members = b",".join([result.key + result.value for result in results])
     return response(b"{" + members + b"}", errors)
 
@@ -114,12 +115,14 @@ class CompiledOperation:
         self._flags = [one.name for one in self._variables if one.type == "Boolean"]
         self._programs: dict[tuple[bool, ...], list[_Root]] = {}
 
-    def bind(self, given: Mapping[str, Any], caller: Caller) -> list[Call]:
+    def is_shown_to(self, caller: Caller) -> bool:
+        """May the caller see all the fields selected? Else some are errors."""
+        return caller.scopes >= _SCOPES or (
+            Scope.STATUS_READ in caller.scopes and self._names.isdisjoint(hidden_fields(caller))
+        )
+
+    def bind(self, given: Mapping[str, Any]) -> list[Call]:
         """The fields to run, with the variables of a request."""
-        if not caller.scopes >= _SCOPES and (
-            Scope.STATUS_READ not in caller.scopes or self._names & hidden_fields(caller)
-        ):
-            raise NotTaken
         values: dict[str, Any] = {}
         for variable in self._variables:
             variable.read(given, values)
@@ -147,7 +150,10 @@ def names_in(document: DocumentNode) -> set[str]:
 async def run(calls: Sequence[Call], service: StatusService, caller: str) -> bytes:
     """Run the fields side by side. Once there can be no data, the others are not waited for."""
     if len(calls) == 1:
-        return body([await calls[0].run(service, caller)])
+        result = await calls[0].run(service, caller)
+        if result.error is None:
+            return b'{"data":{' + result.key + result.value + b"}}"
+        return body([result])
     tasks = [asyncio.ensure_future(call.run(service, caller)) for call in calls]
     waiting = set(tasks)
     try:
@@ -338,43 +344,59 @@ class _One(_Field):
         self.detail = level_for(record_paths(selection.paths(nodes)), kind)
         self.projection = Projection(_record_picks(nodes, selection, kind))
 
-    def bind(self, values: Mapping[str, Any]) -> "OneCall":
+    def bind(self, values: Mapping[str, Any]) -> "OneCall | Wrong":
         id_, phone = (self.arguments[name].of(values) for name in ("id", "phone"))
         key = _plain_key(id_, phone)
         if key is None:
             raise NotTaken
         max_age = self.arguments.get("maxAge")
-        return OneCall(self, key, max_age and max_age.of(values))
+        try:
+            named = valid(key)
+            age = seconds(max_age and max_age.of(values))
+            return OneCall(self, named, Want(self.detail, self.kind, age))
+        except InvalidArgument as error:
+            return Wrong(self, error)
 
 
 class OneCall(NamedTuple):
     """One record asked for, or followed."""
 
     field: _One
-    key: Key
-    max_age: int | None
+    key: StatusKey
+    want: Want
 
     async def run(self, service: StatusService, caller: str) -> Result:
-        field = self.field
+        field, key, want = self
         try:
-            key = valid(self.key)
-            want = Want(field.detail, field.kind, seconds(self.max_age), caller=caller)
-            return self.show(await service.get(key, want))
+            answer = service.get_now(key, want)
+            if answer is None:
+                answer = await service.get_later(key, want._replace(caller=caller))
+            return Result(field.key, field.projection.write(answer))
         except Exception as error:  # noqa: BLE001 - a field's fault is masked and logged, and spares the others
             return field.failed(error)
 
     async def follow(self, watches: Watches) -> AsyncGenerator[Result, None]:
-        """What is known, at once and at each change."""
         field = self.field
-        if isinstance(self.key, InvalidArgument):
-            yield field.failed(self.key)
-            return
         async with aclosing(watches.follow(self.key, field.detail)) as events:
             async for event in events:
-                yield field.failed(event) if isinstance(event, GatewayError) else self.show(event)
+                yield (
+                    field.failed(event)
+                    if isinstance(event, GatewayError)
+                    else Result(field.key, field.projection.write(event))
+                )
 
-    def show(self, answer: Answer) -> Result:
-        return Result(self.field.key, self.field.projection.write(answer))
+
+class Wrong(NamedTuple):
+    """One record whose arguments are wrong."""
+
+    field: _One
+    error: InvalidArgument
+
+    async def run(self, _: StatusService, __: str) -> Result:
+        return self.field.failed(self.error)
+
+    async def follow(self, _: Watches) -> AsyncGenerator[Result, None]:
+        yield self.field.failed(self.error)
 
 
 class _Many(_Field):

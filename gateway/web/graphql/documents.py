@@ -5,6 +5,7 @@ validated, for validation itself takes time that grows with the square of some d
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,20 @@ _LISTS = {"items", "representations"}
 """Arguments that name many records."""
 
 
+MAX_TOLD = 64
+"""Characters of an operation's name that the log tells."""
+
+_NUMBER = re.compile("[0-9]{5}")
+"""May be a phone, which no log is to hold."""
+
+
+def _told(name: str | None) -> str | None:
+    """The name as the log may hold it: callers write it."""
+    if name is None or len(name) > MAX_TOLD or _NUMBER.search(name):
+        return None
+    return name
+
+
 class Operation:
     """One operation of a valid document. `compiled` is for the compiler to keep what it made."""
 
@@ -64,6 +79,8 @@ class Operation:
         self.node = node
         self.type = node.operation
         self.name = node.name.value if node.name else None
+        self.told = {"operation_type": self.type.value, "operation": _told(self.name)}
+        """For the log."""
         self.compiled: Any = None
         self._lists: list[str] = []
         self._cost = 0

@@ -1,5 +1,6 @@
 """Executing operations: compiled where that can be, else through Strawberry's schema."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from inspect import isawaitable
@@ -12,7 +13,7 @@ from gateway.callers.model import Caller
 from gateway.service import StatusService
 from gateway.watch import Watches
 from gateway.web.graphql import compiled
-from gateway.web.graphql.compiled import Call, CompiledOperation, NotTaken, OneCall
+from gateway.web.graphql.compiled import Call, CompiledOperation, NotTaken, OneCall, Wrong
 from gateway.web.graphql.documents import Documents, Operation
 from gateway.web.graphql.errors import RequestRefused, response
 
@@ -26,6 +27,23 @@ class GraphQLRequest(NamedTuple):
     operation_name: str | None = None
 
 
+class Prepared(NamedTuple):
+    """An operation that is ready to run, for anybody, again and again.
+
+    `calls` are its fields when it is compiled, None when it is Strawberry's.
+    """
+
+    operation: Operation
+    variables: Mapping[str, Any]
+    calls: list[Call] | None
+
+    def calls_for(self, caller: Caller) -> list[Call] | None:
+        """The compiled fields, if the caller may see all that they show."""
+        if self.calls is None or not self.operation.compiled.is_shown_to(caller):
+            return None
+        return self.calls
+
+
 class Context(NamedTuple):
     """What operations work with; `who` tells callers apart where they take turns."""
 
@@ -35,60 +53,72 @@ class Context(NamedTuple):
     who: str
 
 
+COMPILED, STRAWBERRY = "compiled", "strawberry"
+"""What executes an operation, as it is counted."""
+
+
 class Engine:
-    """Executes the operations of one schema. `compiles`: see `compiled`."""
+    """Executes the operations of one schema. `compiles`: see `compiled`.
+
+    `operations` counts them by type and by what executed them.
+    """
 
     def __init__(
-        self, schema: GraphQLSchema, documents: Documents, *, compiles: bool = True
+        self,
+        schema: GraphQLSchema,
+        documents: Documents,
+        *,
+        compiles: bool = True,
+        operations: Counter[tuple[str, str]] | None = None,
     ) -> None:
         self._schema = schema
         self._documents = documents
         self._compiles = compiles
+        self._operations = Counter() if operations is None else operations
 
-    def find(self, request: GraphQLRequest) -> Operation:
-        """The operation that is asked for; raises `RequestRefused`."""
+    def prepare(self, request: GraphQLRequest) -> Prepared:
+        """Find the operation that is asked for, and all that does not depend on who asks.
+
+        Raises `RequestRefused`.
+        """
         document = self._documents.find(request.query, request.digest)
         operation = document.operation(request.operation_name)
         operation.check_cost(request.variables)
-        return operation
+        return Prepared(operation, request.variables, self._calls(operation, request.variables))
 
-    async def execute(
-        self, operation: Operation, variables: Mapping[str, Any], context: Context
-    ) -> bytes:
+    async def execute(self, prepared: Prepared, context: Context) -> bytes:
         """The response body to a query or mutation; raises `RequestRefused`."""
-        calls = self.calls(operation, variables, context.caller)
+        calls = self._calls_for(prepared, context)
         if calls is not None:
             return await compiled.run(calls, context.service, context.who)
         result = execute(
             self._schema,
-            operation.document.node,
+            prepared.operation.document.node,
             context_value=context,
-            variable_values=dict(variables),
-            operation_name=operation.name,
+            variable_values=dict(prepared.variables),
+            operation_name=prepared.operation.name,
         )
         return _body(result if isinstance(result, ExecutionResult) else await result)
 
-    async def stream(
-        self, operation: Operation, variables: Mapping[str, Any], context: Context
-    ) -> AsyncGenerator[bytes, None]:
+    async def stream(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
         """The response bodies to any operation, one after the other; raises `RequestRefused`."""
-        if operation.type is not OperationType.SUBSCRIPTION:
-            yield await self.execute(operation, variables, context)
+        if prepared.operation.type is not OperationType.SUBSCRIPTION:
+            yield await self.execute(prepared, context)
             return
-        calls = self.calls(operation, variables, context.caller)
+        calls = self._calls_for(prepared, context)
         if calls is not None:
             (call,) = calls
-            assert isinstance(call, OneCall)  # noqa: S101 - a subscription has one field, of a record
+            assert isinstance(call, OneCall | Wrong)  # noqa: S101 - a subscription has one field, of a record
             async with aclosing(call.follow(context.watches)) as events:
                 async for event in events:
                     yield compiled.body([event])
             return
         subscribed: Any = subscribe(
             self._schema,
-            operation.document.node,
+            prepared.operation.document.node,
             context_value=context,
-            variable_values=dict(variables),
-            operation_name=operation.name,
+            variable_values=dict(prepared.variables),
+            operation_name=prepared.operation.name,
         )
         results = await subscribed if isawaitable(subscribed) else subscribed
         if isinstance(results, ExecutionResult):
@@ -98,16 +128,19 @@ class Engine:
             async for result in results:
                 yield _body(result)
 
-    def calls(
-        self, operation: Operation, variables: Mapping[str, Any], caller: Caller
-    ) -> list[Call] | None:
-        """The operation's fields as compiled calls; None: it is Strawberry's."""
+    def _calls_for(self, prepared: Prepared, context: Context) -> list[Call] | None:
+        calls = prepared.calls_for(context.caller)
+        path = STRAWBERRY if calls is None else COMPILED
+        self._operations[prepared.operation.type.value, path] += 1
+        return calls
+
+    def _calls(self, operation: Operation, variables: Mapping[str, Any]) -> list[Call] | None:
         if not self._compiles or operation.type is OperationType.MUTATION:
             return None
         try:
             program: CompiledOperation = operation.compiled or CompiledOperation(operation)
             operation.compiled = program
-            return program.bind(variables, caller)
+            return program.bind(variables)
         except NotTaken:
             return None
 

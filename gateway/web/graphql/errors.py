@@ -8,8 +8,8 @@ import orjson
 from graphql import GraphQLError
 
 from gateway.errors import GatewayError, InvalidArgument
-from gateway.web.middleware import request_id
 from gateway.web.problems import STATUS, extensions_of, internal_problem
+from gateway.web.request_id import request_id
 
 log = logging.getLogger(__name__)
 

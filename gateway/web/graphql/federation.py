@@ -65,7 +65,10 @@ def federated_schema() -> GraphQLSchema:
                 strawberry.argument(description="Objects with `__typename`, `id` and `phone`."),
             ],
         ) -> list[_Entity | None]:
-            found: Any = await _entities(info, representations)
+            try:
+                found: Any = await _entities(info, representations)
+            except GatewayError as error:
+                raise field_error(error) from error
             return found  # type: ignore[no-any-return] # errors among them are told as such
 
     return strawberry_schema(FederatedQuery, scalars={_Any: _ANY})._schema  # noqa: SLF001 - as above
@@ -79,10 +82,7 @@ _ANY = strawberry.scalar(
 async def _entities(info: Info, representations: list[Any]) -> list[Record | Exception]:
     """Each reference's record, or what went wrong with it."""
     caller = info.context.caller
-    try:
-        require(caller, Scope.STATUS_READ)
-    except GatewayError as error:
-        raise field_error(error) from error
+    require(caller, Scope.STATUS_READ)
     found: dict[int, Answer | GatewayError] = {}
     by_kind: dict[type[Record], dict[int, Any]] = {kind: {} for kind in KINDS.values()}
     for place, given in enumerate(representations):

@@ -24,8 +24,7 @@ from gateway.errors import GatewayError, InvalidArgument
 from gateway.web import sse
 from gateway.web.auth import address_of, caller_of, wants_page
 from gateway.web.body import read_body
-from gateway.web.graphql.documents import Operation
-from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
+from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
 from gateway.web.pages import playground_page
 
@@ -35,6 +34,12 @@ EVENTS = "text/event-stream"
 
 _OFFERED = (JSON, GRAPHQL_JSON, EVENTS)
 """In the order of preference between those that a caller likes equally and does not name."""
+
+READY_BYTES = 2 * 1024 * 1024
+"""Bodies of requests that are kept ready to run again; then all are forgotten. What is made of a
+body takes some twenty times its size."""
+MAX_READY_BYTES = 64 * 1024
+"""The longest of them: a thousand keys."""
 
 _HASH_PREFIX = "sha256:"
 _ALLOW = {"allow": "GET, POST"}
@@ -47,51 +52,67 @@ class GraphQLView:
         self._engine = engine
         self._callers = callers
         self._clock = clock
+        self._ready: dict[bytes, Prepared] = {}
+        self._ready_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope["method"]
-        if method == "POST":
-            asked = await _of_post(scope, receive)
-        elif wants_page(scope):
+        if wants_page(scope):
             await playground_page()(scope, receive, send)
             return
-        elif method == "GET":
-            asked = _of_get(scope)
-        else:
-            raise HTTPException(405, headers=_ALLOW)
-        media = acceptable(header(scope, b"accept"))
+        headers = headers_of(scope)
+        media = acceptable(headers.get(b"accept", b""))
         try:
-            answer = await self._answer(scope, asked, media)
+            prepared = await self._prepared(scope, headers, receive)
+            answer = await self._answer(scope, prepared, media)
         except RequestRefused as refused:
             answer = _refusal(refused, media)
         if isinstance(answer, Response):
             await answer(scope, receive, send)
             return
         # Starlette's `Response` would make its headers anew each time.
-        headers = [*_RAW_HEADERS[media], (b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        length = (b"content-length", b"%d" % len(answer))
+        start = {"type": "http.response.start", "status": 200}
+        await send({**start, "headers": [*_RAW_HEADERS[media], length]})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _answer(self, scope: Scope, asked: GraphQLRequest, media: str) -> Response | bytes:
-        state, caller = scope["state"], caller_of(scope)
+    async def _prepared(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> Prepared:
+        method = scope["method"]
+        if method == "GET":
+            return self._engine.prepare(_of_get(scope))
+        if method != "POST":
+            raise HTTPException(405, headers=_ALLOW)
+        if not _is_json(headers.get(b"content-type", b"")):
+            raise HTTPException(415, f"Send the request as {JSON} in utf-8.", {"accept-post": JSON})
+        body = await read_body(receive)
+        return self._ready.get(body) or self._prepare(body)
+
+    def _prepare(self, body: bytes) -> Prepared:
+        """A request that comes again, byte for byte, need not be read again."""
+        prepared = self._engine.prepare(_of_body(body))
+        if len(body) <= MAX_READY_BYTES:
+            self._ready[body] = prepared
+            self._ready_bytes += len(body)
+            if self._ready_bytes > READY_BYTES:
+                self._ready, self._ready_bytes = {}, 0
+        return prepared
+
+    async def _answer(self, scope: Scope, prepared: Prepared, media: str) -> Response | bytes:
+        state, caller, type_ = scope["state"], caller_of(scope), prepared.operation.type
         who = caller.name or address_of(scope)
         context = Context(state["service"], state["watches"], caller, who)
-        operation = self._engine.find(asked)
-        if operation.type is not OperationType.QUERY:
-            if scope["method"] == "GET":
-                raise HTTPException(405, "Over GET only queries are executed.", {"allow": "POST"})
-            if operation.type is OperationType.SUBSCRIPTION and media != EVENTS:
-                raise HTTPException(
-                    406, f"A subscription needs `Accept: {EVENTS}`, or a WebSocket."
-                )
+        scope["told"] = prepared.operation.told
+        if type_ is not OperationType.QUERY and scope["method"] == "GET":
+            raise HTTPException(405, "Over GET only queries are executed.", {"allow": "POST"})
         if media == EVENTS:
-            return sse.stream(self._events(operation, asked.variables, context))
-        return await self._engine.execute(operation, asked.variables, context)
+            return sse.stream(self._events(prepared, context))
+        if type_ is OperationType.SUBSCRIPTION:
+            raise HTTPException(406, f"A subscription needs `Accept: {EVENTS}`, or a WebSocket.")
+        return await self._engine.execute(prepared, context)
 
-    async def _events(
-        self, operation: Operation, variables: Mapping[str, Any], context: Context
-    ) -> AsyncGenerator[bytes, None]:
-        results = self._engine.stream(operation, variables, context)
+    async def _events(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
+        results = self._engine.stream(prepared, context)
         try:
             with self._callers.quota.stream(context.caller):
                 paced = sse.paced(results, self._clock, self._seconds_left(context.caller))
@@ -102,7 +123,8 @@ class GraphQLView:
             yield sse.event("next", response(None, refused.errors))
         except GatewayError as error:
             yield sse.event("next", response(None, [field_error(error)]))
-        yield sse.event("complete")
+        if not context.watches.ended:  # else it is cut, so that its reader comes back and goes on
+            yield sse.event("complete")
 
     def _seconds_left(self, caller: Caller) -> Callable[[], float]:
         return lambda: self._callers.seconds_left(caller, self._clock.time())
@@ -130,11 +152,12 @@ def _refusal(refused: RequestRefused, media: str) -> Response:
 
 
 @lru_cache(maxsize=256)
-def acceptable(accept: str) -> str:
+def acceptable(sent: bytes) -> str:
     """The media type to answer in (RFC 9110, section 12.5.1); `HTTPException` 406 for none.
 
     Without an `Accept`, or where anything goes, it is `application/json`, which every client reads.
     """
+    accept = sent.decode("latin-1")
     best: tuple[float, int, str] | None = None
     for place, part in enumerate(accept.split(",") if accept.strip() else ["*/*"]):
         range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -162,24 +185,28 @@ def _matches(range_: str, media: str) -> bool:
     return range_ in {media, "*/*", media.partition("/")[0] + "/*"}
 
 
-def header(scope: Scope, wanted: bytes) -> str:
-    """A header of the request; sent more than once, its values are a list (RFC 9110, 5.3)."""
-    return ",".join([value.decode("latin-1") for name, value in scope["headers"] if name == wanted])
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The request's headers; one sent more than once is a list (RFC 9110, section 5.3)."""
+    sent = scope["headers"]
+    headers: dict[bytes, bytes] = dict(sent)
+    if len(headers) < len(sent):
+        headers = {
+            name: b",".join(value for other, value in sent if other == name) for name in headers
+        }
+    return headers
 
 
 @lru_cache(maxsize=256)
-def _is_json(content_type: str) -> bool:
-    type_, *parameters = content_type.lower().split(";")
+def _is_json(content_type: bytes) -> bool:
+    type_, *parameters = content_type.decode("latin-1").lower().split(";")
     return type_.strip() == JSON and all(
         "utf-8" in parameter for parameter in parameters if "charset" in parameter
     )
 
 
-async def _of_post(scope: Scope, receive: Receive) -> GraphQLRequest:
-    if not _is_json(header(scope, b"content-type")):
-        raise HTTPException(415, f"Send the request as {JSON} in utf-8.", {"accept-post": JSON})
+def _of_body(body: bytes) -> GraphQLRequest:
     try:
-        given = orjson.loads(await read_body(scope, receive))
+        given = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise InvalidArgument("The body must be JSON (RFC 8259).") from None
     if not isinstance(given, dict):

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import orjson
 from graphql import GraphQLError, OperationType
-from starlette.status import WS_1008_POLICY_VIOLATION
+from starlette.status import WS_1008_POLICY_VIOLATION, WS_1012_SERVICE_RESTART
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter
@@ -166,20 +166,23 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
         except GatewayError as error:
             await self._fail(operation, [field_error(error)])
         else:
-            await self._send_last(operation, {"type": "complete"})
+            if self._socket.scope["state"]["watches"].ended:
+                await self._close(WS_1012_SERVICE_RESTART, "The gateway is stopping")
+            else:
+                await self._send_last(operation, {"type": "complete"})
 
     async def _run(self, operation: Operation[Any, None], request: GraphQLRequest) -> None:
         gateway, caller = self._gateway, self._caller()
         gateway.callers.quota.take(caller, gateway.clock.monotonic())
-        found = gateway.engine.find(request)
+        prepared = gateway.engine.prepare(request)
         state = self._socket.scope["state"]
         who = caller.name or self._connection.address
         context = Context(state["service"], state["watches"], caller, who)
         head = b'{"id":' + orjson.dumps(operation.id) + b',"type":"next","payload":'
         with ExitStack() as held:
-            if found.type is OperationType.SUBSCRIPTION:
+            if prepared.operation.type is OperationType.SUBSCRIPTION:
                 held.enter_context(gateway.callers.quota.stream(caller))
-            results = gateway.engine.stream(found, request.variables, context)
+            results = gateway.engine.stream(prepared, context)
             async with aclosing(results):
                 async for body in results:
                     await self._send(head + body + b"}")
@@ -211,5 +214,8 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
             await clock.sleep(min(left, CHECK_SECONDS))
             if self._connection.caller is not None:
                 left = callers.seconds_left(self._connection.caller, clock.time())
+        await self._close(_FORBIDDEN, "The key is no longer valid")
+
+    async def _close(self, code: int, reason: str) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):
-            await self._socket.close(_FORBIDDEN, "The key is no longer valid")
+            await self._socket.close(code, reason)

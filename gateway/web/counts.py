@@ -1,0 +1,70 @@
+"""What the web counts; `metrics` shows it.
+
+Requests are counted by route, method and class of status, never by who or what. The library's
+histograms look their series up anew for each request, which costs more than all the rest of
+counting; here it is one look-up, and `metrics` makes the library's form of it when scraped.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from gateway.callers.registry import Callers
+
+BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Seconds: from a hit, which takes less than the first, to `MAX_WAIT`."""
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""The others are one, or whoever invents methods would make series of them."""
+
+OTHER: Final = "OTHER"
+UNROUTED: Final = "NONE"
+"""Where the request never came to a route: refused before, or an unknown address."""
+
+
+class Series(NamedTuple):
+    """Requests of one kind."""
+
+    route: str
+    method: str
+    status: str
+    """Class of the status: `2xx`."""
+    buckets: list[int]
+    """How many took at most so long, for each of `BUCKETS` and for longer; not cumulated."""
+    seconds: float
+    """All together."""
+
+
+class Traffic:
+    """Counts requests since the start."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str, int], list[float]] = {}
+
+    def add(self, route: str | None, method: str, status: int, seconds: float) -> None:
+        """Count a request; `seconds` until its answer was sent, of streams until it began."""
+        key = (route or UNROUTED, method if method in METHODS else OTHER, status // 100)
+        counts = self._series.get(key)
+        if counts is None:
+            counts = self._series[key] = [0] * (len(BUCKETS) + 1) + [0.0]
+        counts[bisect_left(BUCKETS, seconds)] += 1
+        counts[-1] += seconds
+
+    def __iter__(self) -> Iterator[Series]:
+        for (route, method, status), (*counts, seconds) in self._series.items():
+            yield Series(route, method, f"{status}xx", [int(count) for count in counts], seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """All of it, since the start."""
+
+    callers: Callers
+    """Who know of open streams and wrong keys."""
+    traffic: Traffic = field(default_factory=Traffic)
+    pushes: Counter[str] = field(default_factory=Counter)
+    """The provider's pushes, by what became of them (see `push`)."""
+    operations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """GraphQL operations, by their type and by what executed them (see `graphql.engine`)."""

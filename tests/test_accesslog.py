@@ -1,0 +1,137 @@
+import asyncio
+import io
+import json
+import logging
+import threading
+
+import pytest
+
+from gateway import accesslog
+from gateway.accesslog import AccessLog
+from gateway.telemetry import REQUEST_ID, configure_logging, masked_caller
+
+pytestmark = pytest.mark.anyio
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Telling(io.StringIO):
+    """Tells when it is written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = asyncio.Event()
+
+    def flush(self) -> None:
+        self.written.set()
+
+
+class Full(io.StringIO):
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> object:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+async def test_lines_wait_for_each_other() -> None:
+    stream = Telling()
+    log = AccessLog(stream, delay=0.01)
+    log.write({"n": 1})
+    log.write({"n": 2})
+    assert stream.getvalue() == ""
+    await asyncio.wait_for(stream.written.wait(), 10)
+    assert stream.getvalue() == '{"n":1}\n{"n":2}\n'
+
+
+async def test_much_does_not_wait() -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, delay=3600)
+    line = {"text": "x" * 1000}
+    for _ in range(accesslog.FULL // 1000 + 1):
+        log.write(line)
+    assert len(stream.getvalue()) > accesslog.FULL
+
+
+async def test_no_line_is_lost_between_threads() -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, delay=3600)
+    stopped = threading.Event()
+
+    def flush() -> None:
+        while not stopped.is_set():
+            log.flush()
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    for n in range(20_000):
+        log.write({"n": n})
+    stopped.set()
+    thread.join()
+    log.flush()
+    assert [json.loads(line)["n"] for line in stream.getvalue().splitlines()] == [*range(20_000)]
+
+
+async def test_a_full_disk_stops_nobody() -> None:
+    log = AccessLog(Full(), delay=3600)
+    log.write({"n": 1})
+    log.flush()
+
+
+async def test_lines_stay_in_the_order_of_what_happened() -> None:
+    stream = io.StringIO()
+    log = configure_logging("info", "json", stream)
+    assert log is not None
+    REQUEST_ID.set("an-id-of-mine")
+    log.write({"event": "first"})
+    logging.getLogger("any").info("second")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["first", "second"]
+    assert lines[1]["request_id"] == "an-id-of-mine"
+
+
+async def test_a_terminal_shows_lines_at_once_for_people() -> None:
+    stream = Terminal()
+    log = configure_logging("info", "auto", stream)
+    assert log is not None
+    log.write({"event": "request", "level": "info", "timestamp": "now", "status": 200})
+    assert "request" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize(("level", "told"), [("debug", True), ("info", True), ("warning", False)])
+async def test_requests_are_told_at_info(level: str, told: bool) -> None:
+    assert (configure_logging(level, "json", io.StringIO()) is not None) is told
+
+
+@pytest.mark.parametrize("name", ["httpx", "uvicorn.access", "uvicorn.error", "websockets.server"])
+async def test_libraries_tell_no_payloads_even_at_debug(name: str) -> None:
+    stream = io.StringIO()
+    configure_logging("debug", "json", stream)
+    logging.getLogger(name).debug("> TEXT 79990000001")
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("crm", "crm"),
+        ("", ""),
+        ("79990000001", "79990000001"),  # of the clients file: whoever runs the gateway wrote it
+        ("jwt:service-a", "jwt:service-a"),
+        ("jwt:ivan@example.com", "jwt:…"),
+        ("jwt:79990000001", "jwt:…01"),
+        ("jwt:+79990000001", "jwt:…"),
+    ],
+)
+async def test_callers_in_the_log(name: str, shown: str) -> None:
+    assert masked_caller(name) == shown

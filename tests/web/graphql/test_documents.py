@@ -1,0 +1,257 @@
+"""What a document may be: its size, its hash, and who may send which."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.settings import SettingsError
+from gateway.web.graphql.documents import (
+    MAX_ALIASES,
+    MAX_DEPTH,
+    MAX_TOKENS,
+    Documents,
+)
+from gateway.web.graphql.errors import RequestRefused
+from gateway.web.graphql.schema import create_schema
+from gateway.web.graphql.trusted import read_trusted
+from tests.support.gateway import Setup, running
+
+pytestmark = pytest.mark.anyio
+
+SCHEMA = create_schema()
+QUERY = '{ message(id: 1, phone: "79990000001") { state } }'
+OTHER = '{ message(id: 1, phone: "79990000001") { isFinal } }'
+ANSWER = {"data": {"message": {"state": "DELIVERED"}}}
+HASH = hashlib.sha256(QUERY.encode()).hexdigest()
+KEY = {"id": "1", "phone": "79990000001"}
+
+
+def nested(depth: int) -> str:
+    """A chain of fields, as the introspection allows it."""
+    inner = "{ name }"
+    for _ in range(depth - 3):
+        inner = f"{{ ofType {inner} }}"
+    return f"{{ __schema {{ types {inner} }} }}"
+
+
+def aliased(number: int) -> str:
+    return "{ " + " ".join(f"a{n}: __typename" for n in range(number)) + " }"
+
+
+def fragments(number: int) -> str:
+    """A document that grows twofold with each fragment when it is written out."""
+    spreads = " ".join(
+        f"fragment F{n} on Message {{ ...F{n + 1} ...F{n + 1} }}" for n in range(number)
+    )
+    return f"""{{ message(id: 1, phone: "1") {{ ...F0 }} }} {spreads}
+      fragment F{number} on Message {{ a: id b: id }}"""
+
+
+def chain(number: int) -> str:
+    spreads = " ".join(f"fragment F{n} on Query {{ ...F{n + 1} }}" for n in range(number))
+    return f"{{ ...F0 }} {spreads} fragment F{number} on Query {{ __typename }}"
+
+
+LARGE = {
+    "tokens": "{" + " __typename" * MAX_TOKENS + "}",
+    "10,000 items": "{ statuses(items: [" + '{id: 1, phone: "1"} ' * 10_000 + "]) { id } }",
+    "30 deep": nested(30),
+    "a thousand deep": "{ a" * 1000 + " }" * 1000,
+    "100 aliases": aliased(100),
+    "aliases in fragments": fragments(6),
+    "as many in fragments as nobody can count": fragments(60),
+    "fragments in each other": chain(1500),
+    "records": "{ " + " ".join(
+        f'a{n}: statuses(items: [{", ".join(["{id: 1, phone: 1}"] * 600)}]) {{ id }}'.replace(
+            "phone: 1", 'phone: "79990000001"'
+        )
+        for n in range(2)
+    ) + " }",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
+@pytest.mark.parametrize("name", LARGE)
+async def test_an_operation_too_large_is_a_400_for_everybody(name: str, accept: str) -> None:
+    async with running() as setup:
+        answer = await setup.client.post(
+            "/graphql", json={"query": LARGE[name]}, headers={"accept": accept}
+        )
+        assert await setup.asked() == []
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["extensions"]["code"]) == (400, "QUERY_TOO_COMPLEX")
+    assert error["extensions"] == {
+        "code": "QUERY_TOO_COMPLEX",
+        "status": 400,
+        "retryable": False,
+        "retryAfter": None,
+        "providerCode": None,
+    }
+
+
+async def test_what_is_just_within_the_bounds_is_answered() -> None:
+    many = " ".join('{id: 1, phone: "79990000001"}' for _ in range(1000))
+    async with running() as setup:
+        for query in (
+            nested(MAX_DEPTH),
+            aliased(MAX_ALIASES),
+            f"{{ statuses(items: [{many}]) {{ outcome }} }}",
+        ):
+            assert "errors" not in await setup.graphql(query)
+
+
+@pytest.mark.parametrize(("each", "code"), [(501, "QUERY_TOO_COMPLEX"), (500, None)])
+async def test_records_are_counted_in_variables_as_well(each: int, code: str | None) -> None:
+    query = """query Q($a: [StatusKey!]!, $b: [StatusKey!]!) {
+      a: statuses(items: $a) { outcome } b: statuses(items: $b) { outcome }
+    }"""
+    async with running() as setup:
+        answer = await setup.graphql(query, a=[KEY] * each, b=[KEY] * each)
+    assert [error["extensions"]["code"] for error in answer.get("errors", [])] == [code] * bool(
+        code
+    )
+
+
+async def test_ten_thousand_items_are_told_what_is_wrong() -> None:
+    query = "query Q($items: [StatusKey!]!) { statuses(items: $items) { id } }"
+    async with running() as setup:
+        answer = await setup.graphql(query, items=[KEY] * 10_000)
+    (error,) = answer["errors"]
+    assert error["message"] == "items may hold at most 1000; there are 10000."
+    assert (answer["data"], error["extensions"]["code"]) == (None, "INVALID_ARGUMENT")
+
+
+def test_a_document_is_read_once() -> None:
+    documents = Documents(SCHEMA)
+    assert documents.find(QUERY, None) is documents.find(QUERY, None)
+    assert documents.find(QUERY, None) is documents.find(QUERY, HASH)
+
+
+def test_no_more_mistakes_are_told_than_anybody_reads() -> None:
+    with pytest.raises(RequestRefused) as refused:
+        Documents(SCHEMA).find("{ " + " ".join(f"x{n}" for n in range(500)) + " }", None)
+    assert len(refused.value.errors) <= 11
+
+
+async def test_the_operation_is_named_or_the_only_one() -> None:
+    both = "query A { a: __typename } query B { b: __typename }"
+    async with running() as setup:
+        named = await setup.client.post("/graphql", json={"query": both, "operationName": "B"})
+        unnamed = await setup.graphql(both)
+        lost = await setup.client.post("/graphql", json={"query": both, "operationName": "C"})
+    assert named.json() == {"data": {"b": "Query"}}
+    assert unnamed["errors"][0]["message"] == "operationName must name one of: A, B."
+    assert (
+        lost.json()["errors"][0]["message"] == "operationName: the document has no operation 'C'."
+    )
+
+
+def persisted(digest: str) -> dict[str, Any]:
+    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest}}}
+
+
+async def ask(setup: Setup, body: dict[str, Any]) -> httpx.Response:
+    return await setup.client.post("/graphql", json=body)
+
+
+async def test_a_document_is_stored_by_its_hash() -> None:
+    async with running() as setup:
+        unknown = await ask(setup, persisted(HASH))
+        stored = await ask(setup, {"query": QUERY, **persisted(HASH)})
+        by_hash = await ask(setup, persisted(HASH.upper()))
+        by_id = await ask(setup, {"documentId": f"sha256:{HASH}"})
+        by_get = await setup.client.get(
+            "/graphql", params={"extensions": json.dumps(persisted(HASH)["extensions"])}
+        )
+        wrong = await ask(setup, {"query": OTHER, **persisted(HASH)})
+    (error,) = unknown.json()["errors"]
+    assert error["message"] == "PersistedQueryNotFound"
+    assert error["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND"
+    assert stored.json() == by_hash.json() == by_id.json() == by_get.json() == ANSWER
+    assert wrong.json()["errors"][0]["message"] == (
+        "The hash given is not the SHA-256 of the document."
+    )
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [[], {"version": 2, "sha256Hash": HASH}, {"version": 1}, {"version": 1, "sha256Hash": 1}],
+)
+async def test_a_malformed_hash_is_named(extension: object) -> None:
+    async with running() as setup:
+        answer = await ask(setup, {"extensions": {"persistedQuery": extension}})
+    assert answer.status_code == 400
+    assert "persistedQuery" in answer.json()["detail"]
+
+
+async def test_only_trusted_documents_are_served(tmp_path: Path) -> None:
+    path = tmp_path / "trusted.json"
+    path.write_text(json.dumps({HASH: QUERY}))
+    settings = {"TRUSTED_DOCUMENTS": str(path), "TRUSTED_DOCUMENTS_ONLY": "true"}
+    async with running(**settings) as setup:
+        by_hash = await ask(setup, {"documentId": f"sha256:{HASH}"})
+        by_text = await ask(setup, {"query": QUERY})
+        other = await ask(setup, {"query": OTHER})
+        digest = hashlib.sha256(OTHER.encode()).hexdigest()
+        stored = await ask(setup, {"query": OTHER, **persisted(digest)})
+    assert by_hash.json() == by_text.json() == ANSWER
+    for refused in (other, stored):
+        code = refused.json()["errors"][0]["extensions"]["code"]
+        assert code == "PERSISTED_QUERY_NOT_SUPPORTED"
+
+
+async def test_trusted_documents_may_stand_beside_others(tmp_path: Path) -> None:
+    path = tmp_path / "trusted.json"
+    manifest = {"format": "apollo-persisted-query-manifest", "version": 1}
+    path.write_text(json.dumps({**manifest, "operations": [{"id": HASH, "body": QUERY}]}))
+    async with running(TRUSTED_DOCUMENTS=str(path)) as setup:
+        assert (await ask(setup, persisted(HASH))).json() == ANSWER
+        assert "errors" not in (await ask(setup, {"query": OTHER})).json()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "can't be read: No such file or directory."),
+        ("{", "must be JSON."),
+        ("[]", "must hold an object of hashes and documents."),
+        ('{"abc": "{ id }"}', "'abc' is not the SHA-256 of its document."),
+        ('{"operations": [1]}', "1 is not the SHA-256 of its document."),
+    ],
+)
+def test_a_bad_file_of_trusted_documents_is_one_sentence(
+    tmp_path: Path, text: str | None, sentence: str
+) -> None:
+    path = tmp_path / "trusted.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SettingsError, match=r"^GATEWAY_TRUSTED_DOCUMENTS: ") as error:
+        read_trusted(path)
+    assert str(error.value).endswith(sentence)
+
+
+async def test_introspection_can_be_switched_off() -> None:
+    async with running(GRAPHQL_INTROSPECTION="false") as setup:
+        schema = await setup.graphql("{ __schema { queryType { name } } }")
+        name = await setup.graphql("{ __typename }")
+    assert "introspection" in schema["errors"][0]["message"]
+    assert name == {"data": {"__typename": "Query"}}
+
+
+async def test_a_request_that_comes_again_is_answered_anew() -> None:
+    """Requests are kept ready; what they tell is not."""
+    query = '{ message(id: 100, phone: "79990000100") { state } }'
+    async with running() as setup:
+        first = await setup.graphql(query)
+        await setup.clock.advance(60)
+        second = await setup.graphql(query)
+        for number in range(300):  # more than is kept ready
+            await setup.graphql("{ __typename }" + " " * 9000, number=number)
+        third = await setup.graphql(query)
+    assert [one["data"]["message"]["state"] for one in (first, second, third)] == [
+        "QUEUED", "READ", "READ",
+    ]  # fmt: skip

@@ -1,0 +1,92 @@
+"""Records as bytes: the same as the models tell, and kept only as long as what they are made of."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.freshness import Answer, Known, at_observation
+from gateway.records import DetailLevel, HlrLookup, Message, Record, StaleReason, StatusKey
+from gateway.smsc.normalise import normalise
+from gateway.smsc.row import Row
+from gateway.web.projection import KEPT, Pick, Projection, pick_all
+from tests.support.gateway import settings
+
+NOW = 1_800_000_000.0
+WHOLE = Projection({kind.__name__: pick_all(kind) for kind in (Message, HlrLookup)})
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+FIELDS = st.fixed_dictionaries(
+    {"status": st.sampled_from(["-2", "0", "1", "3", "20", "22", "77"])},
+    optional={
+        "err": st.sampled_from(["0", "6", "13", "255", "999"]),
+        "last_timestamp": st.integers(1, 2_000_000_000).map(str),
+        "send_timestamp": st.integers(1, 2_000_000_000).map(str),
+        "type": st.sampled_from(["0", "4", "7", "99"]),
+        "cost": st.sampled_from(["1.20", "0", "x"]),
+        "message": _TEXT,
+        "comment": _TEXT,
+        "country": _TEXT,
+        "operator": _TEXT,
+        "operator_orig": _TEXT,
+        "sms_cnt": st.integers(0, 2**40).map(str),
+        "imsi": st.just("250023012345678"),
+        "rcn": _TEXT,
+    },
+)
+
+
+def known_of(fields: dict[str, str]) -> Known:
+    found = normalise(
+        Row(fields),
+        StatusKey("79990000001", 1),
+        asked=Message,
+        freshness=at_observation(NOW - 100, DetailLevel.FULL),
+        zone=settings().zone,
+    )
+    assert found is not None
+    return Known(found.record, NOW - 100, NOW + 100)
+
+
+def as_json(record: Record) -> Any:  # noqa: ANN401 - JSON
+    return record.model_dump(mode="json", by_alias=True)
+
+
+@given(FIELDS, st.booleans(), st.sampled_from([None, *StaleReason]))
+def test_a_projection_of_everything_is_the_record(
+    fields: dict[str, str], live: bool, reason: StaleReason | None
+) -> None:
+    known = known_of(fields)
+    for stale in (False, True):
+        answer = Answer(known, NOW + 0.5, live, NOW + 12.3, stale, reason if stale else None)
+        assert orjson.loads(WHOLE.write(answer)) == as_json(answer.as_record())
+
+
+def test_what_is_picked_is_written_under_its_name_and_in_order() -> None:
+    known = known_of({"status": "1", "cost": "1.20"})
+    inner = (Pick("a", "amount"), Pick("b", constant=b'"Money"'))
+    cost = (Pick("m", "cost", inner), Pick("empty", "cost", ()))
+    picks = (Pick("z", "state"), *cost, Pick("none", "error", inner))
+    assert Projection({"Message": picks}).write(Answer(known, NOW)) == (
+        b'{"z":"DELIVERED","m":{"a":"1.20","b":"Money"},"empty":{},"none":null}'
+    )
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 99])
+def test_what_ages_is_told_anew_each_time(seconds: int) -> None:
+    known = known_of({"status": "1"})
+    picks = (Pick("age", "age_seconds"), Pick("source", "source"), Pick("at", "observed_at"))
+    projection = Projection({"Message": (Pick("freshness", "freshness", picks),)})
+    told = projection.write(Answer(known, NOW + seconds))
+    assert told == (
+        b'{"freshness":{"age":%d,"source":"CACHE","at":"2027-01-15T07:58:20Z"}}' % (100 + seconds)
+    )
+
+
+def test_only_a_few_projections_are_kept_with_a_record() -> None:
+    known = known_of({"status": "1"})
+    for _ in range(10 * KEPT):
+        Projection({"Message": (Pick("id", "id"),)}).write(Answer(known, NOW))
+    assert len(known.written) <= KEPT
