@@ -25,6 +25,7 @@ from gateway.web.caching import (
     status_of_hit,
     status_of_miss,
 )
+from gateway.web.compression import compressed
 from gateway.web.deletion import delete
 from gateway.web.live import EventsAddress, awaited, is_news, seconds_to_wait
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
@@ -37,6 +38,8 @@ WANTS = 1024
 """Wants remembered: levels, kinds and ages of each caller's."""
 
 _JSON_TYPE = (b"content-type", b"application/json")
+
+_BATCH_HEADERS = [_JSON_TYPE, (b"cache-control", b"no-store"), (b"vary", b"accept-encoding")]
 
 
 class StatusResult(Model):
@@ -131,24 +134,25 @@ async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
         for item, key, outcome in zip(items, keys, outcomes, strict=True)
     ]
     body = b'{"results":[' + b",".join(results) + b"]}"
-    told = [_JSON_TYPE, (b"cache-control", b"no-store"), (b"content-length", b"%d" % len(body))]
+    told = [*_BATCH_HEADERS]
+    body = await compressed(body, headers.get(b"accept-encoding", b""), told)
+    told.append((b"content-length", b"%d" % len(body)))
     await respond(send, 200, told, body)
 
 
+FOLDERS = {
+    "/v1/messages": Resource(
+        {
+            "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
+            "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
+        }
+    ),
+    "/v1/hlr-lookups": Resource({"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)}),
+}
+"""What answers at `/{id}` in each of them."""
+
 routes: list[BaseRoute] = [
-    Route(
-        "/v1/messages/{id}",
-        Resource(
-            {
-                "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
-                "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
-            }
-        ),
-    ),
-    Route(
-        "/v1/hlr-lookups/{id}",
-        Resource({"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)}),
-    ),
+    *(Route(folder + "/{id}", resource) for folder, resource in FOLDERS.items()),
     Route(
         "/v1/messages/{id}/events",
         Resource({"GET": (EventsAddress(Message), model.Scope.STATUS_READ)}),
