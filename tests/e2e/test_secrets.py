@@ -46,7 +46,7 @@ CREDENTIALS = (
 EMAIL = "ivan.petrov@example.com"
 TEXT, COMMENT = "Код 1234, никому", "заказ 7"
 PHONE, LIVE = "79990000001", "79990000100"
-PERSONAL = re.compile(rf"\+?7[ (-]*999[ )-]*\d{{3}}[ -]*\d\d[ -]*\d\d|{EMAIL}|{TEXT}|{COMMENT}")
+PERSONAL = re.compile(rf"\+?7[ (-]*999[ )-]*000[ -]*\d\d[ -]*\d\d|{EMAIL}|{TEXT}|{COMMENT}")
 """Phones of the samples in any spelling, the address, what was written."""
 
 FAULTS: list[dict[str, object]] = [
