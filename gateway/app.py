@@ -150,12 +150,10 @@ def create_journal(settings: Settings, clock: Clock) -> Journal:
     )
 
 
-def create_service(
-    settings: Settings, client: httpx.AsyncClient, clock: Clock, journal: Journal
-) -> StatusService:
-    """Build what answers, without the web around it."""
+def create_upstream(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> Upstream:
+    """Build what asks the provider; it keeps to no limit by itself."""
     password, api_key = settings.smsc_password, settings.smsc_api_key
-    upstream = Upstream(
+    return Upstream(
         client,
         urls=settings.smsc_urls,
         credentials=Credentials(
@@ -168,6 +166,12 @@ def create_service(
         charset=settings.smsc_charset,
         timeout=settings.smsc_timeout,
     )
+
+
+def create_service(
+    settings: Settings, client: httpx.AsyncClient, clock: Clock, journal: Journal
+) -> StatusService:
+    """Build what answers, without the web around it."""
     limits = Limits(
         per_message=settings.limit_per_message,
         mass=settings.limit_mass,
@@ -175,7 +179,7 @@ def create_service(
         window=settings.limit_window,
     )
     return StatusService(
-        upstream,
+        create_upstream(settings, client, clock),
         MemoryBudget(limits, clock.monotonic, journal),
         MemoryStore(),
         clock,

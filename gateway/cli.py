@@ -20,6 +20,7 @@ from gateway.accesslog import AccessLog
 from gateway.app import create_app, create_callers
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
+from gateway.check import check
 from gateway.cli_client import client
 from gateway.clock import Clock
 from gateway.errors import GatewayError, NotFound
@@ -65,6 +66,23 @@ def serve(*, reload: bool) -> None:
         run_reloading(_serve_on, _listen(settings.host, settings.port, "GATEWAY_PORT"))
     else:
         _serve_on(None)
+
+
+@main.command(name="check")
+@click.pass_context
+def check_(context: click.Context) -> None:
+    """Look whether the gateway would work with the settings of the environment.
+
+    One line for each thing looked at; status 1 if one of them fails. The provider is asked once,
+    for a message that does not exist.
+    """
+    configure_logging("error", "auto")
+    all_is_well = True
+    for finding in check(os.environ):
+        click.echo(str(finding))
+        all_is_well = all_is_well and finding.ok
+    if not all_is_well:
+        context.exit(1)
 
 
 def _serve_on(sockets: list[socket.socket] | None) -> None:
