@@ -21,6 +21,7 @@ from gateway.service import Reading, StatusService
 from gateway.settings import Settings
 from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
+from gateway.tracing import TracedProvider, Tracing
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import docs, operation, pages, rest
@@ -48,12 +49,13 @@ def create_app(
     transport: httpx.AsyncBaseTransport | None = None,
     lifetime: Lifetime | None = None,
     access_log: AccessLog | None = None,
+    tracing: Tracing | None = None,
 ) -> ASGIApp:
     """Build the gateway. `clock` and `transport` stand in for time and network in tests.
 
     `callers` are for who wants to have them read anew. By `lifetime` the server tells that it is
     about to stop: streams end then, for it waits until all answers have ended. `access_log` gets a
-    line for each request.
+    line for each request, `tracing` a span.
     """
     clock = clock or Clock()
     lifetime = lifetime or Lifetime()
@@ -72,7 +74,7 @@ def create_app(
         )
         async with client:
             with closing(create_journal(settings, clock)) as journal:
-                service = create_service(settings, client, clock, journal)
+                service = create_service(settings, client, clock, journal, tracing)
                 watches = Watches(service, clock)
                 ending = asyncio.create_task(_end_streams(watches, lifetime))
                 try:
@@ -109,7 +111,12 @@ def create_app(
     shortcut = ShortcutMiddleware(app, endpoints={"/graphql": GraphQLView(engine, callers, clock)})
     auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
     return RequestMiddleware(
-        auth, clock=clock, traffic=counts.traffic, lifetime=lifetime, log=access_log
+        auth,
+        clock=clock,
+        traffic=counts.traffic,
+        lifetime=lifetime,
+        log=access_log,
+        tracing=tracing,
     )
 
 
@@ -169,9 +176,15 @@ def create_upstream(settings: Settings, client: httpx.AsyncClient, clock: Clock)
 
 
 def create_service(
-    settings: Settings, client: httpx.AsyncClient, clock: Clock, journal: Journal
+    settings: Settings,
+    client: httpx.AsyncClient,
+    clock: Clock,
+    journal: Journal,
+    tracing: Tracing | None = None,
 ) -> StatusService:
     """Build what answers, without the web around it."""
+    upstream = create_upstream(settings, client, clock)
+    host = httpx.URL(settings.smsc_urls[0]).host
     limits = Limits(
         per_message=settings.limit_per_message,
         mass=settings.limit_mass,
@@ -179,7 +192,7 @@ def create_service(
         window=settings.limit_window,
     )
     return StatusService(
-        create_upstream(settings, client, clock),
+        upstream if tracing is None else TracedProvider(upstream, tracing, host),
         MemoryBudget(limits, clock.monotonic, journal),
         MemoryStore(),
         clock,

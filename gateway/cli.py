@@ -33,6 +33,7 @@ from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Refusal, Row
 from gateway.telemetry import configure_logging
+from gateway.tracing import Tracing, create_tracing
 from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
 from gateway.web.lifetime import Lifetime
@@ -220,10 +221,16 @@ def _callers(settings: Settings) -> Callers:
 
 
 def _app(
-    settings: Settings, callers: Callers, lifetime: Lifetime, access_log: AccessLog | None
+    settings: Settings,
+    callers: Callers,
+    lifetime: Lifetime,
+    access_log: AccessLog | None,
+    tracing: Tracing | None = None,
 ) -> ASGIApp:
     try:
-        return create_app(settings, callers=callers, lifetime=lifetime, access_log=access_log)
+        return create_app(
+            settings, callers=callers, lifetime=lifetime, access_log=access_log, tracing=tracing
+        )
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 
@@ -246,13 +253,18 @@ async def _serve(
 ) -> None:
     _reload_at_hangup(callers)
     lifetime = Lifetime()
+    tracing = create_tracing(os.environ)
     server = Server(
-        _app(settings, callers, lifetime, access_log),
+        _app(settings, callers, lifetime, access_log, tracing),
         banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",
         lifetime=lifetime,
         shutdown_delay=settings.shutdown_delay,
     )
-    await server.serve(sockets=[listening])
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        if tracing is not None:
+            tracing.close()
 
 
 async def _simulate(listening: socket.socket, handler: Handler | None) -> None:

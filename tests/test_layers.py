@@ -15,7 +15,7 @@ ORDER = [
     {"planner"},
     {"upstream"},
     {"dispatch"},
-    {"link"},
+    {"link", "tracing"},
     {"service"},
     {"watch"},
     {"web"},
@@ -37,6 +37,7 @@ HOMES = {
     "structlog": {"telemetry"},
     "sqlite3": {"budget/journal"},
     "prometheus_client": {"web/metrics"},
+    "opentelemetry": {"tracing"},
 }
 """Third parties have one home, a module or a room; `app` and `check` name httpx's transport as a
 seam, and the simulator is a program of its own."""

@@ -18,6 +18,7 @@ from gateway.accesslog import AccessLog
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.telemetry import REQUEST_ID, masked_caller
+from gateway.tracing import ServerSpan, Tracing
 from gateway.web.counts import Traffic
 from gateway.web.lifetime import Lifetime
 from gateway.web.problems import response_to
@@ -51,7 +52,7 @@ class RequestMiddleware:
     `masked_caller`. While the gateway stops, each answer is the last one of its connection.
 
     What stands inside may tell more by the scope: `route` (the router's, or a `template`), `told`
-    (a dict for the line), `trace_id`.
+    (a dict for the line).
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RequestMiddleware:
         traffic: Traffic,
         lifetime: Lifetime,
         log: AccessLog | None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._clock = clock
@@ -69,6 +71,7 @@ class RequestMiddleware:
         self._traffic = traffic
         self._lifetime = lifetime
         self._log = log
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -81,6 +84,12 @@ class RequestMiddleware:
             elif name == b"traceparent" and (parent := _TRACE_PARENT.fullmatch(value)):
                 scope["trace_id"] = parent[1].decode()
         REQUEST_ID.set(own.decode())
+        span: ServerSpan | None = None
+        if self._tracing is not None:
+            span = self._tracing.begin(
+                scope.get("method", "GET"), scope.get("scheme", "http"), scope["headers"]
+            )
+            scope["trace_id"] = span.trace_id
         began_at = self._monotonic()
         exchange = _Exchange(own, send, self._lifetime, self._monotonic)
         try:
@@ -91,9 +100,11 @@ class RequestMiddleware:
             exchange.status = exchange.status or _FAILED
             raise
         finally:
-            self._end(scope, exchange, began_at)
+            self._end(scope, exchange, began_at, span)
 
-    def _end(self, scope: Scope, exchange: "_Exchange", began_at: float) -> None:
+    def _end(
+        self, scope: Scope, exchange: "_Exchange", began_at: float, span: ServerSpan | None
+    ) -> None:
         seconds = self._monotonic() - began_at
         streams_at = exchange.streams_at
         route = scope.get("route")
@@ -103,6 +114,8 @@ class RequestMiddleware:
         self._traffic.add(
             template, method, status, seconds if streams_at is None else streams_at - began_at
         )
+        if span is not None:
+            span.end(template, status)
         if self._log is None:
             return
         line: dict[str, Any] = {
