@@ -16,6 +16,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -65,6 +69,22 @@ FAULTS: list[dict[str, object]] = [
 ]
 
 
+class Collector:
+    """Takes traces over OTLP, as bytes."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.app = Starlette(routes=[Route("/v1/traces", self.take, methods=["POST"])])
+
+    async def take(self, request: Request) -> Response:
+        self.bodies.append(await request.body())
+        return Response(media_type="application/x-protobuf")
+
+    def text(self) -> str:
+        """All that was told; strings stand in Protocol Buffers as they are."""
+        return b"".join(self.bodies).decode(errors="replace")
+
+
 @dataclass
 class Gateway:
     """A running gateway, and all errors that it told, each with what was asked."""
@@ -72,6 +92,7 @@ class Gateway:
     address: str
     provider: str
     output: Path
+    collector: Collector
     errors: list[tuple[str, str]] = field(default_factory=list)
 
     def ask(
@@ -133,17 +154,24 @@ def gateway(folder: Path, **account: str) -> Iterator[Gateway]:
         "STATE_DIR": str(folder / "state"),
     }
     output = folder / "output"
-    with serving(simulator) as provider, output.open("wb") as written:
+    collector = Collector()
+    with (
+        serving(simulator) as provider,
+        serving(collector.app) as traces,
+        output.open("wb") as written,
+    ):
         settings["SMSC_URL"] = f"{provider}/sys"
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "serve"],
-            env=PLAIN | {f"GATEWAY_{name}": value for name, value in settings.items()},
+            env=PLAIN
+            | {f"GATEWAY_{name}": value for name, value in settings.items()}
+            | {"OTEL_EXPORTER_OTLP_ENDPOINT": traces},
             stdout=written,
             stderr=subprocess.STDOUT,
         )
         with process:
             try:
-                told = Gateway(f"http://127.0.0.1:{port}", provider, output)
+                told = Gateway(f"http://127.0.0.1:{port}", provider, output, collector)
                 transport = httpx.HTTPTransport(retries=8)  # until it listens
                 with httpx.Client(transport=transport) as waiting:
                     waiting.get(f"{told.address}/livez")
@@ -268,6 +296,8 @@ def test_nothing_secret_comes_out(account: dict[str, str], last: int, tmp_path: 
     assert [line for line in lines if _finds(json.dumps(line, ensure_ascii=False))] == []
     assert _finds(told.output.read_text()) == set()
     assert _finds(metrics) == set()
+    assert "GET /v1/messages/{id}" in told.collector.text()
+    assert _finds(told.collector.text()) == set()
     for question, error in told.errors:
         found = _finds(error)
         assert found.isdisjoint(CREDENTIALS), error
