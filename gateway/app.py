@@ -106,7 +106,8 @@ def create_app(
         lifespan=lifespan,
     )
     # A request meets them from the last to the first.
-    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": GraphQLView(engine, callers, clock)})
+    graphql = GraphQLView(engine, callers, clock)
+    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": graphql, **rest.RECORDS})
     auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
     return RequestMiddleware(
         auth, clock=clock, traffic=counts.traffic, lifetime=lifetime, log=access_log

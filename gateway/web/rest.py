@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.callers import model
 from gateway.callers.model import hidden_fields
@@ -167,20 +167,21 @@ async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 200, told, body)
 
 
+RECORDS: dict[str, ASGIApp] = {
+    "/v1/messages/{id}": Resource(
+        {
+            "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
+            "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
+        }
+    ),
+    "/v1/hlr-lookups/{id}": Resource(
+        {"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)},
+    ),
+}
+"""What is asked most."""
+
 routes: list[BaseRoute] = [
-    Route(
-        "/v1/messages/{id}",
-        Resource(
-            {
-                "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
-                "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
-            }
-        ),
-    ),
-    Route(
-        "/v1/hlr-lookups/{id}",
-        Resource({"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)}),
-    ),
+    *(Route(path, endpoint) for path, endpoint in RECORDS.items()),
     Route("/v1/statuses/batch", Resource({"POST": (post_batch, model.Scope.STATUS_READ)})),
 ]
 
