@@ -77,6 +77,8 @@ def create_app(
                 ending = asyncio.create_task(_end_streams(watches, lifetime))
                 try:
                     yield {
+                        "callers": callers,
+                        "clock": clock,
                         "service": service,
                         "watches": watches,
                         "counts": counts,
