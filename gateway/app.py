@@ -79,6 +79,8 @@ def create_app(
                 ending = asyncio.create_task(_end_streams(watches, lifetime))
                 try:
                     yield {
+                        "callers": callers,
+                        "clock": clock,
                         "service": service,
                         "watches": watches,
                         "counts": counts,
@@ -108,7 +110,8 @@ def create_app(
         lifespan=lifespan,
     )
     # A request meets them from the last to the first.
-    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": GraphQLView(engine, callers, clock)})
+    graphql = GraphQLView(engine, callers, clock)
+    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": graphql, **rest.RECORDS})
     auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
     return RequestMiddleware(
         auth,

@@ -307,12 +307,7 @@ class StatusService:
         if known.record is None:
             raise NotFound("The provider knows no message with this id and phone.")
         if not _fits(known.record, want):
-            is_lookup = isinstance(known.record, HlrLookup)
-            raise KindMismatch(
-                f"{key.id} is an HLR lookup: ask /v1/hlr-lookups/{key.id}, or hlrLookup."
-                if is_lookup
-                else f"{key.id} is a message: ask /v1/messages/{key.id}, or message."
-            )
+            raise mismatch(known.record)
         return Answer(known, self._clock.time(), live, self.next_at(key, known))
 
     def next_at(self, key: StatusKey, known: Known) -> float | None:
@@ -338,11 +333,11 @@ class StatusService:
 
         detail = want.detail
         if known is not None and known.record is not None and not _fits(known.record, want):
-            detail = _at_least_standard(detail)  # which always shows the kind
+            detail = at_least_standard(detail)
         fetched = await ask(detail)
         if fetched.record is None or fetched.certain or _fits(fetched.record, want):
             return fetched
-        return await ask(_at_least_standard(detail))
+        return await ask(at_least_standard(detail))
 
     def _renew(self, key: StatusKey, known: Known, detail: DetailLevel) -> None:
         self._dispatcher.renew(self._refresh(key, known, detail, wanted=1))
@@ -423,7 +418,17 @@ def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
     )
 
 
-def _at_least_standard(detail: DetailLevel) -> DetailLevel:
+def mismatch(record: Record) -> KindMismatch:
+    """What to tell whoever wanted the other kind."""
+    return KindMismatch(
+        f"{record.id} is an HLR lookup: ask /v1/hlr-lookups/{record.id}, or hlrLookup."
+        if isinstance(record, HlrLookup)
+        else f"{record.id} is a message: ask /v1/messages/{record.id}, or message."
+    )
+
+
+def at_least_standard(detail: DetailLevel) -> DetailLevel:
+    """The level itself, or the one that always shows the kind."""
     return detail if detail.covers(DetailLevel.STANDARD) else DetailLevel.STANDARD
 
 

@@ -89,6 +89,16 @@ class Watches:
                 watch.poll.cancel()
                 del self._watches[key]
 
+    def latest(self, key: StatusKey, detail: DetailLevel) -> Answer | GatewayError | None:
+        """What those who follow a message know now; None: nothing yet."""
+        watch = self._watches.get(key)
+        trouble = None if watch is None else watch.trouble
+        return self._event(key, self._service.peek(key), trouble, detail, live=False)
+
+    def is_over(self, key: StatusKey, detail: DetailLevel) -> bool:
+        """Would following end with what is known already?"""
+        return _is_last(self._service.peek(key), detail, self._clock.time())
+
     def end(self) -> None:
         """End all following: the gateway is about to stop."""
         self.ended = True

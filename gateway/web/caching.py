@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gateway.freshness import Answer, Known
 from gateway.records import StaleReason
 from gateway.service import Want
+from gateway.web.projection import state_in
 from gateway.web.resource import Headers
 
 _SECONDS = re.compile(r'"?([0-9]{1,9})[0-9]*"?', re.ASCII)
@@ -62,12 +63,16 @@ def _seconds(value: str | None) -> float | None:
 
 def matches(if_none_match: bytes, tag: bytes) -> bool:
     """Does the caller have this already? By the weak comparison (RFC 9110, section 8.8.3.2)."""
-    return if_none_match.strip() == b"*" or tag in tags(if_none_match)
+    return _is_any(if_none_match) or tag in _TAG.findall(if_none_match)
 
 
-def tags(if_none_match: bytes) -> list[bytes]:
-    """The entity tags of a list, without quotes."""
-    return _TAG.findall(if_none_match)
+def matches_state(if_none_match: bytes, state: bytes) -> bool:
+    """Is this the state that the caller has, whenever that was observed?"""
+    return _is_any(if_none_match) or state in map(state_in, _TAG.findall(if_none_match))
+
+
+def _is_any(if_none_match: bytes) -> bool:
+    return if_none_match.strip() == b"*"
 
 
 def status_of_hit(answer: Answer) -> bytes:

@@ -155,6 +155,24 @@ def _get_one(kind: type[Record], what: str) -> dict[str, Any]:
     }
 
 
+def _events(kind: type[Record], what: str) -> dict[str, Any]:
+    return {
+        "get": {
+            "operationId": f"follow{kind.__name__}",
+            "summary": f"One {what}, followed",
+            "tags": ["statuses"],
+            "parameters": [_ID, _PHONE, _fields_parameter(kind)],
+            "responses": {
+                "200": {
+                    "description": "Server-sent events.",
+                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                },
+                **_problems(errors.InvalidArgument, errors.KindMismatch, errors.QuotaExceeded),
+            },
+        }
+    }
+
+
 def _delete() -> dict[str, Any]:
     return {
         "delete": {
@@ -368,6 +386,8 @@ def openapi() -> dict[str, Any]:
         "paths": {
             "/v1/messages/{id}": {**_get_one(Message, "message"), **_delete()},
             "/v1/hlr-lookups/{id}": _get_one(HlrLookup, "HLR lookup"),
+            "/v1/messages/{id}/events": _events(Message, "message"),
+            "/v1/hlr-lookups/{id}/events": _events(HlrLookup, "HLR lookup"),
             "/v1/statuses/batch": _batch(),
             "/v1/provider": _operation(
                 "getProvider", "The state of the provider link", _200=_ref("LinkState")

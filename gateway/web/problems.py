@@ -159,15 +159,26 @@ def _challenge(connection: HTTPConnection[Any], error: errors.GatewayError) -> d
     return {"www-authenticate": f'Bearer realm="smsc-gateway"{why}'}
 
 
+def told(path: str, error: errors.GatewayError) -> bytes:
+    """The body of an error at a path, for who gets it otherwise than as an HTTP answer."""
+    return _body(path, problem_of(error), _limit(error))
+
+
+def _body(path: str, problem: Problem, more: dict[str, str]) -> bytes:
+    return orjson.dumps(
+        {
+            "type": f"urn:smsc-gateway:problem:{problem.code}",
+            **problem.model_dump(by_alias=True),
+            "instance": path,
+            "requestId": request_id(),
+            **more,
+        }
+    )
+
+
 def _response(connection: HTTPConnection[Any], problem: Problem, more: dict[str, str]) -> Response:
-    body = {
-        "type": f"urn:smsc-gateway:problem:{problem.code}",
-        **problem.model_dump(by_alias=True),
-        "instance": connection.url.path,
-        "requestId": request_id(),
-        **more,
-    }
     headers = {"cache-control": "no-store"}
     if problem.retry_after is not None:
         headers["retry-after"] = str(problem.retry_after)
-    return Response(orjson.dumps(body), problem.status, headers, MEDIA_TYPE)
+    body = _body(connection.url.path, problem, more)
+    return Response(body, problem.status, headers, MEDIA_TYPE)

@@ -45,21 +45,28 @@ _Hole = Callable[[Answer], bytes]
 class Tag(NamedTuple):
     """Names what a projection shows of a record.
 
-    `state` leaves out when it was observed and until when it is fresh: it stays the same while the
-    provider tells the same. `observation` is empty where neither is shown.
+    `state` leaves out how it is known: it stays the same while the provider tells the same.
+    `staleness` and `observation` name the rest, and are empty where that is not shown.
     """
 
     state: bytes
+    staleness: bytes
     observation: bytes
 
     @property
     def value(self) -> bytes:
-        """As an entity tag without quotes; the state ends before the first `OBSERVED`."""
-        return self.state + self.observation
+        """As an entity tag without quotes."""
+        return self.state + self.staleness + self.observation
+
+    @property
+    def event(self) -> bytes:
+        """The same for what is told when it changes, and not whenever it is seen again."""
+        return self.state + self.staleness
 
 
-OBSERVED = b"-"
-"""What an `observation` begins with."""
+def state_in(tag: bytes) -> bytes:
+    """The `state` of an entity tag."""
+    return tag[:_STATE_LENGTH]
 
 
 class _Written(NamedTuple):
@@ -95,13 +102,16 @@ _HOLES: dict[str, _Hole] = {
 _STALE_HOLES = frozenset({"stale", "stale_reason"})
 """Those that a tag tells: they do not age by themselves."""
 
-_STALE_MARKS: dict[StaleReason | None, bytes] = {
+_STALENESS: dict[StaleReason | None, bytes] = {
     None: b".stale",
     StaleReason.RATE_LIMITED: b".limited",
     StaleReason.UPSTREAM_UNAVAILABLE: b".unavailable",
     StaleReason.UPSTREAM_BLOCKED: b".blocked",
 }
-"""What a stale answer's state ends with."""
+"""What a stale answer's tag tells of that."""
+
+_STATE_LENGTH = 12
+"""Hexadecimal digits: enough to tell one record's states apart."""
 
 _OF_KNOWN: dict[str, Callable[[Answer], object]] = {
     "observed_at": lambda answer: answer.known.observed,
@@ -127,9 +137,8 @@ class Projection:
     def tag(self, answer: Answer) -> Tag:
         """The tag of what `write` gives."""
         written: _Written = answer.known.written.get(self) or self._write(answer)
-        state, observation = written.tag
         if answer.stale and written.tells_stale:
-            return Tag(state + _STALE_MARKS[answer.stale_reason], observation)
+            return written.tag._replace(staleness=_STALENESS[answer.stale_reason])
         return written.tag
 
     def _write(self, answer: Answer) -> _Written:
@@ -167,8 +176,8 @@ class _Writer:
 
     def done(self) -> _Written:
         self._cut()
-        observation = self._observation and OBSERVED + _digest(self._observation)
-        tag = Tag(_digest(self._state), observation)
+        observation = self._observation and b"-" + _digest(self._observation)
+        tag = Tag(_digest(self._state), b"", observation)
         first, *pieces = self._pieces
         rest = tuple(zip(self._holes, pieces, strict=True))
         return _Written(first, rest, tag, self._tells_stale)
@@ -210,8 +219,7 @@ class _Writer:
 
 
 def _digest(text: bytes) -> bytes:
-    """Enough to tell one record's states apart."""
-    return blake2b(text, digest_size=6).hexdigest().encode()
+    return blake2b(text, digest_size=_STATE_LENGTH // 2).hexdigest().encode()
 
 
 def pick_all(model: type[BaseModel]) -> Picks:

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
+from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.callers import model
 from gateway.callers.model import hidden_fields
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
-from gateway.records import DetailLevel, HlrLookup, Message, Model, Record, StatusKey, key_or_error
+from gateway.records import HlrLookup, Message, Model, Record, StatusKey, key_or_error
 from gateway.service import StatusService, Want
 from gateway.web.auth import caller_of
 from gateway.web.body import read_body
@@ -27,14 +26,12 @@ from gateway.web.caching import (
     status_of_miss,
 )
 from gateway.web.deletion import delete
+from gateway.web.live import EventsAddress, awaited, is_news, seconds_to_wait
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
-from gateway.web.projection import Projection
+from gateway.web.question import key_in, question
 from gateway.web.resource import JSON, Resource, check_accept, named_headers, respond
 from gateway.web.shape import KINDS, shape_of
 from gateway.web.state import who
-
-QUESTIONS = 16_384
-"""Addresses remembered as they were read: those that dashboards ask for again and again."""
 
 WANTS = 1024
 """Wants remembered: levels, kinds and ages of each caller's."""
@@ -57,43 +54,8 @@ class StatusResult(Model):
     """What kept it from being found."""
 
 
-class Question(NamedTuple):
-    """An address, read: whose record is wanted, and what of it."""
-
-    key: StatusKey
-    kind: type[Record]
-    detail: DetailLevel
-    projection: Projection
-
-
-@lru_cache(maxsize=QUESTIONS)
-def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
-    """Read an address; raises `InvalidArgument` naming what is wrong, `Forbidden`."""
-    given = parameters(query)
-    key = StatusKey.parse(id=id_, phone=_one(given, "phone"))
-    fields = given.get("fields")
-    names = None if fields is None else tuple(",".join(fields).split(","))
-    shape = shape_of((kind,), names, hidden)
-    return Question(key, kind, shape.detail, shape.alone)
-
-
 want_of = lru_cache(maxsize=WANTS)(Want)
 """A `Want`, not made anew for every hit."""
-
-
-def parameters(query: bytes) -> dict[str, list[str]]:
-    """The values of each parameter of a query."""
-    given: dict[str, list[str]] = {}
-    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        given.setdefault(name, []).append(value)
-    return given
-
-
-def _one(given: dict[str, list[str]], name: str) -> str:
-    values = given.get(name, ())
-    if len(values) != 1:
-        raise InvalidArgument(f"{name} must be given exactly once, in the query.")
-    return values[0]
 
 
 class RecordAddress:
@@ -102,22 +64,29 @@ class RecordAddress:
     def __init__(self, kind: type[Record]) -> None:
         self._kind = kind
 
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = named_headers(scope)
         check_accept(headers.get(b"accept"), JSON)
         caller = caller_of(scope)
-        key, kind, detail, projection = question(
+        asked = question(
             self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
         )
+        key, kind, detail, projection = asked
         sent = headers.get(b"cache-control")
-        asked = NO_DIRECTIVES if sent is None else directives(sent)
-        want = want_of(
-            detail, kind, asked.max_age, asked.only_cached, who(scope, caller), asked.slack
-        )
-        answer, cache_status = await _ask(scope["state"]["service"], key, want)
+        wish = NO_DIRECTIVES if sent is None else directives(sent)
+        want = want_of(detail, kind, wish.max_age, wish.only_cached, who(scope, caller), wish.slack)
+        service: StatusService = scope["state"]["service"]
+        if_none_match, prefer = headers.get(b"if-none-match"), headers.get(b"prefer")
+        known = None if prefer is None else service.peek(key)
+        answer, cache_status = await _ask(service, key, want)
+        seconds = 0 if prefer is None else seconds_to_wait(prefer)
+        if seconds and not is_news(projection, answer, known, if_none_match):
+            answer = await awaited(scope, receive, asked, answer, seconds)
+            cache_status = status_of_hit(answer)
         tag = projection.tag(answer).value
         told = headers_of(answer, tag, cache_status)
-        if_none_match = headers.get(b"if-none-match")
+        if seconds:
+            told.append((b"preference-applied", b"wait=%d" % seconds))
         if if_none_match is not None and matches(if_none_match, tag):
             await respond(send, 304, told)
             return
@@ -138,8 +107,7 @@ async def _ask(service: StatusService, key: StatusKey, want: Want) -> tuple[Answ
 
 async def delete_message(scope: Scope, _: Receive, send: Send) -> None:
     """Delete one message."""
-    given = parameters(scope["query_string"])
-    key = StatusKey.parse(id=scope["path_params"]["id"], phone=_one(given, "phone"))
+    key = key_in(scope["path_params"]["id"], scope["query_string"])
     caller = caller_of(scope)
     await delete(scope["state"]["service"], key, caller, who(scope, caller))
     await respond(send, 204, [(b"cache-control", b"no-store")])
@@ -167,19 +135,28 @@ async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 200, told, body)
 
 
+RECORDS: dict[str, ASGIApp] = {
+    "/v1/messages/{id}": Resource(
+        {
+            "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
+            "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
+        }
+    ),
+    "/v1/hlr-lookups/{id}": Resource(
+        {"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)},
+    ),
+}
+"""What is asked most."""
+
 routes: list[BaseRoute] = [
+    *(Route(path, endpoint) for path, endpoint in RECORDS.items()),
     Route(
-        "/v1/messages/{id}",
-        Resource(
-            {
-                "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
-                "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
-            }
-        ),
+        "/v1/messages/{id}/events",
+        Resource({"GET": (EventsAddress(Message), model.Scope.STATUS_READ)}),
     ),
     Route(
-        "/v1/hlr-lookups/{id}",
-        Resource({"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)}),
+        "/v1/hlr-lookups/{id}/events",
+        Resource({"GET": (EventsAddress(HlrLookup), model.Scope.STATUS_READ)}),
     ),
     Route("/v1/statuses/batch", Resource({"POST": (post_batch, model.Scope.STATUS_READ)})),
 ]

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from gateway.clock import Clock
 
@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 HEARTBEAT_SECONDS = 15.0
 """Pauses after which a comment is sent: proxies close what is silent for a minute or half of it."""
+
+MEDIA_TYPE = "text/event-stream"
 
 HEARTBEAT = b":\n\n"
 
@@ -22,15 +24,24 @@ HEADERS = {
 }
 
 
-def event(name: str, data: bytes = b"", *, id_: str | None = None) -> bytes:
+RETRY = b"retry: 3000\n\n"
+"""Milliseconds after which a reader whose stream broke off comes again."""
+
+
+def event(name: str, data: bytes = b"", *, id_: bytes | None = None) -> bytes:
     """One event; `data` is one line. An event without a data field would not be dispatched."""
-    head = b"" if id_ is None else b"id: " + id_.encode() + b"\n"
+    head = b"" if id_ is None else b"id: " + id_ + b"\n"
     return head + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
 def stream(events: AsyncGenerator[bytes, None]) -> StreamingResponse:
     """The response that sends events as they come, and closes their source when its reader goes."""
-    return StreamingResponse(_closing(events), 200, HEADERS, "text/event-stream")
+    return StreamingResponse(_closing(events), 200, HEADERS, MEDIA_TYPE)
+
+
+def head() -> Response:
+    """The same without the stream, for `HEAD`."""
+    return Response(None, 200, HEADERS, MEDIA_TYPE)
 
 
 async def _closing(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

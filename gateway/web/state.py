@@ -5,6 +5,8 @@ from typing import TypedDict
 from starlette.types import Scope
 
 from gateway.callers.model import Caller
+from gateway.callers.registry import Callers
+from gateway.clock import Clock
 from gateway.service import StatusService
 from gateway.watch import Watches
 from gateway.web.auth import address_of
@@ -15,6 +17,8 @@ from gateway.web.lifetime import Lifetime
 class State(TypedDict):
     """Typed state of the application: `request.state["service"]`."""
 
+    callers: Callers
+    clock: Clock
     service: StatusService
     watches: Watches
     counts: Counts

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
     [
         (sse.event("status", b"{}"), b"event: status\ndata: {}\n\n"),
         (sse.event("end"), b"event: end\ndata: \n\n"),
-        (sse.event("status", b"1", id_="a1"), b"id: a1\nevent: status\ndata: 1\n\n"),
+        (sse.event("status", b"1", id_=b"a1"), b"id: a1\nevent: status\ndata: 1\n\n"),
     ],
 )
 def test_events_are_written_as_the_standard_has_them(event: bytes, bytes_: bytes) -> None:

@@ -78,6 +78,7 @@ class Operation:
         self.document = document
         self.node = node
         self.type = node.operation
+        self.type_name = node.operation.value
         self.name = node.name.value if node.name else None
         self.told = {"operation_type": self.type.value, "operation": _told(self.name)}
         """For the log."""

@@ -27,6 +27,7 @@ from gateway.web.body import read_body
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
 from gateway.web.pages import playground_page
+from gateway.web.resource import named_headers, quality
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -59,7 +60,7 @@ class GraphQLView:
         if wants_page(scope):
             await playground_page()(scope, receive, send)
             return
-        headers = headers_of(scope)
+        headers = named_headers(scope)
         media = acceptable(headers.get(b"accept", b""))
         try:
             prepared = await self._prepared(scope, headers, receive)
@@ -158,42 +159,20 @@ def acceptable(sent: bytes) -> str:
     Without an `Accept`, or where anything goes, it is `application/json`, which every client reads.
     """
     accept = sent.decode("latin-1")
-    best: tuple[float, int, str] | None = None
-    for place, part in enumerate(accept.split(",") if accept.strip() else ["*/*"]):
+    best: tuple[float, str] | None = None
+    for part in accept.split(",") if accept.strip() else ["*/*"]:
         range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = _quality(parameters)
+        weight = quality(parameters)
         matching = next((media for media in _OFFERED if _matches(range_, media)), None)
-        if matching and quality > 0 and (best is None or quality > best[0]):
-            best = (quality, place, matching)
+        if matching and weight > 0 and (best is None or weight > best[0]):
+            best = (weight, matching)
     if best is None:
         raise HTTPException(406, f"There are {', '.join(_OFFERED)}.")
-    return best[2]
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
+    return best[1]
 
 
 def _matches(range_: str, media: str) -> bool:
     return range_ in {media, "*/*", media.partition("/")[0] + "/*"}
-
-
-def headers_of(scope: Scope) -> dict[bytes, bytes]:
-    """The request's headers; one sent more than once is a list (RFC 9110, section 5.3)."""
-    sent = scope["headers"]
-    headers: dict[bytes, bytes] = dict(sent)
-    if len(headers) < len(sent):
-        headers = {
-            name: b",".join(value for other, value in sent if other == name) for name in headers
-        }
-    return headers
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,185 @@
+"""Records that are followed: as server-sent events, or by an answer that waits for news (RFC 7240).
+
+An event's id names what it tells. Who comes again with it (`Last-Event-ID`) is told nothing that he
+knows already; if that was the final state, he gets a 204, which keeps a browser from coming again.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import lru_cache
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.callers.model import hidden_fields
+from gateway.errors import GatewayError, Unauthenticated
+from gateway.freshness import Answer, Known
+from gateway.records import DetailLevel, Record
+from gateway.service import at_least_standard, mismatch
+from gateway.watch import Watches
+from gateway.web import sse
+from gateway.web.auth import caller_of
+from gateway.web.caching import matches_state
+from gateway.web.problems import told
+from gateway.web.projection import Projection
+from gateway.web.question import Question, question
+from gateway.web.resource import check_accept, named_headers, respond
+from gateway.web.state import State
+
+EVENTS = "text/event-stream"
+
+LONGEST_WAIT = 60
+"""Seconds that `Prefer: wait` may ask for: proxies give up what is silent for longer."""
+
+_WAIT = re.compile(rb'(?:^|[,;])\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
+
+
+class EventsAddress:
+    """The ASGI application that tells of one record of a kind."""
+
+    def __init__(self, kind: type[Record]) -> None:
+        self._kind = kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = named_headers(scope)
+        check_accept(headers.get(b"accept"), EVENTS)
+        caller = caller_of(scope)
+        asked = question(
+            self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
+        )
+        state: State = scope["state"]
+        detail, known = _followed(asked, state), state["service"].peek(asked.key)
+        if known is not None and known.certain and known.record is not None:
+            _check_kind(known.record, self._kind)
+        seen = headers.get(b"last-event-id", b"")
+        if seen and state["watches"].is_over(asked.key, detail):
+            last = state["watches"].latest(asked.key, detail)
+            if isinstance(last, Answer) and asked.projection.tag(last).event == seen:
+                await respond(send, 204, [(b"cache-control", b"no-store")])
+                return
+        with state["callers"].quota.stream(caller):
+            if scope["method"] == "HEAD":
+                await sse.head()(scope, receive, send)
+                return
+            events = _events(scope, asked, detail, seen)
+            await sse.stream(events)(scope, receive, send)
+
+
+async def _events(
+    scope: Scope, asked: Question, detail: DetailLevel, seen: bytes
+) -> AsyncGenerator[bytes, None]:
+    state: State = scope["state"]
+    watches, callers, clock = state["watches"], state["callers"], state["clock"]
+    caller = caller_of(scope)
+
+    def seconds_left() -> float:
+        return callers.seconds_left(caller, clock.time())
+
+    yield sse.RETRY
+    path = scope["path"]
+    try:
+        async with aclosing(
+            sse.paced(watches.follow(asked.key, detail), clock, seconds_left)
+        ) as events:
+            async for event in events:
+                if event is None:
+                    yield sse.HEARTBEAT
+                elif isinstance(event, GatewayError):
+                    yield sse.event("problem", told(path, event))
+                else:
+                    _check_kind(event.record, asked.kind)
+                    id_ = asked.projection.tag(event).event
+                    if id_ != seen:
+                        yield sse.event("status", asked.projection.write(event), id_=id_)
+                    seen = b""
+        if seconds_left() <= 0:
+            raise Unauthenticated("The key has expired.")
+    except GatewayError as error:
+        yield sse.event("problem", told(path, error))
+        return
+    if watches.is_over(asked.key, detail):  # else the gateway is about to stop
+        yield sse.event("end", b"{}")
+
+
+@lru_cache(maxsize=256)
+def seconds_to_wait(prefer: bytes) -> int:
+    """The preference `wait` in a header `Prefer`; 0 for none."""
+    found = _WAIT.search(prefer)
+    return min(int(found[1]), LONGEST_WAIT) if found else 0
+
+
+def is_news(
+    projection: Projection, answer: Answer, known: Known | None, if_none_match: bytes | None
+) -> bool:
+    """Is its state another than the one the caller has (`if_none_match`)?
+
+    Where he does not say, it is compared with what was `known` before he came.
+    """
+    state = projection.tag(answer).state
+    if if_none_match is not None:
+        return not matches_state(if_none_match, state)
+    if known is None or not isinstance(known.record, type(answer.record)):
+        return True
+    return projection.tag(answer._replace(known=known)).state != state
+
+
+async def awaited(
+    scope: Scope, receive: Receive, asked: Question, answer: Answer, seconds: int
+) -> Answer:
+    """The next answer with another state, or after the time the newest there is.
+
+    Raises what keeps the record from being found meanwhile.
+    """
+    state: State = scope["state"]
+    before = asked.projection.tag(answer).state
+    detail = _followed(asked, state)
+    with state["callers"].quota.stream(caller_of(scope)):
+        change = asyncio.ensure_future(_next(state["watches"], asked, detail, before))
+        pause = asyncio.ensure_future(state["clock"].sleep(seconds))
+        gone = asyncio.ensure_future(_gone(receive))
+        waited_for: set[asyncio.Future[Any]] = {change, pause, gone}
+        try:
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+            if change.done():
+                return change.result() or answer
+            newest = state["watches"].latest(asked.key, detail)
+        finally:
+            for task in waited_for:
+                task.cancel()
+            await asyncio.wait(waited_for)
+    if isinstance(newest, GatewayError):
+        raise newest
+    return newest or answer
+
+
+async def _next(
+    watches: Watches, asked: Question, detail: DetailLevel, before: bytes
+) -> Answer | None:
+    async with aclosing(watches.follow(asked.key, detail)) as events:
+        async for event in events:
+            if isinstance(event, GatewayError):
+                raise event
+            _check_kind(event.record, asked.kind)
+            if asked.projection.tag(event).state != before:
+                return event
+    return None
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the caller has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _followed(asked: Question, state: State) -> DetailLevel:
+    """The level to follow: it has to show the kind, where that is not known for certain."""
+    known = state["service"].peek(asked.key)
+    is_certain = known is not None and known.record is not None and known.certain
+    return asked.detail if is_certain else at_least_standard(asked.detail)
+
+
+def _check_kind(record: Record, kind: type[Record]) -> None:
+    if not isinstance(record, kind):
+        raise mismatch(record)

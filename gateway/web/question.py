@@ -1,0 +1,55 @@
+"""What an address asks for, read from its path and query."""
+
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from gateway.errors import InvalidArgument
+from gateway.records import DetailLevel, Record, StatusKey
+from gateway.web.projection import Projection
+from gateway.web.shape import shape_of
+
+QUESTIONS = 16_384
+"""Addresses remembered as they were read: those that dashboards ask for again and again."""
+
+
+class Question(NamedTuple):
+    """Whose record is wanted, and what of it."""
+
+    key: StatusKey
+    kind: type[Record]
+    detail: DetailLevel
+    projection: Projection
+
+
+@lru_cache(maxsize=QUESTIONS)
+def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
+    """Read an address; `hidden` are the fields that the caller may not see.
+
+    Raises `InvalidArgument` naming what is wrong, and `Forbidden` for a hidden field that is named.
+    """
+    given = _parameters(query)
+    key = StatusKey.parse(id=id_, phone=_one(given, "phone"))
+    fields = given.get("fields")
+    names = None if fields is None else tuple(",".join(fields).split(","))
+    shape = shape_of((kind,), names, hidden)
+    return Question(key, kind, shape.detail, shape.alone)
+
+
+def key_in(id_: str, query: bytes) -> StatusKey:
+    """The key alone; raises `InvalidArgument`."""
+    return StatusKey.parse(id=id_, phone=_one(_parameters(query), "phone"))
+
+
+def _parameters(query: bytes) -> dict[str, list[str]]:
+    given: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        given.setdefault(name, []).append(value)
+    return given
+
+
+def _one(given: dict[str, list[str]], name: str) -> str:
+    values = given.get(name, ())
+    if len(values) != 1:
+        raise InvalidArgument(f"{name} must be given exactly once, in the query.")
+    return values[0]
