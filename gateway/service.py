@@ -404,6 +404,15 @@ class StatusService:
         return known
 
 
+def mismatch(record: Record) -> KindMismatch:
+    """What to tell whoever wanted the other kind."""
+    return KindMismatch(
+        f"{record.id} is an HLR lookup: ask /v1/hlr-lookups/{record.id}, or hlrLookup."
+        if isinstance(record, HlrLookup)
+        else f"{record.id} is a message: ask /v1/messages/{record.id}, or message."
+    )
+
+
 def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
     """The common case of all that `get_now` asks: final, fresh, certain, in detail, of the kind."""
     record = known.record
@@ -415,15 +424,6 @@ def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
         and (want.kind is None or type(record) is want.kind)
         and record.freshness.detail.all >= want.detail.all
         and (want.max_age is None or now - known.observed_at <= want.max_age)
-    )
-
-
-def mismatch(record: Record) -> KindMismatch:
-    """What to tell whoever wanted the other kind."""
-    return KindMismatch(
-        f"{record.id} is an HLR lookup: ask /v1/hlr-lookups/{record.id}, or hlrLookup."
-        if isinstance(record, HlrLookup)
-        else f"{record.id} is a message: ask /v1/messages/{record.id}, or message."
     )
 
 
