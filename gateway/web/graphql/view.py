@@ -36,9 +36,9 @@ EVENTS = "text/event-stream"
 _OFFERED = (JSON, GRAPHQL_JSON, EVENTS)
 """In the order of preference between those that a caller likes equally and does not name."""
 
-READY_BYTES = 2 * 1024 * 1024
-"""Bodies of requests that are kept ready to run again; then all are forgotten. What is made of a
-body takes some twenty times its size."""
+READY_BYTES = 512 * 1024
+"""Bodies of requests that are kept ready to run again; beyond that all are forgotten. With a
+document of its own each, what is made of them takes a hundred times as much."""
 MAX_READY_BYTES = 64 * 1024
 """The longest of them: a thousand keys."""
 
