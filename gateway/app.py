@@ -21,6 +21,7 @@ from gateway.service import Reading, StatusService
 from gateway.settings import Settings
 from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
+from gateway.tracing import TracedProvider, Tracing
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import docs, operation, pages, rest
@@ -49,12 +50,13 @@ def create_app(
     transport: httpx.AsyncBaseTransport | None = None,
     lifetime: Lifetime | None = None,
     access_log: AccessLog | None = None,
+    tracing: Tracing | None = None,
 ) -> ASGIApp:
     """Build the gateway. `clock` and `transport` stand in for time and network in tests.
 
     `callers` are for who wants to have them read anew. By `lifetime` the server tells that it is
     about to stop: streams end then, for it waits until all answers have ended. `access_log` gets a
-    line for each request.
+    line for each request, `tracing` a span.
     """
     clock = clock or Clock()
     lifetime = lifetime or Lifetime()
@@ -74,7 +76,7 @@ def create_app(
         )
         async with client:
             with closing(create_journal(settings, clock)) as journal:
-                service = create_service(settings, client, clock, journal)
+                service = create_service(settings, client, clock, journal, tracing)
                 watches = Watches(service, clock)
                 ending = asyncio.create_task(_end_streams(watches, lifetime))
                 try:
@@ -110,12 +112,16 @@ def create_app(
         lifespan=lifespan,
     )
     # A request meets them from the last to the first.
-    shortcut = ShortcutMiddleware(
-        app, endpoints={"/graphql": GraphQLView(engine, callers, clock)}, folders=rest.FOLDERS
-    )
+    graphql = GraphQLView(engine, callers, clock)
+    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": graphql, **rest.RECORDS})
     auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
     return RequestMiddleware(
-        origins.around(auth), clock=clock, traffic=counts.traffic, lifetime=lifetime, log=access_log
+        origins.around(auth),
+        clock=clock,
+        traffic=counts.traffic,
+        lifetime=lifetime,
+        log=access_log,
+        tracing=tracing,
     )
 
 
@@ -156,12 +162,10 @@ def create_journal(settings: Settings, clock: Clock) -> Journal:
     )
 
 
-def create_service(
-    settings: Settings, client: httpx.AsyncClient, clock: Clock, journal: Journal
-) -> StatusService:
-    """Build what answers, without the web around it."""
+def create_upstream(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> Upstream:
+    """Build what asks the provider; it keeps to no limit by itself."""
     password, api_key = settings.smsc_password, settings.smsc_api_key
-    upstream = Upstream(
+    return Upstream(
         client,
         urls=settings.smsc_urls,
         credentials=Credentials(
@@ -174,6 +178,18 @@ def create_service(
         charset=settings.smsc_charset,
         timeout=settings.smsc_timeout,
     )
+
+
+def create_service(
+    settings: Settings,
+    client: httpx.AsyncClient,
+    clock: Clock,
+    journal: Journal,
+    tracing: Tracing | None = None,
+) -> StatusService:
+    """Build what answers, without the web around it."""
+    upstream = create_upstream(settings, client, clock)
+    host = httpx.URL(settings.smsc_urls[0]).host
     limits = Limits(
         per_message=settings.limit_per_message,
         mass=settings.limit_mass,
@@ -181,7 +197,7 @@ def create_service(
         window=settings.limit_window,
     )
     return StatusService(
-        upstream,
+        upstream if tracing is None else TracedProvider(upstream, tracing, host),
         MemoryBudget(limits, clock.monotonic, journal),
         MemoryStore(),
         clock,

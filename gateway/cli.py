@@ -20,6 +20,7 @@ from gateway.accesslog import AccessLog
 from gateway.app import create_app, create_callers
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
+from gateway.check import check
 from gateway.cli_client import client
 from gateway.clock import Clock
 from gateway.errors import GatewayError, NotFound
@@ -32,6 +33,7 @@ from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Refusal, Row
 from gateway.telemetry import configure_logging
+from gateway.tracing import Tracing, create_tracing
 from gateway.web.docs import openapi_yaml
 from gateway.web.graphql.schema import sdl
 from gateway.web.lifetime import Lifetime
@@ -65,6 +67,23 @@ def serve(*, reload: bool) -> None:
         run_reloading(_serve_on, _listen(settings.host, settings.port, "GATEWAY_PORT"))
     else:
         _serve_on(None)
+
+
+@main.command(name="check")
+@click.pass_context
+def check_(context: click.Context) -> None:
+    """Look whether the gateway would work with the settings of the environment.
+
+    One line for each thing looked at; status 1 if one of them fails. The provider is asked once,
+    for a message that does not exist.
+    """
+    configure_logging("error", "auto")
+    all_is_well = True
+    for finding in check(os.environ):
+        click.echo(str(finding))
+        all_is_well = all_is_well and finding.ok
+    if not all_is_well:
+        context.exit(1)
 
 
 def _serve_on(sockets: list[socket.socket] | None) -> None:
@@ -202,10 +221,16 @@ def _callers(settings: Settings) -> Callers:
 
 
 def _app(
-    settings: Settings, callers: Callers, lifetime: Lifetime, access_log: AccessLog | None
+    settings: Settings,
+    callers: Callers,
+    lifetime: Lifetime,
+    access_log: AccessLog | None,
+    tracing: Tracing | None = None,
 ) -> ASGIApp:
     try:
-        return create_app(settings, callers=callers, lifetime=lifetime, access_log=access_log)
+        return create_app(
+            settings, callers=callers, lifetime=lifetime, access_log=access_log, tracing=tracing
+        )
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 
@@ -228,13 +253,18 @@ async def _serve(
 ) -> None:
     _reload_at_hangup(callers)
     lifetime = Lifetime()
+    tracing = create_tracing(os.environ)
     server = Server(
-        _app(settings, callers, lifetime, access_log),
+        _app(settings, callers, lifetime, access_log, tracing),
         banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",
         lifetime=lifetime,
         shutdown_delay=settings.shutdown_delay,
     )
-    await server.serve(sockets=[listening])
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        if tracing is not None:
+            tracing.close()
 
 
 async def _simulate(listening: socket.socket, handler: Handler | None) -> None:

@@ -11,6 +11,7 @@ whether it was served. So at SIGTERM, in turn:
 """
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -93,6 +94,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what was made by now stays: it need not be looked through again and again
         if self._banner and self.started:
             click.echo(self._banner)
 

@@ -126,16 +126,27 @@ def _refused(refusal: Refusal, *, limit: Limit) -> GatewayError:
 
 
 def create_client(
-    *, timeout: float, concurrency: int, transport: httpx.AsyncBaseTransport | None = None
+    *,
+    timeout: float,
+    concurrency: int,
+    transport: httpx.AsyncBaseTransport | None = None,
+    on_response: Callable[[Mapping[str, str]], None] | None = None,
 ) -> httpx.AsyncClient:
     """The one client of the process: a new one for each request would cost 19 ms.
 
     Half of the time is for making a connection, so that a backup gets the other half. Answers are
-    asked for without compression: what a small one would unpack to has no bound.
+    asked for without compression: what a small one would unpack to has no bound. `on_response` is
+    shown the headers of each.
     """
+
+    async def show(response: httpx.Response) -> None:
+        assert on_response is not None  # noqa: S101 - says why
+        on_response(response.headers)
+
     return httpx.AsyncClient(
         transport=transport,
         timeout=httpx.Timeout(timeout, connect=timeout / 2),
         limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
         headers={"user-agent": "smsc-gateway", "accept-encoding": "identity"},
+        event_hooks={"response": [] if on_response is None else [show]},
     )

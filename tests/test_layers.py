@@ -15,19 +15,19 @@ ORDER = [
     {"planner"},
     {"upstream"},
     {"dispatch"},
-    {"link"},
+    {"link", "tracing"},
     {"service"},
     {"watch"},
     {"web"},
     {"app"},
-    {"cli_client", "server"},
+    {"cli_client", "server", "check"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 HOMES = {
-    "httpx": {"upstream", "app", "callers/fetch", "simulator/push"},
+    "httpx": {"upstream", "app", "check", "callers/fetch", "simulator/push"},
     "joserfc": {"callers/jwt"},
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},
@@ -37,9 +37,10 @@ HOMES = {
     "structlog": {"telemetry"},
     "sqlite3": {"budget/journal"},
     "prometheus_client": {"web/metrics"},
+    "opentelemetry": {"tracing"},
 }
-"""Third parties have one home, a module or a room; `app` names httpx's transport as a seam, and the
-simulator is a program of its own."""
+"""Third parties have one home, a module or a room; `app` and `check` name httpx's transport as a
+seam, and the simulator is a program of its own."""
 
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -11,6 +11,7 @@ import pytest
 from gateway.app import create_service
 from gateway.budget.journal import Journal
 from gateway.errors import GatewayError
+from gateway.freshness import Answer
 from gateway.records import DetailLevel, Message, StatusKey
 from gateway.service import StatusService, Want
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
@@ -257,3 +258,15 @@ async def test_all_following_can_be_ended() -> None:
         late = setup.follow()
         await settle()
         assert (late.told, late.task.done()) == ([], True)
+
+
+async def test_who_reads_slowly_gets_the_newest_state_and_no_backlog() -> None:
+    async with watching() as setup:
+        quick = setup.follow()
+        slow = setup.watches.follow(LIVE, BASIC)
+        first = await anext(slow)
+        await setup.clock.advance(120)
+        rest = [event async for event in slow]
+        assert quick.told == ["QUEUED", "SENT", "DELIVERED"]
+        told = [event.record.state for event in (first, *rest) if isinstance(event, Answer)]
+        assert told == ["QUEUED", "DELIVERED"]

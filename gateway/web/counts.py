@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from gateway.callers.registry import Callers
 
-BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Seconds: from a hit, which takes less than the first, to `MAX_WAIT`."""
+BUCKETS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds: from a hit, which takes less than the first, to the provider's time-out."""
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The others are one, or whoever invents methods would make series of them."""

@@ -18,6 +18,7 @@ from gateway.accesslog import AccessLog
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.telemetry import REQUEST_ID, masked_caller
+from gateway.tracing import ServerSpan, Tracing
 from gateway.web.counts import Traffic
 from gateway.web.lifetime import Lifetime
 from gateway.web.problems import response_to
@@ -59,7 +60,7 @@ class RequestMiddleware:
     `masked_caller`. While the gateway stops, each answer is the last one of its connection.
 
     What stands inside may tell more by the scope: `route` (the router's, or a `template`), `told`
-    (a dict for the line), `trace_id`.
+    (a dict for the line).
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class RequestMiddleware:
         traffic: Traffic,
         lifetime: Lifetime,
         log: AccessLog | None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._clock = clock
@@ -77,6 +79,7 @@ class RequestMiddleware:
         self._traffic = traffic
         self._lifetime = lifetime
         self._log = log
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -89,6 +92,12 @@ class RequestMiddleware:
             elif name == b"traceparent" and (parent := _TRACE_PARENT.fullmatch(value)):
                 scope["trace_id"] = parent[1].decode()
         REQUEST_ID.set(own.decode())
+        span: ServerSpan | None = None
+        if self._tracing is not None:
+            span = self._tracing.begin(
+                scope.get("method", "GET"), scope.get("scheme", "http"), scope["headers"]
+            )
+            scope["trace_id"] = span.trace_id
         began_at = self._monotonic()
         exchange = _Exchange(own, send, self._lifetime, self._monotonic)
         try:
@@ -99,9 +108,11 @@ class RequestMiddleware:
             exchange.status = exchange.status or _FAILED
             raise
         finally:
-            self._end(scope, exchange, began_at)
+            self._end(scope, exchange, began_at, span)
 
-    def _end(self, scope: Scope, exchange: "_Exchange", began_at: float) -> None:
+    def _end(
+        self, scope: Scope, exchange: "_Exchange", began_at: float, span: ServerSpan | None
+    ) -> None:
         seconds = self._monotonic() - began_at
         streams_at = exchange.streams_at
         route = scope.get("route")
@@ -111,6 +122,8 @@ class RequestMiddleware:
         self._traffic.add(
             template, method, status, seconds if streams_at is None else streams_at - began_at
         )
+        if span is not None:
+            span.end(template, status)
         if self._log is None:
             return
         line: dict[str, Any] = {
@@ -203,21 +216,23 @@ class _Exchange:
 
 
 class ShortcutMiddleware:
-    """Hands requests for some paths to their endpoints at once.
+    """Hands requests for some routes to their endpoints at once.
 
     Starlette's router and what is around it take a third of a hit's time. Endpoints raise what goes
-    wrong before they answer. `folders` are the endpoints of all paths `FOLDER/{id}`.
+    wrong before they answer. Routes are paths, or end in `/{id}`.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, endpoints: Mapping[str, ASGIApp], folders: Mapping[str, ASGIApp]
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, endpoints: Mapping[str, ASGIApp]) -> None:
         self._app = app
         self._endpoints = endpoints
-        self._folders = folders
+        self._folders = {
+            route.removesuffix(_ID): (route, endpoint)
+            for route, endpoint in endpoints.items()
+            if route.endswith(_ID)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._find(scope) if scope["type"] == "http" else None
+        endpoint = self._endpoint(scope) if scope["type"] == "http" else None
         if endpoint is None:
             await self._app(scope, receive, send)
             return
@@ -228,15 +243,17 @@ class ShortcutMiddleware:
                 log.exception("a request failed in an unforeseen way")
             await response_to(HTTPConnection(scope), error)(scope, receive, send)
 
-    def _find(self, scope: Scope) -> ASGIApp | None:
+    def _endpoint(self, scope: Scope) -> ASGIApp | None:
         path: str = scope["path"]
-        endpoint = self._endpoints.get(path)
-        if endpoint is not None:
-            scope["template"] = path
+        folder, _, last = path.rpartition("/")
+        found = self._folders.get(folder)
+        if found is not None and last:
+            scope["template"], endpoint = found
+            scope["path_params"] = {"id": last}
             return endpoint
-        folder, _, id_ = path.rpartition("/")
-        endpoint = self._folders.get(folder) if id_ else None
-        if endpoint is not None:
-            scope["template"] = folder + "/{id}"
-            scope["path_params"] = {"id": id_}
-        return endpoint
+        if path in self._endpoints:
+            scope["template"] = path
+        return self._endpoints.get(path)
+
+
+_ID: Final = "/{id}"

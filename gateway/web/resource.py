@@ -72,7 +72,7 @@ def _takes(accept: bytes, media: str) -> bool:
     for part in accept.decode("latin-1").lower().split(","):
         range_, *given = (piece.strip() for piece in part.split(";"))
         if range_:
-            qualities[range_] = _quality(given)
+            qualities[range_] = quality(given)
     ranges = [(one, one.partition("/")[0] + "/*", "*/*") for one in (media, _PROBLEM)]
     return not qualities or any(
         next((qualities[one] for one in narrowing if one in qualities), 0.0) > 0
@@ -80,7 +80,8 @@ def _takes(accept: bytes, media: str) -> bool:
     )
 
 
-def _quality(given: list[str]) -> float:
+def quality(given: list[str]) -> float:
+    """The weight of a range by its parameters (RFC 9110, section 12.4.2)."""
     for parameter in given:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.callers import model
 from gateway.callers.model import hidden_fields
@@ -140,19 +140,21 @@ async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 200, told, body)
 
 
-FOLDERS = {
-    "/v1/messages": Resource(
+RECORDS: dict[str, ASGIApp] = {
+    "/v1/messages/{id}": Resource(
         {
             "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
             "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
         }
     ),
-    "/v1/hlr-lookups": Resource({"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)}),
+    "/v1/hlr-lookups/{id}": Resource(
+        {"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)},
+    ),
 }
-"""What answers at `/{id}` in each of them."""
+"""What is asked most."""
 
 routes: list[BaseRoute] = [
-    *(Route(folder + "/{id}", resource) for folder, resource in FOLDERS.items()),
+    *(Route(path, endpoint) for path, endpoint in RECORDS.items()),
     Route(
         "/v1/messages/{id}/events",
         Resource({"GET": (EventsAddress(Message), model.Scope.STATUS_READ)}),

@@ -1,6 +1,7 @@
 """The commands as a user runs them: processes, ports, signals."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 from gql import Client, gql
 from gql.transport.httpx import HTTPXTransport
 
+import gateway
 from gateway import __version__
 from gateway.cli import main
 from tests.support.callers import client
@@ -207,7 +209,12 @@ def test_half_a_handler_is_one_sentence(options: list[str], told: str) -> None:
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, str]:
-    result = subprocess.run(
+    result = ran(*arguments, **environ)
+    return result.returncode, result.stderr
+
+
+def ran(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "gateway", *arguments],
         env=PLAIN | {f"GATEWAY_{name}": value for name, value in environ.items()},
         capture_output=True,
@@ -215,7 +222,6 @@ def run(*arguments: str, **environ: str) -> tuple[int, str]:
         timeout=30,
         check=False,
     )
-    return result.returncode, result.stderr
 
 
 def test_serve_without_an_account_is_one_sentence() -> None:
@@ -237,6 +243,63 @@ def test_a_port_in_use_is_one_sentence() -> None:
     )
 
 
+def test_check_looks_at_everything() -> None:
+    with command("simulator", "--port", "0") as (_, provider):
+        login = {"SMSC_LOGIN": "demo", "SMSC_URL": f"{provider}/sys"}
+        good = ran("check", SMSC_PASSWORD="demo", **login)
+        bad = ran("check", SMSC_PASSWORD="wrong", **login)
+    assert (good.returncode, good.stderr) == (0, "")
+    lines = [line.split(None, 1) for line in good.stdout.splitlines()]
+    assert [name for name, _ in lines] == [
+        "settings",
+        "clients",
+        "state",
+        "documents",
+        "redis",
+        "login",
+        "clock",
+    ]
+    assert all(found.startswith("ok") for _, found in lines)
+    assert (bad.returncode, bad.stderr) == (1, "")
+    assert [line for line in bad.stdout.splitlines() if "FAILED" in line] == [
+        "login     FAILED: the provider refuses the login, its password, or this machine's address."
+    ]
+
+
+@contextmanager
+def touching(path: str) -> Iterator[None]:
+    """Change a file's time again and again: nobody tells when a watcher has begun to look."""
+    stopped = threading.Event()
+
+    def touch() -> None:
+        while not stopped.wait(0.3):
+            os.utime(path)
+
+    thread = threading.Thread(target=touch)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def test_serve_starts_anew_when_its_code_changes() -> None:
+    login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "PORT": "0"}
+    with command("serve", "--reload", **login) as (process, address):
+        assert process.stdout is not None
+        told = ""
+        with touching(gateway.__file__):
+            while "detected changes" not in told:
+                told = process.stdout.readline()
+                assert told
+        while "listens on" not in told:
+            told = process.stdout.readline()
+            assert told
+        assert address in told
+        assert httpx.get(f"{address}/livez").status_code == 200
+
+
 def test_contracts_are_printed() -> None:
     runner = CliRunner()
     assert "type Message implements StatusRecord" in runner.invoke(main, ["schema"]).stdout
@@ -246,7 +309,7 @@ def test_contracts_are_printed() -> None:
 def test_version_and_help() -> None:
     runner = CliRunner()
     assert __version__ in runner.invoke(main, ["--version"]).stdout
-    for name in ("serve", "demo", "simulator", "decode", "client", "schema", "openapi"):
+    for name in ("serve", "check", "demo", "simulator", "decode", "client", "schema", "openapi"):
         assert name in runner.invoke(main, ["--help"]).stdout
 
 

@@ -131,7 +131,7 @@ class Engine:
     def _calls_for(self, prepared: Prepared, context: Context) -> list[Call] | None:
         calls = prepared.calls_for(context.caller)
         path = STRAWBERRY if calls is None else COMPILED
-        self._operations[prepared.operation.type.value, path] += 1
+        self._operations[prepared.operation.type_name, path] += 1
         return calls
 
     def _calls(self, operation: Operation, variables: Mapping[str, Any]) -> list[Call] | None:

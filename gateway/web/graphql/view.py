@@ -28,7 +28,7 @@ from gateway.web.compression import MIN_BYTES, compressed
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
 from gateway.web.pages import playground_page
-from gateway.web.resource import named_headers, respond
+from gateway.web.resource import named_headers, quality, respond
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -37,9 +37,9 @@ EVENTS = "text/event-stream"
 _OFFERED = (JSON, GRAPHQL_JSON, EVENTS)
 """In the order of preference between those that a caller likes equally and does not name."""
 
-READY_BYTES = 2 * 1024 * 1024
-"""Bodies of requests that are kept ready to run again; then all are forgotten. What is made of a
-body takes some twenty times its size."""
+READY_BYTES = 512 * 1024
+"""Bodies of requests that are kept ready to run again; beyond that all are forgotten. With a
+document of its own each, what is made of them takes a hundred times as much."""
 MAX_READY_BYTES = 64 * 1024
 """The longest of them: a thousand keys."""
 
@@ -163,27 +163,16 @@ def acceptable(sent: bytes) -> str:
     Without an `Accept`, or where anything goes, it is `application/json`, which every client reads.
     """
     accept = sent.decode("latin-1")
-    best: tuple[float, int, str] | None = None
-    for place, part in enumerate(accept.split(",") if accept.strip() else ["*/*"]):
+    best: tuple[float, str] | None = None
+    for part in accept.split(",") if accept.strip() else ["*/*"]:
         range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = _quality(parameters)
+        weight = quality(parameters)
         matching = next((media for media in _OFFERED if _matches(range_, media)), None)
-        if matching and quality > 0 and (best is None or quality > best[0]):
-            best = (quality, place, matching)
+        if matching and weight > 0 and (best is None or weight > best[0]):
+            best = (weight, matching)
     if best is None:
         raise HTTPException(406, f"There are {', '.join(_OFFERED)}.")
-    return best[2]
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
+    return best[1]
 
 
 def _matches(range_: str, media: str) -> bool:

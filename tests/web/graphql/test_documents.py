@@ -10,6 +10,7 @@ import pytest
 
 from gateway.settings import SettingsError
 from gateway.web.graphql.documents import (
+    CACHE_BYTES,
     MAX_ALIASES,
     MAX_DEPTH,
     MAX_TOKENS,
@@ -129,6 +130,15 @@ def test_a_document_is_read_once() -> None:
     documents = Documents(SCHEMA)
     assert documents.find(QUERY, None) is documents.find(QUERY, None)
     assert documents.find(QUERY, None) is documents.find(QUERY, HASH)
+
+
+async def test_a_document_too_long_to_be_kept_is_answered_all_the_same() -> None:
+    long = f"# {'x' * 2 * CACHE_BYTES}\n{QUERY}"
+    digest = hashlib.sha256(long.encode()).hexdigest()
+    async with running() as setup:
+        assert await setup.graphql(long) == ANSWER
+        assert (await ask(setup, {"query": long, **persisted(digest)})).json() == ANSWER
+        assert (await ask(setup, persisted(digest))).json() == ANSWER
 
 
 def test_no_more_mistakes_are_told_than_anybody_reads() -> None:

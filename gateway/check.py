@@ -1,0 +1,144 @@
+"""Looks whether a gateway with these settings would work, without serving anybody.
+
+Each check is one line, and one sentence where it fails. The provider is asked once, for a message
+that does not exist.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+
+from gateway.app import create_callers, create_engine, create_upstream
+from gateway.callers.file import ClientsFileError
+from gateway.callers.registry import Callers
+from gateway.clock import Clock
+from gateway.errors import GatewayError, RateLimited, UpstreamAuthFailed, UpstreamBadAnswer
+from gateway.records import MAX_ID, DetailLevel, StatusKey
+from gateway.settings import Settings, SettingsError, load
+from gateway.upstream import create_client
+from gateway.web.counts import Counts
+
+NOBODY: Final = StatusKey("70000000000", MAX_ID)
+"""A message that no account has: asking for it tells nothing and costs none of ours a request."""
+
+MAX_SKEW: Final = 2.0
+"""Seconds that the clocks may differ. The provider tells its time in whole seconds; what is more
+would show in how fresh a record seems, and in when tokens expire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found. `about` says why it failed, or more about what is well."""
+
+    name: str
+    ok: bool
+    about: str = ""
+
+    def __str__(self) -> str:
+        about = f": {self.about}" if self.about else ""
+        return f"{self.name:<10}{'ok' if self.ok else 'FAILED'}{about}"
+
+
+def check(
+    environ: Mapping[str, str],
+    clock: Clock | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Iterator[Finding]:
+    """All findings, as they come. Without good settings there is nothing more to look at."""
+    try:
+        settings = load(environ)
+    except SettingsError as error:
+        yield Finding("settings", ok=False, about=str(error))
+        return
+    yield Finding("settings", ok=True)
+    yield _clients(settings)
+    yield _state(settings)
+    yield _documents(settings)
+    yield Finding("redis", ok=True, about="not used by this version")
+    yield from asyncio.run(_provider(settings, clock or Clock(), transport))
+
+
+def _clients(settings: Settings) -> Finding:
+    try:
+        create_callers(settings)
+    except ClientsFileError as error:
+        return Finding("clients", ok=False, about=str(error))
+    if settings.clients_file is None:
+        return Finding("clients", ok=True, about="no file, so whoever can connect is served")
+    return Finding("clients", ok=True)
+
+
+def _state(settings: Settings) -> Finding:
+    folder = settings.state_dir
+    if folder is None:
+        return Finding("state", ok=True, about="kept nowhere")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+    except OSError as error:
+        about = f"{folder} can't be written: {error.strerror}; what is spent is lost at a restart."
+        return Finding("state", ok=False, about=about)
+    return Finding("state", ok=True, about=str(folder))
+
+
+def _documents(settings: Settings) -> Finding:
+    callers = Callers(None, allow_anonymous=True, fetch=_nothing)
+    try:
+        create_engine(settings, Counts(callers))
+    except SettingsError as error:
+        return Finding("documents", ok=False, about=str(error))
+    if settings.trusted_documents is None:
+        return Finding("documents", ok=True, about="none are trusted more than others")
+    return Finding("documents", ok=True)
+
+
+async def _nothing(url: str) -> bytes:
+    raise OSError(url)
+
+
+async def _provider(
+    settings: Settings, clock: Clock, transport: httpx.AsyncBaseTransport | None
+) -> list[Finding]:
+    dates: list[str] = []
+    client = create_client(
+        timeout=settings.smsc_timeout,
+        concurrency=1,
+        transport=transport,
+        on_response=lambda headers: dates.append(headers.get("date", "")),
+    )
+    before = clock.time()
+    async with client:
+        upstream = create_upstream(settings, client, clock)
+        login = Finding("login", ok=True)
+        try:
+            await upstream.ask([NOBODY], DetailLevel.BASIC)
+        except RateLimited:
+            login = Finding("login", ok=True, about="right, though the limits are used up now")
+        except UpstreamAuthFailed:
+            about = "the provider refuses the login, its password, or this machine's address."
+            login = Finding("login", ok=False, about=about)
+        except UpstreamBadAnswer as error:
+            about = f"{error.detail or error.title} Is GATEWAY_SMSC_URL the provider's?"
+            login = Finding("login", ok=False, about=about)
+        except GatewayError as error:
+            login = Finding("login", ok=False, about=error.detail or f"{error.title}.")
+    return [login, _clock(dates, before, clock.time())]
+
+
+def _clock(dates: list[str], before: float, after: float) -> Finding:
+    try:
+        told = parsedate_to_datetime(dates[-1]).timestamp()
+    except (IndexError, ValueError):
+        return Finding("clock", ok=False, about="the provider did not tell its time.")
+    ahead, behind = before - (told + 1), told - after
+    if max(ahead, behind) <= MAX_SKEW:
+        return Finding("clock", ok=True)
+    side = "ahead of" if ahead > 0 else "behind"
+    about = f"it is {max(ahead, behind):.0f} s {side} the provider's; have it set by NTP."
+    return Finding("clock", ok=False, about=about)

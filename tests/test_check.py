@@ -1,0 +1,147 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.check import check
+from gateway.simulator import create_simulator, sample_world
+from tests.support.callers import client
+from tests.support.clock import FakeClock
+from tests.support.gateway import ENVIRON
+
+NAMES = ["settings", "clients", "state", "documents", "redis", "login", "clock"]
+
+
+class Provider(httpx.AsyncBaseTransport):
+    """The simulator, as of a server whose clock shows `now`."""
+
+    def __init__(self, now: float) -> None:
+        simulator = create_simulator(sample_world(time.time))
+        self.inner = httpx.ASGITransport(simulator)
+        self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(now))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self.inner.handle_async_request(request)
+        if self.date:
+            answer.headers["date"] = self.date
+        return answer
+
+    async def asked(self) -> list[dict[str, Any]]:
+        async with httpx.AsyncClient(transport=self.inner) as asking:
+            log: list[dict[str, Any]] = (await asking.get("http://p.test/control/log")).json()
+            return log
+
+
+def answering(body: bytes) -> httpx.Response:
+    """An answer that has still to be read."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body
+
+    return httpx.Response(200, content=chunks())
+
+
+def look(
+    tmp_path: Path,
+    transport: httpx.AsyncBaseTransport | None = None,
+    environ: Mapping[str, str] = ENVIRON,
+    **more: str,
+) -> dict[str, tuple[bool, str]]:
+    clock = FakeClock()
+    given = {"XDG_STATE_HOME": str(tmp_path)} | dict(environ) | more
+    findings = list(check(given, clock, transport or Provider(clock.now)))
+    return {finding.name: (finding.ok, finding.about) for finding in findings}
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    found = look(tmp_path)
+    assert list(found) == NAMES
+    assert all(ok for ok, _ in found.values())
+    assert found["state"][1] == str(tmp_path / "smsc-gateway")
+
+
+def test_the_provider_is_asked_once_for_nobodys_message(tmp_path: Path) -> None:
+    provider = Provider(time.time())
+    look(tmp_path, provider)
+    (asked,) = asyncio.run(provider.asked())
+    assert (asked["pairs"], asked["mass"], asked["outcome"]) == (1, False, "ok")
+
+
+def test_bad_settings_end_it(tmp_path: Path) -> None:
+    found = look(tmp_path, GATEWAY_SMSC_FORMAT="4")
+    assert list(found) == ["settings"]
+    assert found["settings"][1].startswith("GATEWAY_SMSC_FORMAT: ")
+
+
+def test_a_wrong_password(tmp_path: Path) -> None:
+    found = look(tmp_path, GATEWAY_SMSC_PASSWORD="wrong")
+    assert [name for name, (ok, _) in found.items() if not ok] == ["login"]
+    assert "wrong" not in found["login"][1]
+
+
+def test_a_provider_that_is_none(tmp_path: Path) -> None:
+    def page(_: httpx.Request) -> httpx.Response:
+        return answering(b"<h1>It works!</h1>")
+
+    found = look(tmp_path, httpx.MockTransport(page))
+    assert not found["login"][0]
+    assert "GATEWAY_SMSC_URL" in found["login"][1]
+    assert found["clock"] == (False, "the provider did not tell its time.")
+
+
+def test_no_provider(tmp_path: Path) -> None:
+    def nobody(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("")
+
+    found = look(tmp_path, httpx.MockTransport(nobody))
+    assert found["login"] == (False, "No connection to the provider can be made.")
+
+
+def test_limits_that_are_used_up_are_no_wrong_login(tmp_path: Path) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return answering(b'{"error": "too many", "error_code": 9}')
+
+    assert look(tmp_path, httpx.MockTransport(refuse))["login"][0]
+
+
+@pytest.mark.parametrize(
+    ("off", "ok", "told"),
+    [
+        (0.9, True, ""),
+        (-2.9, True, ""),
+        (2.0, True, ""),
+        (10, False, "it is 10 s behind the provider's"),
+        (-11, False, "it is 10 s ahead of the provider's"),
+    ],
+)
+def test_a_clock_that_is_off(off: float, ok: bool, told: str, tmp_path: Path) -> None:
+    found = look(tmp_path, Provider(FakeClock().now + off))["clock"]
+    assert found[0] is ok
+    assert found[1].startswith(told)
+
+
+def test_a_state_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "smsc-gateway").write_text("")
+    ok, told = look(tmp_path)["state"]
+    assert not ok
+    assert "can't be written: File exists" in told
+
+
+def test_clients_and_documents_are_read(tmp_path: Path) -> None:
+    clients, documents = tmp_path / "clients.toml", tmp_path / "documents.json"
+    clients.write_text(client("a"))
+    documents.write_text("{}")
+    files = {
+        "GATEWAY_CLIENTS_FILE": str(clients),
+        "GATEWAY_TRUSTED_DOCUMENTS": str(documents),
+    }
+    found = look(tmp_path, environ=ENVIRON | files)
+    assert (found["clients"][0], found["documents"][0]) == (True, True)
+    clients.write_text(client("a") * 2)
+    documents.write_text("[")
+    found = look(tmp_path, environ=ENVIRON | files)
+    assert (found["clients"][0], found["documents"][0]) == (False, False)
