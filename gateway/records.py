@@ -25,7 +25,7 @@ MAX_EMAIL_LENGTH = 254
 _ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _PHONE = re.compile(r"\+?[0-9]{5,20}", re.ASCII)
 _PHONE_PUNCTUATION = str.maketrans("", "", " -()")
-_EMAIL = re.compile(r"[^\s@,;<>\x00-\x1f\x7f]+@[^\s@,;<>\x00-\x1f\x7f]+")
+_EMAIL = re.compile(r"[^ @,;<>\x00-\x1f\x7f-\xa0]+@[^ @,;<>\x00-\x1f\x7f-\xa0]+")
 
 RecordId = NewType("RecordId", str)
 """An id in decimal; GraphQL's `ID`."""
@@ -60,7 +60,7 @@ def parse_phone(phone: str) -> str:
     if len(phone) > MAX_EMAIL_LENGTH:
         pass
     elif "@" in phone:
-        address = phone.strip()
+        address = phone.strip(" ")
         if _EMAIL.fullmatch(address):
             return address
     else:
