@@ -1,8 +1,10 @@
 """HTTP itself, for all addresses alike: methods, media types, lengths, codings, other sites."""
 
 import gzip
+from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from gateway.web.body import MAX_BODY_BYTES
 from gateway.web.compression import takes_gzip
@@ -180,3 +182,46 @@ async def test_any_site_may_ask_where_the_setting_says_so() -> None:
         answer = await setup.client.get(MESSAGE, headers={"origin": APP})
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "origins", "is_let_in"),
+    [
+        (None, "", True),
+        ("http://gateway.test", "", True),
+        (APP, "", False),
+        (APP, APP, True),
+        ("https://evil.example.com", APP, False),
+        ("https://evil.example.com", "*", True),
+    ],
+)
+async def test_sockets_are_open_to_the_same_sites(
+    origin: str | None, origins: str, is_let_in: bool
+) -> None:
+    sent: list[Message] = []
+    coming: list[Message] = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.disconnect", "code": 1000},
+    ]
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"gateway.test")]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    async with running(**({"CORS_ORIGINS": origins} if origins else {})) as setup:
+        scope: dict[str, Any] = {
+            "type": "websocket",
+            "path": "/graphql",
+            "query_string": b"",
+            "headers": headers,
+            "subprotocols": ["graphql-transport-ws"],
+            "client": ("127.0.0.1", 1),
+            "state": dict(setup.state),
+        }
+        await setup.app(scope, receive, send)
+    assert (sent[0]["type"] == "websocket.accept") is is_let_in
