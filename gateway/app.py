@@ -26,6 +26,7 @@ from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import docs, operation, pages, rest
 from gateway.web.auth import AuthenticationMiddleware, wants_page
+from gateway.web.cors import Origins
 from gateway.web.counts import Counts
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
@@ -64,6 +65,7 @@ def create_app(
     secret = settings.callback_secret
     callback = Callback(secret.get_secret_value(), clock, counts.pushes) if secret else None
     engine = create_engine(settings, counts)
+    origins = Origins(settings.origins)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -100,7 +102,7 @@ def create_app(
             *(callback.routes if callback else []),
             *docs.routes,
             *pages.routes,
-            WebSocketRoute("/graphql", WebSocketView(engine, callers, clock)),
+            WebSocketRoute("/graphql", WebSocketView(engine, callers, clock, origins=origins)),
         ],
         exception_handlers={
             GatewayError: handle,
@@ -114,7 +116,7 @@ def create_app(
     shortcut = ShortcutMiddleware(app, endpoints={"/graphql": graphql, **rest.RECORDS})
     auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
     return RequestMiddleware(
-        auth,
+        origins.around(auth),
         clock=clock,
         traffic=counts.traffic,
         lifetime=lifetime,

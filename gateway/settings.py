@@ -106,6 +106,8 @@ class Settings(BaseModel):
     shutdown_delay: float = Field(default=0, ge=0, le=300)
     """Seconds after SIGTERM for which everything is served as ever while `/readyz` says STOPPING:
     as long as load balancers take to notice."""
+    cors_origins: str | None = None
+    """Comma list of the sites whose pages may ask, such as `https://app.example.com`; `*`: any."""
     allow_anonymous: bool = False
     """Serve callers without a key on any address, and beside those of `CLIENTS_FILE`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -127,6 +129,20 @@ class Settings(BaseModel):
                 raise ValueError("must be a comma list of http(s) addresses")
             if parts.username or parts.query or parts.fragment:
                 raise ValueError("must hold no credentials, query or fragment")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str | None) -> str | None:
+        """As browsers send them, or they would never match."""
+        for origin in (value or "*").split(","):
+            parts = urlsplit(origin.strip())
+            own = f"{parts.scheme}://{parts.netloc}"
+            if origin.strip() != "*" and (not parts.netloc or own.lower() != origin.strip()):
+                raise ValueError(
+                    "must be * or a comma list of origins such as https://app.example.com, "
+                    "in lower case and without a path"
+                )
         return value
 
     @field_validator("smsc_timezone")
@@ -198,6 +214,11 @@ class Settings(BaseModel):
     def smsc_urls(self) -> tuple[str, ...]:
         """The addresses, each with a slash at its end."""
         return tuple(url.strip().rstrip("/") + "/" for url in self.smsc_url.split(","))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of `cors_origins`."""
+        return tuple(origin.strip() for origin in (self.cors_origins or "").split(",") if origin)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -49,6 +49,9 @@ def test_an_api_key_stands_alone() -> None:
         ({"GATEWAY_SMSC_URL": "http://u:p@x/"}, "GATEWAY_SMSC_URL: must hold no credentials"),
         ({"GATEWAY_SMSC_TIMEZONE": "Mars/Base"}, "GATEWAY_SMSC_TIMEZONE: must be a time zone"),
         ({"GATEWAY_SMSC_CHARSET": "cp866"}, "GATEWAY_SMSC_CHARSET: "),
+        ({"GATEWAY_CORS_ORIGINS": "https://a.test/"}, "GATEWAY_CORS_ORIGINS: must be * or a comma"),
+        ({"GATEWAY_CORS_ORIGINS": "a.test"}, "GATEWAY_CORS_ORIGINS: must be * or a comma list of"),
+        ({"GATEWAY_CORS_ORIGINS": "*,https://A.test"}, "GATEWAY_CORS_ORIGINS: must be * or a "),
         ({"GATEWAY_REDIS_URL": "redis://x"}, "GATEWAY_REDIS_URL: is not supported"),
         (
             {"GATEWAY_CALLBACK_SECRET": "1234567"},

@@ -29,6 +29,14 @@ _HEADER: Final = b"x-request-id"
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _CLOSE: Final = (b"connection", b"close")
 
+_NO_SNIFFING: Final = b"x-content-type-options"
+_SAFETY: Final = (
+    (_NO_SNIFFING, b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""For browsers that open what is no page. Pages, and what belongs to them, have their own."""
+
 _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2; what is longer is of a version nobody has written yet."""
 
@@ -185,11 +193,10 @@ class _Exchange:
 
     def _starts(self, message: Message) -> None:
         self.status = message["status"]
-        headers = (
-            [*message["headers"], (_HEADER, self.id)]
-            if "headers" in message
-            else [(_HEADER, self.id)]
-        )
+        given = message.get("headers", ())
+        headers = [*given, (_HEADER, self.id)]
+        if _NO_SNIFFING not in dict(given):
+            headers += _SAFETY
         if self.lifetime.is_closing:
             headers.append(_CLOSE)
         message["headers"] = headers

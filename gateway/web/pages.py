@@ -4,7 +4,6 @@ The assets are built from `ui` into `static` by `make ui`. A gateway without the
 same: its pages then say how to get them. No page asks another host for anything.
 """
 
-import re
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+
+from gateway.web.compression import PLAIN, best_coding
 
 STATIC = Path(__file__).parent / "static"
 
@@ -26,16 +27,13 @@ _TYPES = {
     ".woff2": "font/woff2",
 }
 
-_PLAIN = "identity"
-_SUFFIXES = {"br": ".br", "gzip": ".gz", _PLAIN: ""}
+_SUFFIXES = {"br": ".br", "gzip": ".gz", PLAIN: ""}
 """What the build adds to a file's name for a content coding."""
-
-_ACCEPTED = re.compile(r"([^\s;,]+)\s*(?:;\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?))?", re.IGNORECASE)
-"""One member of Accept-Encoding; what has another form is passed over."""
 
 _ASSET_HEADERS = {
     "cache-control": "public, max-age=31536000, immutable",  # the name holds a hash
     "vary": "accept-encoding",
+    "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
 
@@ -141,23 +139,14 @@ def asset(name: str, accepted: str = "", folder: Path = STATIC) -> Response:
     What the build did not write is a 404.
     """
     try:
-        coding = _coding(accepted, _manifest(folder).files[name])
+        coding = best_coding(accepted, _manifest(folder).files[name])
         body = _read(folder / (name + _SUFFIXES[coding]))
     except (FileNotFoundError, KeyError):
         raise HTTPException(404) from None
     headers = dict(_ASSET_HEADERS)
-    if coding != _PLAIN:
+    if coding != PLAIN:
         headers["content-encoding"] = coding
     return Response(body, 200, headers, _TYPES[Path(name).suffix])
-
-
-def _coding(accepted: str, offered: tuple[str, ...]) -> str:
-    """Which coding to send (RFC 9110, section 12.5.3); of those wanted alike, the first offered."""
-    members = (_ACCEPTED.fullmatch(member.strip()) for member in accepted.split(","))
-    weights = {found[1].lower(): float(found[2] or 1) for found in members if found}
-    wanted = {coding: weights.get(coding, weights.get("*", 0.0)) for coding in offered}
-    wanted[_PLAIN] = weights.get(_PLAIN, 0.001)  # good enough unless another one is named
-    return max(wanted, key=wanted.__getitem__)
 
 
 @cache

@@ -37,7 +37,7 @@ STATUS: dict[type[errors.GatewayError], int] = {
 
 MEDIA_TYPE = "application/problem+json"
 
-_PHRASES = {413: "Content Too Large"}
+_PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
 """RFC 9110's, which the standard library has only from Python 3.13 on."""
 
 

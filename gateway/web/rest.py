@@ -26,6 +26,7 @@ from gateway.web.caching import (
     status_of_hit,
     status_of_miss,
 )
+from gateway.web.compression import compressed
 from gateway.web.deletion import delete
 from gateway.web.live import EventsAddress, awaited, is_news, seconds_to_wait
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
@@ -38,6 +39,8 @@ WANTS = 1024
 """Wants remembered: levels, kinds and ages of each caller's."""
 
 _JSON_TYPE = (b"content-type", b"application/json")
+
+_BATCH_HEADERS = [_JSON_TYPE, (b"cache-control", b"no-store"), (b"vary", b"accept-encoding")]
 
 
 class StatusResult(Model):
@@ -133,7 +136,9 @@ async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
         for item, key, outcome in zip(items, keys, outcomes, strict=True)
     ]
     body = b'{"results":[' + b",".join(results) + b"]}"
-    told = [_JSON_TYPE, (b"cache-control", b"no-store"), (b"content-length", b"%d" % len(body))]
+    told = [*_BATCH_HEADERS]
+    body = await compressed(body, headers.get(b"accept-encoding", b""), told)
+    told.append((b"content-length", b"%d" % len(body)))
     await respond(send, 200, told, body)
 
 

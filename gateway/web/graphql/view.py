@@ -24,10 +24,11 @@ from gateway.errors import GatewayError, InvalidArgument
 from gateway.web import sse
 from gateway.web.auth import address_of, caller_of, wants_page
 from gateway.web.body import read_body
+from gateway.web.compression import MIN_BYTES, compressed
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
 from gateway.web.pages import playground_page
-from gateway.web.resource import named_headers, quality
+from gateway.web.resource import named_headers, quality, respond
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -70,11 +71,11 @@ class GraphQLView:
         if isinstance(answer, Response):
             await answer(scope, receive, send)
             return
-        # Starlette's `Response` would make its headers anew each time.
-        length = (b"content-length", b"%d" % len(answer))
-        start = {"type": "http.response.start", "status": 200}
-        await send({**start, "headers": [*_RAW_HEADERS[media], length]})
-        await send({"type": "http.response.body", "body": answer})
+        told = [*_RAW_HEADERS[media]]
+        if len(answer) >= MIN_BYTES:
+            answer = await compressed(answer, headers.get(b"accept-encoding", b""), told)
+        told.append((b"content-length", b"%d" % len(answer)))
+        await respond(send, 200, told, answer)
 
     async def _prepared(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
@@ -138,7 +139,10 @@ _HEADERS = {
 
 
 _RAW_HEADERS = {
-    media: [(name.encode(), value.encode()) for name, value in headers.items()]
+    media: [
+        (b"vary", b"accept-encoding"),
+        *((name.encode(), value.encode()) for name, value in headers.items()),
+    ]
     for media, headers in _HEADERS.items()
 }
 

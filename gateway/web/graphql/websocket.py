@@ -31,6 +31,7 @@ from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.web.auth import address_of
+from gateway.web.cors import NO_ORIGINS, Origins
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, field_error, formatted
 from gateway.web.graphql.view import request_of
@@ -72,16 +73,21 @@ class WebSocketView:
     It stands in for Strawberry's view as well, of which the handler uses what is public here.
     """
 
-    def __init__(self, engine: Engine, callers: Callers, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, callers: Callers, clock: Clock, *, origins: Origins = NO_ORIGINS
+    ) -> None:
+        self._origins = origins
         self.engine = engine
         self.callers = callers
         self.clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Accept, unless a page of another site asks: browsers let such pages in everywhere."""
+        """Accept, unless a page of an unknown site asks: browsers let such pages in everywhere."""
         websocket = WebSocket(scope, receive, send)
         origin, host = (websocket.headers.get(name) for name in ("origin", "host"))
-        is_foreign = origin is not None and not is_same_origin(origin, host)
+        is_foreign = origin is not None and not (
+            is_same_origin(origin, host) or self._origins.allow(origin)
+        )
         if is_foreign or SUBPROTOCOL not in websocket["subprotocols"]:
             await websocket.close(WS_1008_POLICY_VIOLATION)
             return
