@@ -24,7 +24,7 @@ from gateway.store.memory import MemoryStore
 from gateway.tracing import TracedProvider, Tracing
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
-from gateway.web import docs, operation, pages, rest
+from gateway.web import api, docs, pages
 from gateway.web.auth import AuthenticationMiddleware, wants_page
 from gateway.web.cors import Origins
 from gateway.web.counts import Counts
@@ -95,11 +95,10 @@ def create_app(
                     if access_log is not None:
                         access_log.flush()
 
+    resources = api.resources(api.of_push(callback))
     app = Starlette(
         routes=[
-            *rest.routes,
-            *operation.routes,
-            *(callback.routes if callback else []),
+            *api.routes(resources),
             *docs.routes,
             *pages.routes,
             WebSocketRoute("/graphql", WebSocketView(engine, callers, clock, origins=origins)),
@@ -113,7 +112,8 @@ def create_app(
     )
     # A request meets them from the last to the first.
     graphql = GraphQLView(engine, callers, clock)
-    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": graphql, **rest.RECORDS})
+    often = {path: one for path, one in resources.items() if path.endswith("/{id}")}
+    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": graphql, **often})
     auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
     return RequestMiddleware(
         origins.around(auth),

@@ -57,9 +57,11 @@ def key_or_error(id: object, phone: object) -> StatusKey | InvalidArgument:
 
 def parse_phone(phone: str) -> str:
     """Digits without `+`, or an e-mail address; anything else is an `InvalidArgument`."""
-    if "@" in phone:
+    if len(phone) > MAX_EMAIL_LENGTH:
+        pass
+    elif "@" in phone:
         address = phone.strip()
-        if len(address) <= MAX_EMAIL_LENGTH and _EMAIL.fullmatch(address):
+        if _EMAIL.fullmatch(address):
             return address
     else:
         digits = phone.translate(_PHONE_PUNCTUATION)

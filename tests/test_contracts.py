@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from graphql import build_schema, find_breaking_changes
 from openapi_spec_validator import validate
 
 from gateway.records import HlrLookup, Message
-from gateway.web import operation, push, rest
+from gateway.web import api, push
+from gateway.web.auth import OPEN_PATHS
 from gateway.web.docs import openapi, openapi_yaml
 from gateway.web.graphql.schema import sdl
+from gateway.web.shape import HIDDEN
+from tests.support.clock import FakeClock
 from tests.support.gateway import running
 
 ROOT = Path(__file__).parent.parent
@@ -46,8 +50,21 @@ def test_openapi_is_valid() -> None:
 
 
 def test_openapi_has_every_route() -> None:
-    routes = {getattr(route, "path", "") for route in [*rest.routes, *operation.routes]}
-    assert set(openapi()["paths"]) == routes | {push.PATH}
+    """Each method at each address, of the app as it runs with everything switched on."""
+    callback = push.Callback("secret", FakeClock(), Counter())
+    served = {
+        (path, method.lower())
+        for path, resource in api.resources(api.of_push(callback)).items()
+        for method in resource.allow.split(", ")
+        if method not in {"HEAD", "OPTIONS"}
+    }
+    documented = {(path, method) for path, item in openapi()["paths"].items() for method in item}
+    assert documented == served
+
+
+def test_what_needs_no_key_is_what_is_open() -> None:
+    without = {one.path for one in api.OPERATIONS if one.scope is None}
+    assert without == OPEN_PATHS - {"/docs", "/openapi.json", "/openapi.yaml"}
 
 
 def test_both_contracts_have_the_same_fields() -> None:
@@ -56,7 +73,7 @@ def test_both_contracts_have_the_same_fields() -> None:
     for model in (Message, HlrLookup):
         name = model.__name__
         in_graphql = set(types[name].fields)  # type: ignore[attr-defined] # an object type
-        assert in_graphql == set(schemas[name]["properties"]) - {"kind"}
+        assert in_graphql == set(schemas[name]["properties"]) - {"kind", HIDDEN}
 
 
 def test_everything_in_the_graphql_schema_is_described() -> None:

@@ -1,81 +1,28 @@
-"""The OpenAPI document, made from the records' classes and the table of problems."""
+"""The OpenAPI document, made from the table of operations and the records' classes."""
 
+from functools import cache
 from typing import Any
 
 import orjson
 import yaml
 from pydantic.json_schema import models_json_schema
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Send
+from starlette.types import Scope as Scope_
 
 from gateway import __version__, errors
-from gateway.detail import field_paths
+from gateway.callers.model import HIDDEN_WITHOUT, Scope
 from gateway.link import LinkState
-from gateway.records import MAX_EMAIL_LENGTH, MAX_ID, HlrLookup, Message, Record
-from gateway.service import MAX_ITEMS
-from gateway.smsc.push import MAX_BYTES
-from gateway.web import push
-from gateway.web.problems import MEDIA_TYPE, STATUS, Problem
+from gateway.records import MAX_ID, HlrLookup, Message, Record
+from gateway.web import api
+from gateway.web.compression import PLAIN, gzipped, takes_gzip
+from gateway.web.openapi import BEARER, HEADERS, PROBLEMS, Json, ref
+from gateway.web.problems import Problem
+from gateway.web.resource import JSON, Resource, named_headers, respond
 from gateway.web.rest import StatusResult
+from gateway.web.shape import HIDDEN, KINDS
 
-_EXAMPLE_KEY = {"id": "1", "phone": "79990000001"}
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-_ID = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "description": "The id the provider gave, in decimal.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_ID, "example": 1},
-}
-_PHONE = {
-    "name": "phone",
-    "in": "query",
-    "required": True,
-    "description": (
-        "The number (5 to 20 digits, an optional leading +; spaces, - and parentheses are "
-        "dropped) or the e-mail address it was sent to."
-    ),
-    "schema": {
-        "type": "string",
-        "maxLength": MAX_EMAIL_LENGTH,
-        "pattern": r"^(\+?[0-9]{5,20}|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+)$",
-        "example": "79990000001",
-    },
-}
-_FIELDS_DESCRIPTION = (
-    "The fields wanted, dotted for inner ones (`freshness.stale`). A record then holds only those, "
-    "`kind`, `id` and `phone`, and the provider is asked for no more than they need. Without it, "
-    "everything."
-)
-_CACHE_CONTROL = {
-    "name": "Cache-Control",
-    "in": "header",
-    "description": "`max-age=N`, `no-cache` and `only-if-cached` are honoured (RFC 9111).",
-    "schema": {"type": "string"},
-}
-
-
-def _fields(*kinds: type[Record]) -> dict[str, Any]:
-    names = sorted(frozenset().union(*map(field_paths, kinds)))
-    return {"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1}
-
-
-def _fields_parameter(kind: type[Record]) -> dict[str, Any]:
-    return {
-        "name": "fields",
-        "in": "query",
-        "description": f"Comma list. {_FIELDS_DESCRIPTION}",
-        "style": "form",
-        "explode": False,
-        "schema": _fields(kind),
-        "example": ["state", "error", "cost"],
-    }
+YAML = "application/yaml"
 
 
 def _selection(schema: Any, schemas: dict[str, Any], *, inner: bool = False) -> Any:  # noqa: ANN401 - JSON
@@ -93,237 +40,6 @@ def _selection(schema: Any, schemas: dict[str, Any], *, inner: bool = False) -> 
     return copied
 
 
-def _problems(*leaves: type[errors.GatewayError]) -> dict[str, Any]:
-    """Responses for errors, by status, each with the codes it may have."""
-    by_status: dict[int, list[str]] = {}
-    for leaf in leaves:
-        by_status.setdefault(STATUS[leaf], []).append(leaf.code)
-    return {
-        str(status): {
-            "description": " or ".join(names),
-            "content": {MEDIA_TYPE: {"schema": _ref("HttpProblem")}},
-        }
-        for status, names in sorted(by_status.items())
-    }
-
-
-_FROM_PROVIDER = (
-    errors.InvalidArgument,
-    errors.RateLimited,
-    errors.UpstreamAuthFailed,
-    errors.UpstreamBlocked,
-    errors.UpstreamError,
-    errors.UpstreamBadAnswer,
-    errors.UpstreamUnreachable,
-    errors.UpstreamTimeout,
-    errors.Overloaded,
-)
-
-
-def _get_one(kind: type[Record], what: str) -> dict[str, Any]:
-    model = kind.__name__
-    return {
-        "get": {
-            "operationId": f"get{model}",
-            "summary": f"One {what}",
-            "tags": ["statuses"],
-            "parameters": [_ID, _PHONE, _fields_parameter(kind), _CACHE_CONTROL],
-            "responses": {
-                "200": {
-                    "description": f"What is known of the {what}; an undelivered one too.",
-                    "headers": {
-                        "Age": {
-                            "description": "Seconds since the provider told it.",
-                            "schema": {"type": "integer"},
-                        },
-                        "Cache-Control": {
-                            "description": "How long it stays fresh.",
-                            "schema": {"type": "string"},
-                        },
-                    },
-                    "content": {
-                        "application/json": {
-                            "schema": {"anyOf": [_ref(model), _ref(f"{model}Selection")]}
-                        }
-                    },
-                },
-                **_problems(
-                    errors.NotFound, errors.KindMismatch, errors.NotCached, *_FROM_PROVIDER
-                ),
-            },
-        }
-    }
-
-
-def _events(kind: type[Record], what: str) -> dict[str, Any]:
-    return {
-        "get": {
-            "operationId": f"follow{kind.__name__}",
-            "summary": f"One {what}, followed",
-            "tags": ["statuses"],
-            "parameters": [_ID, _PHONE, _fields_parameter(kind)],
-            "responses": {
-                "200": {
-                    "description": "Server-sent events.",
-                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
-                },
-                **_problems(errors.InvalidArgument, errors.KindMismatch, errors.QuotaExceeded),
-            },
-        }
-    }
-
-
-def _delete() -> dict[str, Any]:
-    return {
-        "delete": {
-            "operationId": "deleteMessage",
-            "summary": "Delete a message at the provider",
-            "tags": ["statuses"],
-            "description": (
-                "Counts for the provider's limits like a question about the message. For a while "
-                "after it the message is not found; its event streams end."
-            ),
-            "parameters": [_ID, _PHONE],
-            "responses": {
-                "204": {"description": "The provider deleted it."},
-                **_problems(
-                    errors.Forbidden, errors.KindMismatch, errors.DeleteRefused, *_FROM_PROVIDER
-                ),
-            },
-        }
-    }
-
-
-_SIGNATURE = (
-    "Hex hash of `id:phone:status:secret`, with the phone as sent; one of `md5` and `sha1` is "
-    "needed, and each that is given has to be right."
-)
-_PUSH_FIELDS = {
-    "id": "The message's id.",
-    "phone": "Its number, in any form.",
-    "status": "The provider's status number.",
-    "md5": _SIGNATURE,
-    "sha1": _SIGNATURE,
-    "err": "The provider's error number.",
-    "ts": "When the status changed, in Unix seconds.",
-    "type": "The provider's message type.",
-}
-_PUSH_NEEDED = ("id", "phone", "status")
-
-
-def _callback() -> dict[str, Any]:
-    """The form has more fields than these; what is not known is ignored."""
-    fields = {
-        name: {"type": "string", "description": about} for name, about in _PUSH_FIELDS.items()
-    }
-    common = {
-        "tags": ["operation"],
-        "security": [],  # the provider signs in a way of its own
-        "description": (
-            "For the provider: enter this address in the account's settings. It exists when "
-            f"`CALLBACK_SECRET` is set. A form has at most {MAX_BYTES} bytes. A status joins what "
-            "is known; repetitions and what comes too late change nothing. Incoming messages and "
-            "calls (`mes`, `waitcall`) are answered and ignored."
-        ),
-        "responses": {
-            "200": {
-                "description": "Taken, also for a message that is not known.",
-                "content": {"text/plain": {"schema": {"const": "OK"}}},
-            },
-            **_problems(errors.InvalidArgument, errors.Forbidden),
-        },
-    }
-    parameters = [
-        {"name": name, "in": "query", "required": name in _PUSH_NEEDED, "schema": schema}
-        for name, schema in fields.items()
-    ]
-    form = {"type": "object", "required": list(_PUSH_NEEDED), "properties": fields}
-    body = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}
-    return {
-        "get": {
-            "operationId": "pushByQuery",
-            "summary": "The provider's push, as a query",
-            **common,
-            "parameters": parameters,
-        },
-        "post": {
-            "operationId": "push",
-            "summary": "The provider's push",
-            **common,
-            "requestBody": body,
-        },
-    }
-
-
-def _batch() -> dict[str, Any]:
-    item = {
-        "type": "object",
-        "required": ["id", "phone"],
-        "properties": {"id": {"type": "string"}, "phone": {"type": "string"}},
-    }
-    body = {
-        "type": "object",
-        "required": ["items"],
-        "additionalProperties": False,
-        "properties": {
-            "items": {"type": "array", "maxItems": MAX_ITEMS, "items": item},
-            "fields": {
-                **_fields(Message, HlrLookup),
-                "type": ["array", "null"],
-                "description": _FIELDS_DESCRIPTION,
-            },
-        },
-        "example": {"items": [_EXAMPLE_KEY], "fields": ["state", "error"]},
-    }
-    results = {
-        "type": "object",
-        "required": ["results"],
-        "properties": {"results": {"type": "array", "items": _ref("StatusResult")}},
-    }
-    return {
-        "post": {
-            "operationId": "getStatuses",
-            "summary": "Many records",
-            "tags": ["statuses"],
-            "description": "Results keep the order and the count of the items, duplicates too.",
-            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-            "responses": {
-                "200": {
-                    "description": "A result for each item.",
-                    "content": {"application/json": {"schema": results}},
-                },
-                **_problems(*_FROM_PROVIDER),
-            },
-        }
-    }
-
-
-_HEALTH = {
-    "type": "object",
-    "required": ["status"],
-    "properties": {
-        "status": {"type": "string"},
-        "breaker": {"type": "string", "description": "The state of the provider link's breaker."},
-        "reason": {"type": "string", "description": "The code of the problem that opened it."},
-    },
-}
-
-
-def _operation(
-    operation: str, summary: str, *, media: str = "application/json", **answers: dict[str, Any]
-) -> dict[str, Any]:
-    """A question of those who run the gateway; `answers` are schemas by status."""
-    responses = {
-        status.removeprefix("_"): {
-            "description": "As asked." if status == "_200" else "Not now.",
-            "content": {media: {"schema": schema}},
-        }
-        for status, schema in answers.items()
-    }
-    get = {"operationId": operation, "summary": summary, "tags": ["operation"]}
-    return {"get": {**get, "responses": responses}}
-
-
 def _schemas() -> dict[str, Any]:
     _, document = models_json_schema(
         [
@@ -336,7 +52,8 @@ def _schemas() -> dict[str, Any]:
         ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Any] = document["$defs"]
-    for model in ("Message", "HlrLookup"):
+    for kind in KINDS:
+        model = kind.__name__
         selection = _selection(schemas[model], schemas)
         selection |= {
             "title": f"{model}Selection",
@@ -344,7 +61,8 @@ def _schemas() -> dict[str, Any]:
         }
         schemas[f"{model}Selection"] = selection
         record = schemas["StatusResult"]["properties"]["record"]
-        record["anyOf"].insert(-1, _ref(f"{model}Selection"))
+        record["anyOf"].insert(-1, ref(f"{model}Selection"))
+        schemas[model]["properties"][HIDDEN] = _hidden(kind)
     http = {
         "type": {"type": "string", "description": "A URI for the code."},
         "instance": {"type": "string", "description": "The path that was asked."},
@@ -365,7 +83,30 @@ def _schemas() -> dict[str, Any]:
     return dict(sorted(schemas.items()))
 
 
-def openapi() -> dict[str, Any]:
+def _hidden(kind: type[Record]) -> Json:
+    needed = {name: scope for scope, names in HIDDEN_WITHOUT.items() for name in names}
+    names = [name for name in kind.model_fields if name in needed]
+    return {
+        "type": "array",
+        "items": {"type": "string", "enum": names},
+        "minItems": 1,
+        "description": (
+            "Fields that are null because the caller lacks their scope: "
+            + ", ".join(f"`{name}` needs `{needed[name]}`" for name in names)
+            + ". Only there if there are any."
+        ),
+    }
+
+
+def _paths() -> Json:
+    paths: Json = {}
+    for operation in api.OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.document()
+    return paths
+
+
+@cache
+def openapi() -> Json:
     """The whole document (OpenAPI 3.1)."""
     return {
         "openapi": "3.1.0",
@@ -374,36 +115,45 @@ def openapi() -> dict[str, Any]:
             "version": __version__,
             "description": (
                 "What became of a message or an HLR lookup, within the provider's limits. "
-                f"An id is a decimal number from 1 to {MAX_ID}."
+                f"An id is a decimal number from 1 to {MAX_ID}.\n\n"
+                "`HEAD` and `OPTIONS` are answered wherever `GET` is. What goes wrong is told as a "
+                "problem (RFC 9457); its `code` is the same in GraphQL. Each answer has an "
+                "`X-Request-Id`, under which the log has it."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
         "tags": [
-            {"name": "statuses", "description": "Messages and HLR lookups"},
-            {"name": "operation", "description": "For those who run the gateway"},
+            {"name": api.STATUSES, "description": "Messages and HLR lookups"},
+            {"name": api.RUNNING, "description": "For those who run the gateway"},
         ],
-        "paths": {
-            "/v1/messages/{id}": {**_get_one(Message, "message"), **_delete()},
-            "/v1/hlr-lookups/{id}": _get_one(HlrLookup, "HLR lookup"),
-            "/v1/messages/{id}/events": _events(Message, "message"),
-            "/v1/hlr-lookups/{id}/events": _events(HlrLookup, "HLR lookup"),
-            "/v1/statuses/batch": _batch(),
-            "/v1/provider": _operation(
-                "getProvider", "The state of the provider link", _200=_ref("LinkState")
-            ),
-            push.PATH: _callback(),
-            "/metrics": _operation(
-                "getMetrics",
-                "The same for Prometheus",
-                media="text/plain",
-                _200={"type": "string"},
-            ),
-            "/livez": _operation("isLive", "Does the process run?", _200=_HEALTH),
-            "/readyz": _operation("isReady", "Can it answer?", _200=_HEALTH, _503=_HEALTH),
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {
+                BEARER: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": (
+                        "A key of `CLIENTS_FILE`, or a token of its issuer; without that file "
+                        "nobody needs one. Scopes:\n\n"
+                        + "\n".join(f"- `{scope}`: {about}" for scope, about in _SCOPES.items())
+                    ),
+                }
+            },
+            "headers": HEADERS,
+            "examples": PROBLEMS,
+            "schemas": _schemas(),
         },
-        "components": {"schemas": _schemas()},
     }
+
+
+_SCOPES = {
+    Scope.STATUS_READ: "ask for messages and lookups.",
+    Scope.CONTENT_READ: "see `text` and `comment`.",
+    Scope.IDENTITY_READ: "see `imsi` and `msc`.",
+    Scope.MESSAGE_DELETE: "delete a message at the provider.",
+    Scope.PROVIDER_READ: "see how the provider link is doing, metrics included.",
+}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -413,19 +163,42 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+@cache
 def openapi_yaml() -> str:
     return yaml.dump(openapi(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-async def get_yaml(_: Request) -> Response:
-    return Response(openapi_yaml(), media_type="application/yaml")
+@cache
+def _body(media: str, coding: str) -> bytes:
+    """The document, made once when first asked for."""
+    body = openapi_yaml().encode() if media == YAML else orjson.dumps(openapi())
+    return body if coding == PLAIN else gzipped(body)
 
 
-async def get_json(_: Request) -> Response:
-    return Response(orjson.dumps(openapi()), media_type="application/json")
+async def _answer(media: str, scope: Scope_, send: Send) -> None:
+    headers = named_headers(scope)
+    coding = "gzip" if takes_gzip(headers.get(b"accept-encoding", b"")) else PLAIN
+    body = _body(media, coding)
+    told = [
+        (b"content-type", media.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-cache"),
+        (b"vary", b"accept-encoding"),
+    ]
+    if coding != PLAIN:
+        told.append((b"content-encoding", coding.encode()))
+    await respond(send, 200, told, b"" if scope["method"] == "HEAD" else body)
+
+
+async def get_yaml(scope: Scope_, _: Receive, send: Send) -> None:
+    await _answer(YAML, scope, send)
+
+
+async def get_json(scope: Scope_, _: Receive, send: Send) -> None:
+    await _answer(JSON, scope, send)
 
 
 routes: list[BaseRoute] = [
-    Route("/openapi.yaml", get_yaml),
-    Route("/openapi.json", get_json),
+    Route("/openapi.yaml", Resource({"GET": (get_yaml, None)})),
+    Route("/openapi.json", Resource({"GET": (get_json, None)})),
 ]

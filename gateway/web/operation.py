@@ -5,11 +5,8 @@ from typing import Final
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
-from gateway.callers.model import Scope, require
 from gateway.web import metrics
-from gateway.web.auth import caller_of
 from gateway.web.state import State
 
 STOPPING: Final = "STOPPING"
@@ -25,7 +22,6 @@ async def get_provider(request: Request[State]) -> Response:
 
 
 async def get_metrics(request: Request[State]) -> Response:
-    require(caller_of(request.scope), Scope.PROVIDER_READ)
     body = metrics.render(request.state["service"].link(), request.state["counts"])
     return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
 
@@ -48,11 +44,3 @@ async def readyz(request: Request[State]) -> Response:
         body["reason"] = reason
     status = 200 if ready else 503
     return Response(orjson.dumps(body), status, _NO_STORE, "application/json")
-
-
-routes: list[BaseRoute] = [
-    Route("/v1/provider", get_provider),
-    Route("/metrics", get_metrics),
-    Route("/livez", livez),
-    Route("/readyz", readyz),
-]

@@ -121,15 +121,23 @@ def http_problem(
     connection: HTTPConnection[Any], status: int, detail: str | None = None
 ) -> Response:
     """A problem that is HTTP's own, such as 405."""
-    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     problem = Problem(
-        code=phrase.upper().replace(" ", "_").replace("-", "_"),
-        title=phrase,
+        code=http_code(status),
+        title=_phrase(status),
         detail=detail,
         status=status,
         retryable=False,
     )
     return _response(connection, problem, {})
+
+
+def http_code(status: int) -> str:
+    """The code of such a problem: the status' phrase."""
+    return _phrase(status).upper().replace(" ", "_").replace("-", "_")
+
+
+def _phrase(status: int) -> str:
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def internal_problem() -> Problem:

@@ -12,7 +12,6 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -42,10 +41,6 @@ class Callback:
         self._pushes = pushes
         self._told_at = -math.inf
         self._untold = 0
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        return [Route(PATH, self.receive, methods=["GET", "POST"])]
 
     async def receive(self, request: Request[State]) -> Response:
         try:

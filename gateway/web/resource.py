@@ -26,8 +26,13 @@ class Resource:
     Each method may need a scope of the caller.
     """
 
-    def __init__(self, methods: Mapping[str, tuple[ASGIApp, model.Scope | None]]) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, tuple[ASGIApp, model.Scope | None]],
+        max_query: float = MAX_QUERY_BYTES,
+    ) -> None:
         self._methods = dict(methods)
+        self._max_query = max_query
         if "GET" in methods:
             self._methods["HEAD"] = methods["GET"]
         self.allow = ", ".join([*self._methods, "OPTIONS"])
@@ -39,8 +44,8 @@ class Resource:
                 raise HTTPException(405, headers={"allow": self.allow})
             await respond(send, 204, [(b"allow", self.allow.encode())])
             return
-        if len(scope["query_string"]) > MAX_QUERY_BYTES:
-            raise HTTPException(414, f"A query may have at most {MAX_QUERY_BYTES} bytes.")
+        if len(scope["query_string"]) > self._max_query:
+            raise HTTPException(414, f"A query may have at most {self._max_query} bytes.")
         handler, needed = found
         if needed is not None:
             model.require(caller_of(scope), needed)

@@ -6,10 +6,8 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from gateway.callers import model
 from gateway.callers.model import hidden_fields
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
@@ -28,10 +26,10 @@ from gateway.web.caching import (
 )
 from gateway.web.compression import compressed
 from gateway.web.deletion import delete
-from gateway.web.live import EventsAddress, awaited, is_news, seconds_to_wait
+from gateway.web.live import awaited, is_news, seconds_to_wait
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.question import key_in, question
-from gateway.web.resource import JSON, Resource, check_accept, named_headers, respond
+from gateway.web.resource import JSON, check_accept, named_headers, respond
 from gateway.web.shape import KINDS, shape_of
 from gateway.web.state import who
 
@@ -140,33 +138,6 @@ async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
     body = await compressed(body, headers.get(b"accept-encoding", b""), told)
     told.append((b"content-length", b"%d" % len(body)))
     await respond(send, 200, told, body)
-
-
-RECORDS: dict[str, ASGIApp] = {
-    "/v1/messages/{id}": Resource(
-        {
-            "GET": (RecordAddress(Message), model.Scope.STATUS_READ),
-            "DELETE": (delete_message, model.Scope.MESSAGE_DELETE),
-        }
-    ),
-    "/v1/hlr-lookups/{id}": Resource(
-        {"GET": (RecordAddress(HlrLookup), model.Scope.STATUS_READ)},
-    ),
-}
-"""What is asked most."""
-
-routes: list[BaseRoute] = [
-    *(Route(path, endpoint) for path, endpoint in RECORDS.items()),
-    Route(
-        "/v1/messages/{id}/events",
-        Resource({"GET": (EventsAddress(Message), model.Scope.STATUS_READ)}),
-    ),
-    Route(
-        "/v1/hlr-lookups/{id}/events",
-        Resource({"GET": (EventsAddress(HlrLookup), model.Scope.STATUS_READ)}),
-    ),
-    Route("/v1/statuses/batch", Resource({"POST": (post_batch, model.Scope.STATUS_READ)})),
-]
 
 
 async def _json_body(headers: dict[bytes, bytes], receive: Receive) -> object:
