@@ -136,13 +136,8 @@ _HEADERS = {
     media: {"content-type": f"{media}; charset=utf-8", "cache-control": "no-store"}
     for media in (JSON, GRAPHQL_JSON)
 }
-
-
 _RAW_HEADERS = {
-    media: [
-        (b"vary", b"accept-encoding"),
-        *((name.encode(), value.encode()) for name, value in headers.items()),
-    ]
+    media: [(name.encode(), value.encode()) for name, value in headers.items()]
     for media, headers in _HEADERS.items()
 }
 
