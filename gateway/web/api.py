@@ -308,6 +308,7 @@ OPERATIONS: tuple[Operation, ...] = (
                     "type": "object",
                     "required": list(_PUSH_NEEDED),
                     "properties": _PUSH_FIELDS,
+                    "additionalProperties": {"type": "string"},
                 }
             }
         },
