@@ -8,12 +8,12 @@ What is taken, and why no more:
 - arguments that are literals, or variables of the types those fields take. An input object with a
   variable inside is rare.
 - callers that may see all the fields selected.
-- variables whose values are already of their type (see `plain`). Anything else may be a mistake, and
-  GraphQL's own coercion words that.
+- variables whose values are already of their type (see `plain`). Anything else may be a mistake,
+  and GraphQL's own coercion words that.
 
 Everything below a record is a plain read: no resolver, no error, no null that spreads. So its bytes
-are written once for each thing known (see `picks` and `projection`). `@skip` and `@include` are decided while
-compiling: each combination of the variables they use has a program of its own.
+are written once for each thing known (see `picks` and `projection`). `@skip` and `@include` are
+decided while compiling: each combination of the variables they use has a program of its own.
 
 What is not taken goes through Strawberry; a test compares the two on generated operations.
 """
