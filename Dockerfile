@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # Three stages: one builds the pages for browsers, one a virtual environment from the pinned packages
-# and the wheel, the last holds only that and Python. Runs as nobody, with a read-only file system
-# but for /state.
+# (tokens and traces among them) and the wheel, the last holds only that and Python. Runs as nobody,
+# with a read-only file system but for /state.
 
 FROM node:22-slim AS ui
 WORKDIR /build/gateway/web/ui
@@ -15,8 +15,8 @@ FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN python -m venv /app
-COPY requirements.lock ./
-RUN /app/bin/pip install --no-deps --require-hashes -r requirements.lock
+COPY requirements-image.lock ./
+RUN /app/bin/pip install --no-deps --require-hashes -r requirements-image.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 COPY --from=ui /build/gateway/web/static gateway/web/static
@@ -30,7 +30,8 @@ ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
 USER 65534:65534
 VOLUME /state
 EXPOSE 8080
+# Not urllib, which would ask a proxy that is set for the container.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"GATEWAY_PORT\"]}/livez', timeout=2)"]
+  CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['GATEWAY_PORT']), timeout=2); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["smsc-gateway"]
 CMD ["serve"]

@@ -8,6 +8,7 @@ BIN    := $(VENV)/bin
 UI     := gateway/web/static/manifest.json
 TRY_UI  = $(MAKE) --question ui 2>/dev/null || { command -v npm >/dev/null && $(MAKE) --silent ui; } || \
           echo "no npm, or it failed: /graphql and /docs have no pages but a hint; all else works"
+LOCK    = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
@@ -48,9 +49,10 @@ contracts: $(VENV)/dev    ## export schema.graphql and openapi.yaml from the cod
 	$(BIN)/smsc-gateway schema > schema/schema.graphql
 	$(BIN)/smsc-gateway openapi > openapi/openapi.yaml
 
-lock: $(VENV)/dev         ## pin anew: hashes, no addresses
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --all-extras --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+lock: $(VENV)/dev         ## pin anew: hashes, no addresses; each lock agrees with the one before
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra jwt --extra otel --constraint requirements.lock --output-file requirements-image.lock pyproject.toml
+	$(LOCK) --all-extras --group dev --constraint requirements-image.lock --output-file requirements-dev.lock pyproject.toml
 
 clean:    ## forget everything that can be made again
 	rm -rf gateway/web/static gateway/web/ui/node_modules

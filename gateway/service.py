@@ -414,13 +414,12 @@ def mismatch(record: Record) -> KindMismatch:
 
 
 def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
-    """The common case of all that `get_now` asks: final, fresh, certain, in detail, of the kind."""
+    """The common case of all that `get_now` asks: final, fresh, in detail, of the kind."""
     record = known.record
     return (
         record is not None
         and record.is_final
         and now < known.fresh_until + min(want.slack, 0.0)
-        and known.certain
         and (want.kind is None or type(record) is want.kind)
         and record.freshness.detail.all >= want.detail.all
         and (want.max_age is None or now - known.observed_at <= want.max_age)

@@ -14,12 +14,12 @@ MAX_RECORDS = 100_000
 
 
 SLACK = 8
-"""An entry is moved to the young end when the store was read a 1/8 of its size times since it was
-last moved there. Sooner would change little about who goes first, and moving is what costs."""
+"""An entry that is read is moved to the young end unless it is in the youngest 1/8 anyway: it would
+change little about who goes first, and moving is what a read costs."""
 
 
 class _Entry:
-    """What is known, and when it was last moved, in reads of the store."""
+    """What is known, and when it was last at the young end, in changes of the order."""
 
     __slots__ = ("known", "moved_at")
 
@@ -34,21 +34,22 @@ class MemoryStore:
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
         self._entries: LRUCache[StatusKey, _Entry] = LRUCache(maxsize=max_records)
         self._slack = max_records // SLACK
-        self._reads = 0
+        self._changes = 0
 
     def get(self, key: StatusKey) -> Known | None:
         try:
             entry: _Entry = _peek(self._entries, key)
         except KeyError:
             return None
-        self._reads += 1
-        if self._reads - entry.moved_at > self._slack:
-            entry.moved_at = self._reads
-            self._entries[key]
+        if self._changes - entry.moved_at > self._slack:
+            self._changes += 1
+            entry.moved_at = self._changes
+            _move(self._entries, key)
         return entry.known
 
     def put(self, key: StatusKey, known: Known) -> None:
-        self._entries[key] = _Entry(known, self._reads)
+        self._changes += 1
+        self._entries[key] = _Entry(known, self._changes)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -56,3 +57,5 @@ class MemoryStore:
 
 _peek = Cache.__getitem__
 """Reads and moves nothing, as the base of all caches does."""
+_move = LRUCache.__getitem__
+"""Reads, and moves to the young end."""

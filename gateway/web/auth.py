@@ -25,6 +25,8 @@ OPEN_PATHS = frozenset(
 
 OPEN_FOLDER = "/assets/"
 
+_BEARER = "Bearer "
+
 _POLICY_VIOLATION = 1008
 
 
@@ -88,30 +90,33 @@ class AuthenticationMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            caller = await self._caller(scope)
+            caller = None
+            if not self._is_open(scope):
+                caller = self._known(scope) or await self._look_closer(scope)
+            if caller is not None and scope["type"] == "http":
+                self._callers.quota.take(caller, self._clock.monotonic())
         except GatewayError as error:
             await _refuse(scope, receive, send, error)
             return
         scope["state"] = {**scope.get("state", {}), "caller": caller}
         await self._app(scope, receive, send)
 
-    async def _caller(self, scope: Scope) -> Caller | None:
-        if self._is_open(scope):
-            return None
+    def _known(self, scope: Scope) -> Caller | None:
+        """Who needs no closer look: nearly everybody."""
         if not self._callers.are_known:
             return ANONYMOUS
-        now, authorization = self._clock.time(), authorization_of(scope)
+        authorization = authorization_of(scope)
+        if authorization is None or not authorization.startswith(_BEARER):
+            return None
+        return self._callers.known(authorization[len(_BEARER) :], self._clock.time())
+
+    async def _look_closer(self, scope: Scope) -> Caller | None:
+        authorization = authorization_of(scope)
         if authorization is None and scope["type"] == "websocket":
             return None
-        caller = None
-        if authorization is not None and authorization.startswith("Bearer "):
-            caller = self._callers.known(authorization[7:], now)  # mostly: no need to await then
-        if caller is None:
-            address = address_of(scope)
-            caller = await self._callers.authenticate(authorization, now, address=address)
-        if scope["type"] == "http":
-            self._callers.quota.take(caller, self._clock.monotonic())
-        return caller
+        return await self._callers.authenticate(
+            authorization, self._clock.time(), address=address_of(scope)
+        )
 
     def _is_open(self, scope: Scope) -> bool:
         path: str = scope["path"]

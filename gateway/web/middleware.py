@@ -29,13 +29,14 @@ _HEADER: Final = b"x-request-id"
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _CLOSE: Final = (b"connection", b"close")
 
-_NO_SNIFFING: Final = b"x-content-type-options"
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _SAFETY: Final = (
-    (_NO_SNIFFING, b"nosniff"),
+    _NO_SNIFFING,
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-"""For browsers that open what is no page. Pages, and what belongs to them, have their own."""
+"""For browsers that open what is no page. Pages, and what belongs to them, have their own; data
+that is told to be data needs no more than the first, and each header costs a microsecond."""
 
 _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2; what is longer is of a version nobody has written yet."""
@@ -44,6 +45,7 @@ _NOTHING: Final[dict[str, Any]] = {}
 _NO_EVENT: Final = frozenset({b"", b":"})
 """How what is not an event begins: the end, and a heartbeat."""
 
+_REFUSING: Final = 400
 _FAILED: Final = 500
 _GONE: Final = 499
 """The caller left while it was asking; nginx's number, never sent."""
@@ -195,8 +197,10 @@ class _Exchange:
         self.status = message["status"]
         given = message.get("headers", ())
         headers = [*given, (_HEADER, self.id)]
-        if _NO_SNIFFING not in dict(given):
+        if self.status >= _REFUSING:
             headers += _SAFETY
+        elif _NO_SNIFFING not in given:
+            headers.append(_NO_SNIFFING)
         if self.lifetime.is_closing:
             headers.append(_CLOSE)
         message["headers"] = headers

@@ -18,6 +18,7 @@ from gateway.web.body import read_body
 from gateway.web.caching import (
     NO_DIRECTIVES,
     directives,
+    for_log,
     headers_of,
     matches,
     status_of_hit,
@@ -84,6 +85,7 @@ class RecordAddress:
         if seconds and not is_news(projection, answer, known, if_none_match):
             answer = await awaited(scope, receive, asked, answer, seconds)
             cache_status = status_of_hit(answer)
+        scope["told"] = for_log(cache_status)
         tag = projection.tag(answer).value
         told = headers_of(answer, tag, cache_status)
         if seconds:

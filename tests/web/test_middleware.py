@@ -126,7 +126,15 @@ async def test_one_line_a_request_tells_all_but_what_the_caller_wrote(tmp_path: 
         "bytes": len(answer.content),
         "request_id": answer.headers["x-request-id"],
         "caller": "crm",
+        "cache": "miss",
     }
+
+
+async def test_a_line_tells_whether_the_provider_had_to_be_asked() -> None:
+    async with telling() as told:
+        for _ in range(2):
+            await told.http.get(URL)
+        assert [line["cache"] for line in told.lines()] == ["miss", "hit"]
 
 
 async def test_a_line_tells_how_long_it_took() -> None:

@@ -8,75 +8,49 @@ What is taken, and why no more:
 - arguments that are literals, or variables of the types those fields take. An input object with a
   variable inside is rare.
 - callers that may see all the fields selected.
-- variables whose values are already of their type: an id as string or integer, a phone as string.
-  Anything else may be a mistake, and GraphQL's own coercion words that.
+- variables whose values are already of their type (see `plain`). Anything else may be a mistake,
+  and GraphQL's own coercion words that.
 
 Everything below a record is a plain read: no resolver, no error, no null that spreads. So its bytes
-are written once for each thing known (see `projection`). `@skip` and `@include` are decided while
-compiling: each combination of the variables they use has a program of its own.
+are written once for each thing known (see `picks` and `projection`). `@skip` and `@include` are
+decided while compiling: each combination of the variables they use has a program of its own.
 
 What is not taken goes through Strawberry; a test compares the two on generated operations.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from functools import cache, lru_cache
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import orjson
-from graphql import (
-    BooleanValueNode,
-    DocumentNode,
-    FieldNode,
-    GraphQLError,
-    IntValueNode,
-    ListValueNode,
-    NonNullTypeNode,
-    NullValueNode,
-    ObjectValueNode,
-    OperationType,
-    StringValueNode,
-    ValueNode,
-    VariableDefinitionNode,
-    VariableNode,
-    Visitor,
-    print_ast,
-    visit,
-)
-from pydantic import BaseModel
+from graphql import FieldNode, GraphQLError, OperationType
 
 from gateway.callers.model import Caller, Scope, hidden_fields
 from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
-from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord
+from gateway.records import HlrLookup, Message, Record, StatusKey
 from gateway.service import StatusService, Want
 from gateway.watch import Watches
-from gateway.web.graphql.arguments import Key, key_of, seconds, valid
+from gateway.web.graphql.arguments import Key, seconds, valid
 from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.errors import field_error, response
+from gateway.web.graphql.picks import found_picks, names_in, object_of, picks_of, record_picks
+from gateway.web.graphql.plain import Items, NotTaken, Variable, arguments_of, plain_key
 from gateway.web.graphql.selection import Selection, record_paths
 from gateway.web.problems import Problem, outcome_of, problem_of
-from gateway.web.projection import Pick, Picks, Projection, inner_model, to_json
+from gateway.web.projection import Projection, to_json
 
 PROGRAMS = 16
 """Programs kept for one operation: four variables that switch parts of it on and off."""
 
-SPELLINGS = 20_000
-"""Spellings of keys remembered, so that a dashboard's hundred need no parsing each time."""
-
 _SCOPES = {Scope.STATUS_READ, Scope.CONTENT_READ, Scope.IDENTITY_READ}
-_INT32 = range(-(2**31), 2**31)
 _KINDS: dict[str, type[Record] | None] = {
     "message": Message,
     "hlrLookup": HlrLookup,
     "status": None,
 }
-
-
-class NotTaken(Exception):
-    """This operation, or these variables, are Strawberry's."""
 
 
 class Result(NamedTuple):
@@ -111,7 +85,7 @@ class CompiledOperation:
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
         self._names = names_in(operation.document.node)
-        self._variables = [_Variable.of(node) for node in operation.node.variable_definitions or ()]
+        self._variables = [Variable.of(node) for node in operation.node.variable_definitions or ()]
         self._flags = [one.name for one in self._variables if one.type == "Boolean"]
         self._programs: dict[tuple[bool, ...], list[_Root]] = {}
 
@@ -135,18 +109,6 @@ class CompiledOperation:
         return [root.bind(values) for root in program]
 
 
-def names_in(document: DocumentNode) -> set[str]:
-    """The names of all fields that are selected anywhere in a document."""
-    names: set[str] = set()
-
-    class Collector(Visitor):
-        def enter_field(self, node: FieldNode, *_: object) -> None:
-            names.add(node.name.value)
-
-    visit(document, Collector())
-    return names
-
-
 async def run(calls: Sequence[Call], service: StatusService, caller: str) -> bytes:
     """Run the fields side by side. Once there can be no data, the others are not waited for."""
     if len(calls) == 1:
@@ -165,111 +127,6 @@ async def run(calls: Sequence[Call], service: StatusService, caller: str) -> byt
         for task in waiting:
             task.cancel()
     return body([task.result() for task in tasks if task not in waiting])
-
-
-class _Variable(NamedTuple):
-    """A declared variable of a type that the fields take."""
-
-    name: str
-    type: str
-    required: bool
-    default: object
-
-    @classmethod
-    def of(cls, node: VariableDefinitionNode) -> "_Variable":
-        required = isinstance(node.type, NonNullTypeNode)
-        type_ = print_ast(node.type).removesuffix("!")
-        if type_ not in _IS_PLAIN:
-            raise NotTaken
-        default = None if node.default_value is None else _literal(node.default_value)
-        return cls(node.variable.name.value, type_, required, default)
-
-    def read(self, given: Mapping[str, Any], values: dict[str, Any]) -> None:
-        if self.name in given:
-            value = given[self.name]
-            if not _IS_PLAIN[self.type](value):
-                raise NotTaken
-        elif self.default is None and self.required:
-            raise NotTaken
-        else:
-            value = self.default
-        values[self.name] = _items(value) if self.type == _KEYS else value
-
-
-_KEYS = "[StatusKey!]"
-_IS_PLAIN: dict[str, Callable[[Any], bool]] = {
-    "ID": lambda value: type(value) is str or type(value) is int,
-    "String": lambda value: type(value) is str,
-    "Int": lambda value: value is None or (type(value) is int and value in _INT32),
-    "Boolean": lambda value: type(value) is bool,
-    _KEYS: lambda value: type(value) is list,  # see `_items`
-}
-"""By type, whether a value given needs no coercion. Null is only taken where the field takes it."""
-
-
-class _Items(NamedTuple):
-    """The items of a list as they were given, and the keys they name."""
-
-    given: list[dict[str, Any]]
-    keys: list[Key]
-
-
-def _items(given: object) -> _Items:
-    """Each item must have an id and a phone of their types, and nothing else."""
-    if not isinstance(given, list):
-        raise NotTaken
-    try:
-        keys = [_plain_key(item["id"], item["phone"]) for item in given]
-    except (KeyError, TypeError):
-        raise NotTaken from None
-    if None in keys or sum(map(len, given)) != 2 * len(given):
-        raise NotTaken
-    return _Items(given, cast("list[Key]", keys))
-
-
-@lru_cache(maxsize=SPELLINGS, typed=True)
-def _plain_key(id_: object, phone: object) -> Key | None:
-    """The key or what is wrong with it; None: not even of the arguments' types."""
-    if type(phone) is not str or (type(id_) is not str and type(id_) is not int):
-        return None
-    return key_of(id_, phone)
-
-
-def _literal(node: ValueNode) -> object:
-    """A literal as JSON would have it."""
-    if isinstance(node, IntValueNode):
-        return int(node.value)
-    if isinstance(node, StringValueNode | BooleanValueNode):
-        return node.value
-    if isinstance(node, NullValueNode):
-        return None
-    if isinstance(node, ListValueNode):
-        return [_literal(value) for value in node.values]
-    if isinstance(node, ObjectValueNode):
-        return {field.name.value: _literal(field.value) for field in node.fields}
-    raise NotTaken
-
-
-class _Argument(NamedTuple):
-    """A literal, or the variable that has the value."""
-
-    value: object
-    variable: str | None = None
-
-    def of(self, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any value of an argument
-        return self.value if self.variable is None else values[self.variable]
-
-
-def _arguments(node: FieldNode) -> dict[str, _Argument]:
-    arguments = {}
-    for given in node.arguments or ():
-        name = given.name.value
-        if isinstance(given.value, VariableNode):
-            arguments[name] = _Argument(None, given.value.name.value)
-        else:
-            value = _literal(given.value)
-            arguments[name] = _Argument(_items(value) if name == "items" else value)
-    return arguments
 
 
 def _compile(operation: Operation, values: Mapping[str, Any]) -> "list[_Root]":
@@ -312,7 +169,7 @@ class _Field:
         self.key = orjson.dumps(key) + b":"
         self.nodes = list({id(node): node for node in nodes}.values())
         self.path = [key]
-        self.arguments = _arguments(nodes[0])
+        self.arguments = arguments_of(nodes[0])
 
     def failed(self, error: Exception) -> Result:
         told = field_error(error) if isinstance(error, GatewayError) else error
@@ -342,11 +199,11 @@ class _One(_Field):
         super().__init__(key, nodes, spoils=spoils)
         self.kind = kind
         self.detail = level_for(record_paths(selection.paths(nodes)), kind)
-        self.projection = Projection(_record_picks(nodes, selection, kind))
+        self.projection = Projection(record_picks(nodes, selection, kind))
 
     def bind(self, values: Mapping[str, Any]) -> "OneCall | Wrong":
         id_, phone = (self.arguments[name].of(values) for name in ("id", "phone"))
-        key = _plain_key(id_, phone)
+        key = plain_key(id_, phone)
         if key is None:
             raise NotTaken
         max_age = self.arguments.get("maxAge")
@@ -407,16 +264,16 @@ class _Many(_Field):
         self.detail = level_for(record_paths(selection.paths(nodes), "record"))
         members = selection.collect(nodes, {"StatusResult"})
         self.found = Projection(
-            {kind.__name__: _found_picks(members, selection, kind) for kind in (Message, HlrLookup)}
+            {kind.__name__: found_picks(members, selection, kind) for kind in (Message, HlrLookup)}
         )
         self.unfound = [
-            (name, source, _picks(group, selection, Problem) if source == "problem" else ())
+            (name, source, picks_of(group, selection, Problem) if source == "problem" else ())
             for name, group in members.items()
             for source in [group[0].name.value]
         ]
 
     def bind(self, values: Mapping[str, Any]) -> "ManyCall":
-        items: _Items = self.arguments["items"].of(values)
+        items: Items = self.arguments["items"].of(values)
         max_age = self.arguments.get("maxAge")
         return ManyCall(self, items, max_age and max_age.of(values))
 
@@ -425,7 +282,7 @@ class ManyCall(NamedTuple):
     """Many records asked for."""
 
     field: _Many
-    items: _Items
+    items: Items
     max_age: int | None
 
     async def run(self, service: StatusService, caller: str) -> Result:
@@ -460,73 +317,3 @@ class ManyCall(NamedTuple):
                 for name, source, picks in self.field.unfound
             }
         )
-
-
-def object_of(value: BaseModel, picks: Picks) -> dict[str, object]:
-    """The members picked of a flat value."""
-    return {
-        pick.key: getattr(value, pick.name) if pick.name else orjson.Fragment(pick.constant or b"")
-        for pick in picks
-    }
-
-
-_RECORD_TYPES: dict[type[BaseModel], set[str]] = {
-    kind: {kind.__name__, StatusRecord.__name__} for kind in (Message, HlrLookup)
-}
-
-
-def _record_picks(
-    nodes: Iterable[FieldNode], selection: Selection, kind: type[Record] | None
-) -> dict[str, Picks]:
-    """What is selected of a record, by the kind it turns out to be."""
-    kinds = (Message, HlrLookup) if kind is None else (kind,)
-    return {one.__name__: _picks(nodes, selection, one) for one in kinds}
-
-
-def _picks(
-    nodes: Iterable[FieldNode], selection: Selection, model: type[BaseModel]
-) -> tuple[Pick, ...]:
-    return tuple(
-        _pick(key, group, selection, model)
-        for key, group in selection.collect(
-            nodes, _RECORD_TYPES.get(model, {model.__name__})
-        ).items()
-    )
-
-
-def _pick(
-    key: str, nodes: Sequence[FieldNode], selection: Selection, model: type[BaseModel]
-) -> Pick:
-    name = nodes[0].name.value
-    if name == "__typename":
-        return Pick(key, constant=orjson.dumps(model.__name__))
-    attribute, inner = _fields_of(model)[name]
-    return Pick(key, attribute, _picks(nodes, selection, inner) if inner else None)
-
-
-@cache
-def _fields_of(model: type[BaseModel]) -> dict[str, tuple[str, type[BaseModel] | None]]:
-    """By the name outside: the attribute, and the model of an inner object."""
-    return {
-        field.alias or name: (name, inner_model(field.annotation))
-        for name, field in model.model_fields.items()
-    }
-
-
-def _found_picks(
-    members: Mapping[str, Sequence[FieldNode]], selection: Selection, kind: type[Record]
-) -> tuple[Pick, ...]:
-    """A result that was found is written from its record, with the record itself inside."""
-    picks = []
-    for key, group in members.items():
-        name = group[0].name.value
-        if name == "record":
-            picks.append(Pick(key, below=_picks(group, selection, kind)))
-        elif name in _FOUND:
-            picks.append(Pick(key, constant=_FOUND[name]))
-        else:
-            picks.append(Pick(key, name))
-    return tuple(picks)
-
-
-_FOUND = {"__typename": b'"StatusResult"', "outcome": b'"FOUND"', "problem": b"null"}

@@ -13,9 +13,10 @@ from gateway.callers.model import Caller
 from gateway.service import StatusService
 from gateway.watch import Watches
 from gateway.web.graphql import compiled
-from gateway.web.graphql.compiled import Call, CompiledOperation, NotTaken, OneCall, Wrong
+from gateway.web.graphql.compiled import Call, CompiledOperation, OneCall, Wrong
 from gateway.web.graphql.documents import Documents, Operation
 from gateway.web.graphql.errors import RequestRefused, response
+from gateway.web.graphql.plain import NotTaken
 
 
 class GraphQLRequest(NamedTuple):

@@ -58,37 +58,38 @@ class GraphQLView:
         self._ready_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
         if wants_page(scope):
             await playground_page()(scope, receive, send)
             return
         headers = named_headers(scope)
         media = acceptable(headers.get(b"accept", b""))
         try:
-            prepared = await self._prepared(scope, headers, receive)
-            answer = await self._answer(scope, prepared, media)
+            if method == "POST":
+                _check_type(headers.get(b"content-type", b""))
+                body = await read_body(receive)
+                prepared = self._ready.get(body) or self._prepare(body)
+            elif method == "GET":
+                prepared = self._engine.prepare(_of_get(scope))
+            else:
+                raise HTTPException(405, headers=_ALLOW)
+            scope["told"] = prepared.operation.told
+            _check_operation(prepared.operation.type, method, media)
+            state, caller = scope["state"], caller_of(scope)
+            who = caller.name or address_of(scope)
+            context = Context(state["service"], state["watches"], caller, who)
+            if media == EVENTS:
+                await sse.stream(self._events(prepared, context))(scope, receive, send)
+                return
+            answer = await self._engine.execute(prepared, context)
         except RequestRefused as refused:
-            answer = _refusal(refused, media)
-        if isinstance(answer, Response):
-            await answer(scope, receive, send)
+            await _refusal(refused, media)(scope, receive, send)
             return
         told = [*_RAW_HEADERS[media]]
         if len(answer) >= MIN_BYTES:
             answer = await compressed(answer, headers.get(b"accept-encoding", b""), told)
         told.append((b"content-length", b"%d" % len(answer)))
         await respond(send, 200, told, answer)
-
-    async def _prepared(
-        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
-    ) -> Prepared:
-        method = scope["method"]
-        if method == "GET":
-            return self._engine.prepare(_of_get(scope))
-        if method != "POST":
-            raise HTTPException(405, headers=_ALLOW)
-        if not _is_json(headers.get(b"content-type", b"")):
-            raise HTTPException(415, f"Send the request as {JSON} in utf-8.", {"accept-post": JSON})
-        body = await read_body(receive)
-        return self._ready.get(body) or self._prepare(body)
 
     def _prepare(self, body: bytes) -> Prepared:
         """A request that comes again, byte for byte, need not be read again."""
@@ -99,19 +100,6 @@ class GraphQLView:
             if self._ready_bytes > READY_BYTES:
                 self._ready, self._ready_bytes = {}, 0
         return prepared
-
-    async def _answer(self, scope: Scope, prepared: Prepared, media: str) -> Response | bytes:
-        state, caller, type_ = scope["state"], caller_of(scope), prepared.operation.type
-        who = caller.name or address_of(scope)
-        context = Context(state["service"], state["watches"], caller, who)
-        scope["told"] = prepared.operation.told
-        if type_ is not OperationType.QUERY and scope["method"] == "GET":
-            raise HTTPException(405, "Over GET only queries are executed.", {"allow": "POST"})
-        if media == EVENTS:
-            return sse.stream(self._events(prepared, context))
-        if type_ is OperationType.SUBSCRIPTION:
-            raise HTTPException(406, f"A subscription needs `Accept: {EVENTS}`, or a WebSocket.")
-        return await self._engine.execute(prepared, context)
 
     async def _events(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
         results = self._engine.stream(prepared, context)
@@ -136,13 +124,8 @@ _HEADERS = {
     media: {"content-type": f"{media}; charset=utf-8", "cache-control": "no-store"}
     for media in (JSON, GRAPHQL_JSON)
 }
-
-
 _RAW_HEADERS = {
-    media: [
-        (b"vary", b"accept-encoding"),
-        *((name.encode(), value.encode()) for name, value in headers.items()),
-    ]
+    media: [(name.encode(), value.encode()) for name, value in headers.items()]
     for media, headers in _HEADERS.items()
 }
 
@@ -179,12 +162,22 @@ def _matches(range_: str, media: str) -> bool:
     return range_ in {media, "*/*", media.partition("/")[0] + "/*"}
 
 
+def _check_operation(type_: OperationType, method: str, media: str) -> None:
+    """Over GET only queries; a subscription only as a stream."""
+    if type_ is OperationType.QUERY:
+        return
+    if method == "GET":
+        raise HTTPException(405, "Over GET only queries are executed.", {"allow": "POST"})
+    if type_ is OperationType.SUBSCRIPTION and media != EVENTS:
+        raise HTTPException(406, f"A subscription needs `Accept: {EVENTS}`, or a WebSocket.")
+
+
 @lru_cache(maxsize=256)
-def _is_json(content_type: bytes) -> bool:
+def _check_type(content_type: bytes) -> None:
     type_, *parameters = content_type.decode("latin-1").lower().split(";")
-    return type_.strip() == JSON and all(
-        "utf-8" in parameter for parameter in parameters if "charset" in parameter
-    )
+    charsets = [parameter for parameter in parameters if "charset" in parameter]
+    if type_.strip() != JSON or not all("utf-8" in charset for charset in charsets):
+        raise HTTPException(415, f"Send the request as {JSON} in utf-8.", {"accept-post": JSON})
 
 
 def _of_body(body: bytes) -> GraphQLRequest:

@@ -124,3 +124,29 @@ async def in_time(answer: Coroutine[None, None, bytes], setup: Setup) -> bytes:
     while not task.done():
         await setup.clock.advance(0.25)
     return task.result()
+
+
+MANY = "query Q($items: [StatusKey!]!) { statuses(items: $items) { outcome } }"
+CASES = [
+    Generated(MANY, {"items": [{"id": "1", "phone": "79990000001", "more": 1}]}),
+    Generated(MANY, {"items": [{"id": "1"}]}),
+    Generated(MANY, {"items": {"id": "1", "phone": "79990000001"}}),
+    Generated(MANY, {"items": [None]}),
+    Generated(MANY, {"items": [{"id": True, "phone": "79990000001"}]}),
+    Generated(MANY, {"items": [{"id": 1.0, "phone": "79990000001"}]}),
+    Generated(MANY, {"items": []}),
+    Generated(
+        """{ late: message(id: 404, phone: "79990000404") { id }
+             soon: message(id: 0, phone: "79990000001") { id } }""",
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_both_ways_tell_the_same_of_what_is_rare(case: Generated) -> None:
+    """Errors stand in the order of their fields, whichever failed first."""
+    two = Two()
+    async with running() as first, running() as second:
+        compiled = await two.told(two.compiled, case, context_of(first))
+        assert compiled == await two.told(two.plain, case, context_of(second))

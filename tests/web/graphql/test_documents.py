@@ -28,7 +28,8 @@ QUERY = '{ message(id: 1, phone: "79990000001") { state } }'
 OTHER = '{ message(id: 1, phone: "79990000001") { isFinal } }'
 ANSWER = {"data": {"message": {"state": "DELIVERED"}}}
 HASH = hashlib.sha256(QUERY.encode()).hexdigest()
-KEY = {"id": "1", "phone": "79990000001"}
+PHONE = "79990000001"
+KEY = {"id": "1", "phone": PHONE}
 
 
 def nested(depth: int) -> str:
@@ -92,6 +93,13 @@ async def test_an_operation_too_large_is_a_400_for_everybody(name: str, accept: 
         "retryAfter": None,
         "providerCode": None,
     }
+
+
+async def test_fragments_are_read_once_however_often_they_are_spread() -> None:
+    """Written out, this one has 2 to the power of 60 fields."""
+    query = fragments(60).replace("a: id b: id", "id").replace('phone: "1"', f'phone: "{PHONE}"')
+    async with running() as setup:
+        assert await setup.graphql(query) == {"data": {"message": {"id": "1"}}}
 
 
 async def test_what_is_just_within_the_bounds_is_answered() -> None:
