@@ -102,10 +102,21 @@ class Engine:
         return _body(result if isinstance(result, ExecutionResult) else await result)
 
     async def stream(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
-        """The response bodies to any operation, one after the other; raises `RequestRefused`."""
+        """The response bodies to any operation, one after the other; raises `RequestRefused`.
+
+        A change of what was not selected is none.
+        """
         if prepared.operation.type is not OperationType.SUBSCRIPTION:
             yield await self.execute(prepared, context)
             return
+        told = b""
+        async with aclosing(self._follow(prepared, context)) as events:
+            async for body in events:
+                if body != told:
+                    told = body
+                    yield body
+
+    async def _follow(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
         calls = self._calls_for(prepared, context)
         if calls is not None:
             (call,) = calls

@@ -176,6 +176,25 @@ async def test_queries_and_mutations_are_answered_as_well() -> None:
     assert by_id["b"]["errors"][0]["extensions"]["code"] == "DELETE_REFUSED"
 
 
+async def test_a_change_of_what_was_not_selected_is_none() -> None:
+    fine = LIVE.replace("isFinal", "freshness { detail } providerStatus { name }")
+    async with running() as setup, connected(setup) as socket:
+        socket.put(INIT, subscribe("coarse", LIVE), subscribe("fine", fine))
+        await setup.clock.advance(120)
+    told = {
+        name: [
+            one["payload"]["data"]["status"]
+            for one in socket.told
+            if one.get("id") == name and one["type"] == "next"
+        ]
+        for name in ("coarse", "fine")
+    }
+    assert told["coarse"] == [{"isFinal": False}, {"isFinal": True}]
+    assert [one["providerStatus"]["name"] for one in told["fine"]] == [
+        "Waiting to be sent", "Handed over to the operator", "Delivered",
+    ]  # fmt: skip
+
+
 async def test_who_completes_is_told_nothing_more_and_may_use_the_id_again() -> None:
     async with running() as setup, connected(setup) as socket:
         socket.put(INIT, subscribe("a", LIVE))
