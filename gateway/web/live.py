@@ -92,8 +92,8 @@ async def _events(
                     _check_kind(event.record, asked.kind)
                     id_ = asked.projection.tag(event).event
                     if id_ != seen:
+                        seen = id_
                         yield sse.event("status", asked.projection.write(event), id_=id_)
-                    seen = b""
         if seconds_left() <= 0:
             raise Unauthenticated("The key has expired.")
     except GatewayError as error:

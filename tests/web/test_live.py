@@ -62,6 +62,15 @@ async def test_a_record_is_told_at_once_at_each_change_and_to_the_end() -> None:
     }
 
 
+async def test_a_change_of_what_was_not_asked_for_is_none() -> None:
+    async with running() as setup:
+        stream = await opened(setup, EVENTS.replace("state", "isFinal"))
+        await setup.clock.advance(120)
+        assert stream.is_over
+    told = [json.loads(one["data"]) for one in stream.events if one.get("event") == "status"]
+    assert [record["isFinal"] for record in told] == [False, True]
+
+
 async def test_a_final_record_is_told_whole_and_ends() -> None:
     async with running() as setup:
         record = (await setup.message(1, DONE)).json()
