@@ -9,6 +9,7 @@ from gateway.callers.model import ANONYMOUS, Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Unauthenticated
+from gateway.web.headers import named_headers
 from gateway.web.problems import response_to
 
 OPEN_PATHS = frozenset(
@@ -25,7 +26,7 @@ OPEN_PATHS = frozenset(
 
 OPEN_FOLDER = "/assets/"
 
-_BEARER = "Bearer "
+_BEARER = b"Bearer "
 
 _POLICY_VIOLATION = 1008
 
@@ -59,7 +60,7 @@ def wants_page(scope: Scope) -> bool:
         and scope["path"] == "/graphql"
         and scope["method"] == "GET"
         and not scope["query_string"]
-        and any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+        and b"text/html" in named_headers(scope).get(b"accept", b"")
     )
 
 
@@ -105,8 +106,8 @@ class AuthenticationMiddleware:
         """Who needs no closer look: nearly everybody."""
         if not self._callers.are_known:
             return ANONYMOUS
-        authorization = authorization_of(scope)
-        if authorization is None or not authorization.startswith(_BEARER):
+        authorization = named_headers(scope).get(b"authorization", b"")
+        if not authorization.startswith(_BEARER):
             return None
         return self._callers.known(authorization[len(_BEARER) :], self._clock.time())
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from gateway.freshness import Answer, Known
 from gateway.records import StaleReason
 from gateway.service import Want
+from gateway.web.headers import Headers
 from gateway.web.projection import state_in
-from gateway.web.resource import Headers
 
 _SECONDS = re.compile(r'"?([0-9]{1,9})[0-9]*"?', re.ASCII)
 """More digits than nine are more than thirty years; quotes are tolerated (RFC 9111, 5.2)."""

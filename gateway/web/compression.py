@@ -8,7 +8,7 @@ import re
 import zlib
 from functools import lru_cache
 
-from gateway.web.resource import Headers
+from gateway.web.headers import Headers
 
 PLAIN = "identity"
 

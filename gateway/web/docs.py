@@ -16,9 +16,10 @@ from gateway.link import LinkState
 from gateway.records import MAX_ID, HlrLookup, Message, Record
 from gateway.web import api
 from gateway.web.compression import PLAIN, gzipped, takes_gzip
+from gateway.web.headers import named_headers
 from gateway.web.openapi import BEARER, HEADERS, PROBLEMS, Json, ref
 from gateway.web.problems import Problem
-from gateway.web.resource import JSON, Resource, named_headers, respond
+from gateway.web.resource import JSON, Resource, respond
 from gateway.web.rest import StatusResult
 from gateway.web.shape import HIDDEN, KINDS
 

@@ -22,10 +22,11 @@ from gateway.watch import Watches
 from gateway.web import sse
 from gateway.web.auth import caller_of
 from gateway.web.caching import matches_state
+from gateway.web.headers import named_headers
 from gateway.web.problems import told
 from gateway.web.projection import Projection
 from gateway.web.question import Question, question
-from gateway.web.resource import check_accept, named_headers, respond
+from gateway.web.resource import check_accept, respond
 from gateway.web.state import State
 
 EVENTS = "text/event-stream"

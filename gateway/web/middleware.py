@@ -20,6 +20,7 @@ from gateway.errors import GatewayError
 from gateway.telemetry import REQUEST_ID, masked_caller
 from gateway.tracing import ServerSpan, Tracing
 from gateway.web.counts import Traffic
+from gateway.web.headers import named_headers
 from gateway.web.lifetime import Lifetime
 from gateway.web.problems import response_to
 
@@ -87,12 +88,14 @@ class RequestMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        own = b"%016x" % random.getrandbits(64)
-        for name, value in scope["headers"]:
-            if name == _HEADER and _ACCEPTABLE.fullmatch(value):
-                own = value
-            elif name == b"traceparent" and (parent := _TRACE_PARENT.fullmatch(value)):
-                scope["trace_id"] = parent[1].decode()
+        headers = named_headers(scope)
+        own = headers.get(_HEADER)
+        if own is None or not _ACCEPTABLE.fullmatch(own):
+            own = b"%016x" % random.getrandbits(64)
+        if b"traceparent" in headers and (
+            parent := _TRACE_PARENT.fullmatch(headers[b"traceparent"])
+        ):
+            scope["trace_id"] = parent[1].decode()
         REQUEST_ID.set(own.decode())
         span: ServerSpan | None = None
         if self._tracing is not None:

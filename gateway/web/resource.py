@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TypeAlias
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.callers import model
 from gateway.web.auth import caller_of
+from gateway.web.headers import Headers
 
 MAX_QUERY_BYTES = 8192
 """The longest query that is read; RFC 9110, section 4.1, wants 8,000 octets for a whole URI."""
@@ -16,8 +16,6 @@ MAX_QUERY_BYTES = 8192
 JSON = "application/json"
 
 _PROBLEM = "application/problem+json"
-
-Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
 class Resource:
@@ -50,18 +48,6 @@ class Resource:
         if needed is not None:
             model.require(caller_of(scope), needed)
         await handler(scope, receive, send)
-
-
-def named_headers(scope: Scope) -> dict[bytes, bytes]:
-    """The request's headers by name; sent more than once, a list (RFC 9110, section 5.3)."""
-    raw: Headers = scope["headers"]
-    headers = dict(raw)
-    if len(headers) == len(raw):
-        return headers
-    lists: dict[bytes, list[bytes]] = {}
-    for name, value in raw:
-        lists.setdefault(name, []).append(value)
-    return {name: b", ".join(values) for name, values in lists.items()}
 
 
 def check_accept(accept: bytes | None, media: str) -> None:

@@ -26,10 +26,11 @@ from gateway.web.caching import (
 )
 from gateway.web.compression import compressed
 from gateway.web.deletion import delete
+from gateway.web.headers import named_headers
 from gateway.web.live import awaited, is_news, seconds_to_wait
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.question import key_in, question
-from gateway.web.resource import JSON, check_accept, named_headers, respond
+from gateway.web.resource import JSON, check_accept, respond
 from gateway.web.shape import KINDS, shape_of
 from gateway.web.state import who
 

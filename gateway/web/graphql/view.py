@@ -27,8 +27,9 @@ from gateway.web.body import read_body
 from gateway.web.compression import MIN_BYTES, compressed
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
+from gateway.web.headers import named_headers
 from gateway.web.pages import playground_page
-from gateway.web.resource import named_headers, quality, respond
+from gateway.web.resource import quality, respond
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
