@@ -19,6 +19,8 @@ from tests.support.callers import client
 from tests.support.demo import demo
 
 KEY = "key of all"
+PATIENCE = "wait=1"
+"""A longer preference would be kept to as well, again and again."""
 WITHOUT_WAITING = {"MAX_WAIT": "0.1"}
 """Provider's limits are reached within seconds; nobody is to wait for room in them."""
 
@@ -50,9 +52,10 @@ def run(schema: str, folder: Path, *options: str) -> str:
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path) -> Path:
     """Where it runs; what is not to be checked is said in its settings."""
-    check = "checks.negative_data_rejection.enabled"
     (tmp_path / "st.toml").write_text(
-        f'[[operations]]\ninclude-path = "{BATCH}"\n{check} = false\n'
+        f'[parameters]\n"header.Prefer" = "{PATIENCE}"\n'
+        f'[[operations]]\ninclude-path = "{BATCH}"\n'
+        "checks.negative_data_rejection.enabled = false\n"
     )
     return tmp_path
 

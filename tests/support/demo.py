@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,14 @@ def demo(state: Path, **settings: str) -> Iterator[tuple[str, str]]:
                 printed += line
             gateway = re.search(r"Gateway\s+(http://[^/\s]+)", printed)
             assert gateway
-            yield gateway[1], provider[1]
+            # What it prints later is read, or it would stop when the pipe is full.
+            reader = threading.Thread(target=process.stdout.read)
+            reader.start()
+            try:
+                yield gateway[1], provider[1]
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=20)
+                reader.join()
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
+            process.kill()
