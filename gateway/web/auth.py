@@ -56,9 +56,8 @@ def address_of(scope: Scope) -> str:
 def wants_page(scope: Scope) -> bool:
     """A browser that opens GraphQL's address: a page without data, and no operation to run."""
     return (
-        scope["type"] == "http"
+        scope.get("method") == "GET"  # a WebSocket's handshake names none
         and scope["path"] == "/graphql"
-        and scope["method"] == "GET"
         and not scope["query_string"]
         and b"text/html" in named_headers(scope).get(b"accept", b"")
     )

@@ -231,7 +231,9 @@ class ShortcutMiddleware:
 
     def __init__(self, app: ASGIApp, *, endpoints: Mapping[str, ASGIApp]) -> None:
         self._app = app
-        self._endpoints = endpoints
+        self._paths = {
+            route: endpoint for route, endpoint in endpoints.items() if not route.endswith(_ID)
+        }
         self._folders = {
             route.removesuffix(_ID): (route, endpoint)
             for route, endpoint in endpoints.items()
@@ -252,15 +254,17 @@ class ShortcutMiddleware:
 
     def _endpoint(self, scope: Scope) -> ASGIApp | None:
         path: str = scope["path"]
+        endpoint = self._paths.get(path)
+        if endpoint is not None:
+            scope["template"] = path
+            return endpoint
         folder, _, last = path.rpartition("/")
         found = self._folders.get(folder)
-        if found is not None and last:
-            scope["template"], endpoint = found
-            scope["path_params"] = {"id": last}
-            return endpoint
-        if path in self._endpoints:
-            scope["template"] = path
-        return self._endpoints.get(path)
+        if found is None or not last:
+            return None
+        scope["template"], endpoint = found
+        scope["path_params"] = {"id": last}
+        return endpoint
 
 
 _ID: Final = "/{id}"

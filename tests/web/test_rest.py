@@ -113,6 +113,7 @@ async def test_an_inner_field_of_nothing_is_null() -> None:
         (f"/v1/messages/1?phone={PHONE}&phone={PHONE}", "phone"),
         (f"/v1/messages/0?phone={PHONE}", "id"),
         (f"/v1/messages/abc?phone={PHONE}", "id"),
+        (f"/v1/messages/%7Bid%7D?phone={PHONE}", "id"),
         (f"/v1/hlr-lookups/2147483648?phone={PHONE}", "id"),
         (f"/v1/messages/1?phone={PHONE}&fields=state,stat", "'stat'"),
         (f"/v1/messages/1?phone={PHONE}&fields=", "fields"),

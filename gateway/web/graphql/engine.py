@@ -1,7 +1,7 @@
 """Executing operations: compiled where that can be, else through Strawberry's schema."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from inspect import isawaitable
 from typing import Any, NamedTuple
@@ -87,11 +87,14 @@ class Engine:
         operation.check_cost(request.variables)
         return Prepared(operation, request.variables, self._calls(operation, request.variables))
 
-    async def execute(self, prepared: Prepared, context: Context) -> bytes:
+    def execute(self, prepared: Prepared, context: Context) -> Awaitable[bytes]:
         """The response body to a query or mutation; raises `RequestRefused`."""
         calls = self._calls_for(prepared, context)
         if calls is not None:
-            return await compiled.run(calls, context.service, context.who)
+            return compiled.run(calls, context.service, context.who)
+        return self._execute(prepared, context)
+
+    async def _execute(self, prepared: Prepared, context: Context) -> bytes:
         result = execute(
             self._schema,
             prepared.operation.document.node,

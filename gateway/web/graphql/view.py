@@ -60,7 +60,7 @@ class GraphQLView:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
-        if wants_page(scope):
+        if method == "GET" and wants_page(scope):
             await playground_page()(scope, receive, send)
             return
         headers = named_headers(scope)
@@ -86,7 +86,9 @@ class GraphQLView:
         except RequestRefused as refused:
             await _refusal(refused, media)(scope, receive, send)
             return
-        told = [*_RAW_HEADERS[media]]
+        told = [_CONTENT_TYPES[media]]
+        if method == "GET":
+            told.append(_NO_STORE)  # an answer to a POST is not stored without being told to
         if len(answer) >= MIN_BYTES:
             answer = await compressed(answer, headers.get(b"accept-encoding", b""), told)
         told.append((b"content-length", b"%d" % len(answer)))
@@ -121,13 +123,9 @@ class GraphQLView:
         return lambda: self._callers.seconds_left(caller, self._clock.time())
 
 
-_HEADERS = {
-    media: {"content-type": f"{media}; charset=utf-8", "cache-control": "no-store"}
-    for media in (JSON, GRAPHQL_JSON)
-}
-_RAW_HEADERS = {
-    media: [(name.encode(), value.encode()) for name, value in headers.items()]
-    for media, headers in _HEADERS.items()
+_NO_STORE = (b"cache-control", b"no-store")
+_CONTENT_TYPES = {
+    media: (b"content-type", f"{media}; charset=utf-8".encode()) for media in (JSON, GRAPHQL_JSON)
 }
 
 
@@ -137,7 +135,8 @@ def _refusal(refused: RequestRefused, media: str) -> Response:
     if media == EVENTS:
         return Response(sse.event("next", body) + sse.event("complete"), 200, sse.HEADERS, EVENTS)
     status = refused.status if refused.fixed or media == GRAPHQL_JSON else 200
-    return Response(body, status, _HEADERS[media])
+    type_ = f"{media}; charset=utf-8"
+    return Response(body, status, {"cache-control": "no-store"}, type_)
 
 
 @lru_cache(maxsize=256)
