@@ -79,21 +79,30 @@ def test_mangled_answers_are_records_or_the_named_error(
             collector_between_cases()
         body = _mangled(random_, fmt)
         expected = Expected(random_.choice([None, 0, 1, 2]), random_.choice([None, True, False]))
-        began = time.thread_time()
-        try:
-            answer = decode(body, charset=random_.choice(CHARSETS), expected=expected)
-            for row in [] if isinstance(answer, Refusal) else answer:
-                found = normalise(
-                    row, StatusKey("79990000001", 1), asked=None, freshness=FRESHNESS, zone=ZONE
-                )
-                if found:
-                    found.record.model_dump_json()
-            read += 1
-        except UpstreamBadAnswer:
-            pass
-        slowest = max(slowest, time.thread_time() - began)
+        charset = random_.choice(CHARSETS)
+        is_read, seconds = _read(body, charset, expected)
+        if seconds >= SLOWEST_S:  # a slow answer is slow again; a hiccup of the machine is not
+            seconds = min(_read(body, charset, expected)[1] for _ in range(3))
+        read += is_read
+        slowest = max(slowest, seconds)
     assert slowest < SLOWEST_S
     assert read > CASES / 10  # else the cases are too hostile to say anything
+
+
+def _read(body: bytes, charset: str, expected: Expected) -> tuple[bool, float]:
+    """Could it be read? And the seconds of CPU time that took."""
+    began = time.thread_time()
+    try:
+        answer = decode(body, charset=charset, expected=expected)
+        for row in [] if isinstance(answer, Refusal) else answer:
+            found = normalise(
+                row, StatusKey("79990000001", 1), asked=None, freshness=FRESHNESS, zone=ZONE
+            )
+            if found:
+                found.record.model_dump_json()
+    except UpstreamBadAnswer:
+        return False, time.thread_time() - began
+    return True, time.thread_time() - began
 
 
 HUGE = {
