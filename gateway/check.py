@@ -75,6 +75,8 @@ def _clients(settings: Settings) -> Finding:
 
 def _state(settings: Settings) -> Finding:
     folder = settings.state_dir
+    if settings.redis_url is not None:
+        return Finding("state", ok=True, about="kept by Redis")
     if folder is None:
         return Finding("state", ok=True, about="kept nowhere")
     try:

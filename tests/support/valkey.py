@@ -27,6 +27,18 @@ class Valkey:
             self._server.stop()
             self._server = None
 
+    def url_for(self, user: str, password: str) -> str:
+        """The address for a new user, who may do everything."""
+        self.client.acl_setuser(
+            user,
+            enabled=True,
+            passwords=[f"+{password}"],
+            keys=["*"],
+            channels=["*"],
+            categories=["+@all"],
+        )
+        return f"unix://{user}@{self._socket}?password={password}"
+
     @property
     def client(self) -> Redis:
         """Who looks at it from beside."""
