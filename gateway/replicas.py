@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -39,6 +40,9 @@ SILENCE: Final = 3
 
 MAX_QUEUED: Final = 20_000
 """Commands kept for a server that is lost; the oldest go first."""
+
+AT_ONCE: Final = 500
+"""Commands sent together; the server answers nobody else meanwhile."""
 
 NAME_SIZE: Final = 16
 """Characters of a replica's name."""
@@ -157,11 +161,18 @@ class Replicas:
             await self._work.wait()
             self._work.clear()
             while self._queue and self.is_there:
-                commands, self._queue = self._queue, {}
+                commands = dict(islice(self._queue.items(), AT_ONCE))
+                for name in commands:
+                    del self._queue[name]
                 try:
                     answers = await self._tell_all(list(commands.values()))
                 except (RedisError, OSError) as error:
                     self._keep(commands)
+                    self._lost(error)
+                except Exception as error:
+                    log.exception("commands to Redis could not be sent")
+                    for command in commands.values():
+                        _give_up(command)
                     self._lost(error)
                 else:
                     for command, answer in zip(commands.values(), answers, strict=True):
@@ -208,6 +219,9 @@ class Replicas:
                 self._lost(error)
             except Overloaded:
                 pass  # it was said
+            except Exception as error:
+                log.exception("news from Redis could not be used")
+                self._lost(error)
             await asyncio.sleep(AGAIN)
 
     async def _hear(self, news: PubSub) -> None:
@@ -223,7 +237,8 @@ class Replicas:
             elif message["type"] == "subscribe":  # also after a connection that broke unseen
                 await self._join()
             elif message["type"] == "message":
-                self._deliver(message["data"])
+                self.deliver(message["data"])
+                await asyncio.sleep(0)  # a hundred may have come together
             if message is not None:
                 silent = 0
             if not self.is_there:
@@ -238,7 +253,8 @@ class Replicas:
             self._warned = False
             log.warning("Redis is there again")
 
-    def _deliver(self, data: bytes) -> None:
+    def deliver(self, data: bytes) -> None:
+        """Hand on news to whom they concern; what can't be read is passed over."""
         kind, sender, body = data[:1], data[1 : 1 + NAME_SIZE], data[1 + NAME_SIZE :]
         try:
             self._listeners[kind](sender, body)
@@ -295,4 +311,5 @@ def _hash(text: str) -> str:
 
 def _sentence(why: object) -> str:
     """What a server answers may repeat what it was told; what the library says does not."""
-    return type(why).__name__ if isinstance(why, ResponseError) else str(why)
+    is_known = isinstance(why, str | RedisError | OSError) and not isinstance(why, ResponseError)
+    return str(why) if is_known else type(why).__name__

@@ -1,6 +1,8 @@
 """A real Valkey, on a socket in a folder of its own: no port that another process could take."""
 
 import asyncio
+import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,16 @@ class Valkey:
         if self._server is not None:
             self._server.stop()
             self._server = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes connections, and says nothing."""
+        pid = int(self.client.info("server")["process_id"])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def url_for(self, user: str, password: str) -> str:
         """The address for a new user, who may do everything."""
