@@ -314,11 +314,13 @@ class Dispatcher(Generic[T]):
 
     def answered(self, key: StatusKey, detail: DetailLevel, value: T) -> None:
         """Another process has the answer for a key, at the level: give it to who waits for it."""
-        for queue in (self._waiting, self._later, self._under_way):
+        for queue in (self._waiting, self._later, self._elsewhere, self._under_way):
             flight = queue.get(key)
             if flight is not None and detail.covers(flight.want.detail):
                 flight.settle(value)
-                if queue is not self._under_way or self._elsewhere.pop(key, None) is flight:
+                if queue is self._elsewhere:
+                    self._landed(flight)
+                if queue is not self._under_way:
                     del queue[key]
 
     def look_again(self) -> None:
@@ -414,7 +416,7 @@ class Dispatcher(Generic[T]):
 
     def _leave(self, key: StatusKey, waiter: _Waiter[T]) -> None:
         """A caller is gone; what nobody wants any more is not asked for."""
-        for queue in (self._waiting, self._under_way):
+        for queue in (self._waiting, self._elsewhere, self._under_way):
             flight = queue.get(key)
             if flight is not None:
                 flight.drop(lambda other: other is waiter)
@@ -501,7 +503,7 @@ class Dispatcher(Generic[T]):
 
     def _tell_the_impatient(self, now: float) -> None:
         """Who can fall back on an older record has waited long enough for a slow answer."""
-        for flight in self._under_way.values():
+        for flight in chain(self._under_way.values(), self._elsewhere.values()):
             if not flight.callers:
                 continue
             for waiter in flight.drop(lambda waiter: waiter.patience <= now):
@@ -523,16 +525,18 @@ class Dispatcher(Generic[T]):
         """Do not ask what another process asks already; ask again what it got no answer to."""
         for key, flight in list(self._elsewhere.items()):
             if self._budget.answered_elsewhere(key, flight.want.detail) is None:
-                del self._elsewhere[key], self._under_way[key]
+                del self._elsewhere[key]
+                self._landed(flight)
                 if flight.is_wanted:
                     self._waiting[key] = _joined(flight, self._waiting.get(key))
         for key, flight in list(self._waiting.items()):
-            until = self._budget.answered_elsewhere(key, flight.want.detail)
             held = self._elsewhere.get(key)
-            if until is not None and held is self._under_way.get(key):
+            is_asked = self._budget.answered_elsewhere(key, flight.want.detail)
+            if is_asked and held is self._under_way.get(key):
                 self._elsewhere[key] = self._under_way[key] = _joined(flight, held)
                 del self._waiting[key]
-                self._wake_by(until)
+        for key, flight in self._elsewhere.items():
+            self._wake_by(self._budget.answered_elsewhere(key, flight.want.detail) or math.inf)
 
     def _refuse(self, key: StatusKey, full: Full, now: float) -> None:
         """Tell the callers whose deadline the limit outlasts; the others go on waiting."""
