@@ -1,8 +1,10 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, closing
+from functools import partial
+from importlib.util import find_spec
 
 import httpx
 from starlette.applications import Starlette
@@ -18,7 +20,7 @@ from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.service import Reading, StatusService
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
 from gateway.tracing import TracedProvider, Tracing
@@ -65,6 +67,7 @@ def create_app(
     secret = settings.callback_secret
     callback = Callback(secret.get_secret_value(), clock, counts.pushes) if secret else None
     engine = create_engine(settings, counts)
+    require_redis(settings)
     origins = Origins(settings.origins)
 
     @asynccontextmanager
@@ -74,26 +77,23 @@ def create_app(
             concurrency=settings.limit_concurrency,
             transport=transport,
         )
-        async with client:
-            with closing(create_journal(settings, clock)) as journal:
-                service = create_service(settings, client, clock, journal, tracing)
-                watches = Watches(service, clock)
-                ending = asyncio.create_task(_end_streams(watches, lifetime))
-                try:
-                    yield {
-                        "callers": callers,
-                        "clock": clock,
-                        "service": service,
-                        "watches": watches,
-                        "counts": counts,
-                        "lifetime": lifetime,
-                    }
-                finally:
-                    ending.cancel()
-                    await watches.aclose()
-                    await service.aclose()
-                    if access_log is not None:
-                        access_log.flush()
+        async with client, serving(settings, client, clock, tracing) as service:
+            watches = Watches(service, clock)
+            ending = asyncio.create_task(_end_streams(watches, lifetime))
+            try:
+                yield {
+                    "callers": callers,
+                    "clock": clock,
+                    "service": service,
+                    "watches": watches,
+                    "counts": counts,
+                    "lifetime": lifetime,
+                }
+            finally:
+                ending.cancel()
+                await watches.aclose()
+                if access_log is not None:
+                    access_log.flush()
 
     resources = api.resources(api.of_push(callback))
     app = Starlette(
@@ -151,15 +151,23 @@ def create_journal(settings: Settings, clock: Clock) -> Journal:
     """Where what is spent outlives the process: one file for each login at each provider."""
     if settings.state_dir is None:
         return Journal()
-    secret = settings.smsc_password or settings.smsc_api_key
-    hidden = secret.get_secret_value() if secret else ""
     return FileJournal(
         settings.state_dir,
         clock,
-        account=f"{settings.smsc_urls[0]} {settings.smsc_login or hidden}",
-        secret=hidden,
+        account=_account(settings),
+        secret=_secret(settings),
         linger=settings.smsc_timeout,
     )
+
+
+def _account(settings: Settings) -> str:
+    """What tells logins at providers apart."""
+    return f"{settings.smsc_urls[0]} {settings.smsc_login or _secret(settings)}"
+
+
+def _secret(settings: Settings) -> str:
+    secret = settings.smsc_password or settings.smsc_api_key
+    return secret.get_secret_value() if secret else ""
 
 
 def create_upstream(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> Upstream:
@@ -180,26 +188,72 @@ def create_upstream(settings: Settings, client: httpx.AsyncClient, clock: Clock)
     )
 
 
-def create_service(
+def require_redis(settings: Settings) -> None:
+    """Raise `SettingsError` where a server is to be shared and the library for it is missing."""
+    if settings.redis_url is not None and find_spec("redis") is None:
+        raise SettingsError(
+            "GATEWAY_REDIS_URL needs a package that is not installed: pip install "
+            "'smsc-gateway[redis]'."
+        )
+
+
+@asynccontextmanager
+async def serving(
     settings: Settings,
     client: httpx.AsyncClient,
     clock: Clock,
-    journal: Journal,
     tracing: Tracing | None = None,
-) -> StatusService:
-    """Build what answers, without the web around it."""
-    upstream = create_upstream(settings, client, clock)
-    host = httpx.URL(settings.smsc_urls[0]).host
+    *,
+    shared_time: Callable[[], float] | None = None,
+) -> AsyncIterator[StatusService]:
+    """What answers, without the web around it: alone, or together with other processes.
+
+    `shared_time` stands in for that of the server they share.
+    """
     limits = Limits(
         per_message=settings.limit_per_message,
         mass=settings.limit_mass,
         concurrency=settings.limit_concurrency,
         window=settings.limit_window,
     )
+    parts = partial(create_service, settings, client, clock, tracing=tracing)
+    if settings.redis_url is None:
+        with closing(create_journal(settings, clock)) as journal:
+            budget = MemoryBudget(limits, clock.monotonic, journal)
+            async with aclosing(parts(budget=budget, store=MemoryStore())) as service:
+                yield service
+        return
+
+    from gateway.budget.redis import SharedBudget  # noqa: PLC0415 - needs an extra
+    from gateway.replicas import Replicas  # noqa: PLC0415 - as above
+    from gateway.store.redis import SharedStore  # noqa: PLC0415 - as above
+
+    replicas = Replicas(settings.redis_url.get_secret_value(), _account(settings))
+    timeout = settings.smsc_timeout
+    shared = SharedBudget(limits, clock.monotonic, replicas, timeout=timeout, time=shared_time)
+    store = SharedStore(replicas, clock.time)
+    service = parts(budget=shared, store=store)
+    shared.on_change = service.look_again
+    store.on_news = service.hear
+    async with replicas, aclosing(service):
+        yield service
+
+
+def create_service(
+    settings: Settings,
+    client: httpx.AsyncClient,
+    clock: Clock,
+    *,
+    budget: MemoryBudget,
+    store: MemoryStore,
+    tracing: Tracing | None,
+) -> StatusService:
+    upstream = create_upstream(settings, client, clock)
+    host = httpx.URL(settings.smsc_urls[0]).host
     return StatusService(
         upstream if tracing is None else TracedProvider(upstream, tracing, host),
-        MemoryBudget(limits, clock.monotonic, journal),
-        MemoryStore(),
+        budget,
+        store,
         clock,
         reading=Reading(settings.zone, settings.smsc_currency),
         mass_max_ids=settings.mass_max_ids,

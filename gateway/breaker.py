@@ -89,6 +89,11 @@ class Breaker:
         self._probing = self._reason is not None
         return now
 
+    def withdraw(self, began: float) -> None:
+        """The request that began then was not sent after all."""
+        if began >= self._probe_at:
+            self._probing = False
+
     def end(self, began: float, failure: GatewayError | None, now: float) -> None:
         """The request that began then has ended; None: with an answer that could be used."""
         if self._reason is not None and began < self._probe_at:

@@ -13,7 +13,7 @@ from typing import Final
 
 import httpx
 
-from gateway.app import create_callers, create_engine, create_upstream
+from gateway.app import create_callers, create_engine, create_upstream, require_redis
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
@@ -59,7 +59,7 @@ def check(
     yield _clients(settings)
     yield _state(settings)
     yield _documents(settings)
-    yield Finding("redis", ok=True, about="not used by this version")
+    yield _redis(settings)
     yield from asyncio.run(_provider(settings, clock or Clock(), transport))
 
 
@@ -75,6 +75,8 @@ def _clients(settings: Settings) -> Finding:
 
 def _state(settings: Settings) -> Finding:
     folder = settings.state_dir
+    if settings.redis_url is not None:
+        return Finding("state", ok=True, about="kept by Redis")
     if folder is None:
         return Finding("state", ok=True, about="kept nowhere")
     try:
@@ -96,6 +98,20 @@ def _documents(settings: Settings) -> Finding:
     if settings.trusted_documents is None:
         return Finding("documents", ok=True, about="none are trusted more than others")
     return Finding("documents", ok=True)
+
+
+def _redis(settings: Settings) -> Finding:
+    if settings.redis_url is None:
+        return Finding("redis", ok=True, about="not used: one process alone keeps the limits")
+    try:
+        require_redis(settings)
+    except SettingsError as error:
+        return Finding("redis", ok=False, about=str(error))
+
+    from gateway.replicas import look  # noqa: PLC0415 - needs an extra
+
+    ok, about = asyncio.run(look(settings.redis_url.get_secret_value()))
+    return Finding("redis", ok=ok, about=about)
 
 
 async def _nothing(url: str) -> bytes:

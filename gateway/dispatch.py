@@ -53,6 +53,9 @@ BAD_KEYS = 10_000
 CALLERS = 10_000
 """Callers remembered, so that they take turns."""
 
+RETAKE = 0.02
+"""Seconds until room is tried for again that another process took first."""
+
 _LIMIT_SENTENCES = {
     Limit.PER_MESSAGE: "This message was asked for as often as the provider allows in a minute.",
     Limit.MASS: "A mass request was sent less than a minute ago.",
@@ -117,8 +120,12 @@ class _Flight(Generic[T]):
     watchers: list[_Waiter[T]] = field(default_factory=list)
 
     def settle(self, result: T | GatewayError) -> None:
+        """Tell all who wait; then nobody wants it any more."""
         for waiter in chain(self.callers, self.watchers):
             waiter.settle(result)
+        self.callers.clear()
+        self.watchers.clear()
+        self.background = None
 
     def raise_to(self, detail: DetailLevel) -> None:
         if not self.want.detail.covers(detail):
@@ -206,6 +213,7 @@ class Dispatcher(Generic[T]):
         self._due: list[tuple[float, int, StatusKey]] = []
         self._order = count()
         self._under_way: dict[StatusKey, _Flight[T]] = {}
+        self._elsewhere: dict[StatusKey, _Flight[T]] = {}
         self._deletions: list[_Deletion] = []
         self._bad: dict[StatusKey, None] = {}
         self._served: dict[str, int] = {}
@@ -248,7 +256,7 @@ class Dispatcher(Generic[T]):
         try:
             return _told(await waiter.result)
         except asyncio.CancelledError:
-            self._leave(flight, waiter)
+            self._leave(key, waiter)
             raise
 
     async def watch(self, want: Want) -> T:
@@ -262,7 +270,7 @@ class Dispatcher(Generic[T]):
         try:
             return _told(await waiter.result)
         except asyncio.CancelledError:
-            flight.watchers.remove(waiter)
+            flight.watchers = [other for other in flight.watchers if other is not waiter]
             if not flight.watchers:
                 flight.background = None
                 self._forget_if_unwanted(flight)
@@ -304,6 +312,22 @@ class Dispatcher(Generic[T]):
                 flight.background = None
                 self._forget_if_unwanted(flight)
 
+    def answered(self, key: StatusKey, detail: DetailLevel, value: T) -> None:
+        """Another process has the answer for a key, at the level: give it to who waits for it."""
+        for queue in (self._waiting, self._later, self._elsewhere, self._under_way):
+            flight = queue.get(key)
+            if flight is not None and detail.covers(flight.want.detail):
+                flight.settle(value)
+                if queue is self._elsewhere:
+                    self._landed(flight)
+                if queue is not self._under_way:
+                    del queue[key]
+
+    def look_again(self) -> None:
+        """Other processes have taken or left room."""
+        if self._waiting or self._elsewhere or self._deletions:
+            self._pump_soon()
+
     def planned_at(self, key: StatusKey) -> float | None:
         """When this key is going to be asked for, if that is planned."""
         later = self._later.get(key)
@@ -323,7 +347,8 @@ class Dispatcher(Generic[T]):
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
-        for flight in [*self._waiting.values(), *self._later.values()]:
+        held = (self._waiting, self._later, self._elsewhere)
+        for flight in chain.from_iterable(queue.values() for queue in held):
             flight.settle(Overloaded("The gateway is shutting down."))
         for deletion in self._deletions:
             deletion.waiter.settle(Overloaded("The gateway is shutting down.", retry_after=1))
@@ -344,7 +369,8 @@ class Dispatcher(Generic[T]):
             raise Overloaded("The gateway is shutting down.", retry_after=1)
         if refusal := self._breaker.refusal(now):
             raise refusal
-        if full := hopeless(want, self._budget, now):
+        is_asked = self._budget.answered_elsewhere(key, want.detail)
+        if not is_asked and (full := hopeless(want, self._budget, now)):
             raise self._refusal(full, now)
         flight = self._waiting.get(key)
         if flight is None:
@@ -388,10 +414,13 @@ class Dispatcher(Generic[T]):
         else:
             self._wake_by(want.due)
 
-    def _leave(self, flight: _Flight[T], waiter: _Waiter[T]) -> None:
+    def _leave(self, key: StatusKey, waiter: _Waiter[T]) -> None:
         """A caller is gone; what nobody wants any more is not asked for."""
-        flight.drop(lambda other: other is waiter)
-        self._forget_if_unwanted(flight)
+        for queue in (self._waiting, self._elsewhere, self._under_way):
+            flight = queue.get(key)
+            if flight is not None:
+                flight.drop(lambda other: other is waiter)
+                self._forget_if_unwanted(flight)
 
     def _forget_if_unwanted(self, flight: _Flight[T]) -> None:
         key = flight.want.key
@@ -423,6 +452,7 @@ class Dispatcher(Generic[T]):
         now = self._clock.monotonic()
         self._tell_the_impatient(now)
         self._bring_due(now)
+        self._leave_to_others()
         if self._deletions:
             self._send_deletions(now)
         if self._breaker.refusal(now) is None:
@@ -466,10 +496,14 @@ class Dispatcher(Generic[T]):
         for ask in asks:
             self._send(self._filled(ask) if ask.mass else ask, now)
         self._wake_by(decided.wake_at)
+        if self._waiting:
+            self._wake_by(self._budget.changes_at())
+            if any(flight.callers for flight in self._waiting.values()):
+                self._budget.queue_up()
 
     def _tell_the_impatient(self, now: float) -> None:
         """Who can fall back on an older record has waited long enough for a slow answer."""
-        for flight in self._under_way.values():
+        for flight in chain(self._under_way.values(), self._elsewhere.values()):
             if not flight.callers:
                 continue
             for waiter in flight.drop(lambda waiter: waiter.patience <= now):
@@ -486,6 +520,23 @@ class Dispatcher(Generic[T]):
                 self._waiting[key] = self._later.pop(key)
         if self._due:
             self._wake_by(self._due[0][0])
+
+    def _leave_to_others(self) -> None:
+        """Do not ask what another process asks already; ask again what it got no answer to."""
+        for key, flight in list(self._elsewhere.items()):
+            if self._budget.answered_elsewhere(key, flight.want.detail) is None:
+                del self._elsewhere[key]
+                self._landed(flight)
+                if flight.is_wanted:
+                    self._waiting[key] = _joined(flight, self._waiting.get(key))
+        for key, flight in list(self._waiting.items()):
+            held = self._elsewhere.get(key)
+            is_asked = self._budget.answered_elsewhere(key, flight.want.detail)
+            if is_asked and held is self._under_way.get(key):
+                self._elsewhere[key] = self._under_way[key] = _joined(flight, held)
+                del self._waiting[key]
+        for key, flight in self._elsewhere.items():
+            self._wake_by(self._budget.answered_elsewhere(key, flight.want.detail) or math.inf)
 
     def _refuse(self, key: StatusKey, full: Full, now: float) -> None:
         """Tell the callers whose deadline the limit outlasts; the others go on waiting."""
@@ -540,6 +591,14 @@ class Dispatcher(Generic[T]):
 
     async def _delete(self, deletion: _Deletion, lease: Lease, began: float) -> None:
         key = deletion.key
+        confirmed = await _outcome(self._budget.confirm(lease, None))
+        if confirmed is not True:
+            self._withdraw(lease, began)
+            if isinstance(confirmed, GatewayError) or self._closed:
+                deletion.waiter.settle(confirmed or Overloaded("The gateway is shutting down."))
+            else:
+                self._deletions.append(deletion)
+            return
         outcome = await _outcome(self._provider.delete(key))
         failure = self._ended(Ask((key,), DetailLevel.BASIC), lease, began, outcome)
         if failure is None:
@@ -548,18 +607,46 @@ class Dispatcher(Generic[T]):
         self._pump_soon()
 
     async def _fly(self, ask: Ask, lease: Lease, flights: list[_Flight[T]], began: float) -> None:
+        confirmed = await _outcome(self._budget.confirm(lease, ask.detail))
+        if confirmed is not True:
+            self._withdraw(lease, began)
+            self._put_back(flights, confirmed or None)
+            return
         answer = await _outcome(self._provider.ask(ask.keys, ask.detail))
         rows, failure = ({}, answer) if isinstance(answer, GatewayError) else (answer, None)
+        # Learned before the request is told to have ended: else other processes would ask as well.
+        learned = [
+            self._learned(flight.want, rows.get(flight.want.key)) if failure is None else failure
+            for flight in flights
+        ]
         failure = self._ended(ask, lease, began, failure)
+        for flight, result in zip(flights, learned, strict=True):
+            self._landed(flight)
+            if failure is not None and self._goes_again(ask, flight, failure):
+                self._waiting[flight.want.key] = flight
+            else:
+                flight.settle(failure or result)
+        self._pump_soon()
+
+    def _landed(self, flight: _Flight[T]) -> None:
+        if self._under_way.get(flight.want.key) is flight:
+            del self._under_way[flight.want.key]
+
+    def _withdraw(self, lease: Lease, began: float) -> None:
+        """A request is not sent after all; what it was to ask is planned anew, a little later."""
+        self.in_flight -= 1
+        lease.refund()
+        self._breaker.withdraw(began)
+        self._wake_by(self._clock.monotonic() + RETAKE)
+
+    def _put_back(self, flights: Iterable[_Flight[T]], failure: GatewayError | None) -> None:
         for flight in flights:
             key = flight.want.key
-            if self._under_way.get(key) is flight:
-                del self._under_way[key]
-            if failure is not None and self._goes_again(ask, flight, failure):
-                self._waiting[key] = flight
-            else:
-                flight.settle(failure or self._learned(flight.want, rows.get(key)))
-        self._pump_soon()
+            self._landed(flight)
+            if failure is not None or self._closed:
+                flight.settle(failure or Overloaded("The gateway is shutting down."))
+            elif flight.is_wanted:
+                self._waiting[key] = _joined(flight, self._waiting.get(key))
 
     def _ended(
         self, ask: Ask, lease: Lease, began: float, failure: GatewayError | None
@@ -649,6 +736,19 @@ class Dispatcher(Generic[T]):
         self._alarm = None
         self._alarm_at = math.inf
         self._pump()
+
+
+def _joined(flight: _Flight[T], other: _Flight[T] | None) -> _Flight[T]:
+    """One flight for those who wait for either."""
+    if other is None:
+        return flight
+    if not flight.callers:
+        flight.want = replace(other.want, detail=flight.want.detail)
+    flight.callers += other.callers
+    flight.watchers += other.watchers
+    flight.background = flight.background or other.background
+    flight.raise_to(other.want.detail)
+    return flight
 
 
 def _remember(memory: dict[K, V], key: K, value: V, *, at_most: int) -> None:

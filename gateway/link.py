@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from gateway.breaker import Breaker, BreakerState
-from gateway.budget.memory import MemoryBudget
+from gateway.budget.memory import MemoryBudget, Sharing
 from gateway.clock import Clock
 from gateway.dispatch import Tally
 from gateway.records import Model
@@ -118,6 +118,8 @@ class LinkState(Model):
 
     budgets: Budgets
     """What may be asked now."""
+    sharing: Sharing
+    """Whether other processes spend these budgets as well."""
     in_flight: int
     """Requests that are under way."""
     queue: Queue
@@ -181,6 +183,7 @@ def describe(
                 limit=limits.per_message, spent_messages=budget.spent_messages()
             ),
         ),
+        sharing=budget.sharing,
         in_flight=in_flight,
         queue=Queue(callers=callers, background=background),
         breaker=BreakerReport(

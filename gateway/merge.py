@@ -90,7 +90,7 @@ def is_ahead(known: Record, news: Record) -> bool:
 def _place(record: Record) -> tuple[int, float, int, int]:
     moment, error = record.last_status_time, record.error
     return (
-        _rank(record),
+        rank(record),
         -math.inf if moment is None else moment.timestamp(),
         record.provider_status.code,
         0 if error is None else error.provider_code,
@@ -99,7 +99,7 @@ def _place(record: Record) -> tuple[int, float, int, int]:
 
 def _is_newer(known: Record, news: Record) -> bool:
     """Further on wins; of two as far on, the one that is not older."""
-    before, after = _rank(known), _rank(news)
+    before, after = rank(known), rank(news)
     if before != after:
         return after > before
     if known.last_status_time is None or news.last_status_time is None:
@@ -107,7 +107,8 @@ def _is_newer(known: Record, news: Record) -> bool:
     return news.last_status_time >= known.last_status_time
 
 
-def _rank(record: Record) -> int:
+def rank(record: Record) -> int:
+    """How far it is, among those of its kind."""
     if isinstance(record, Message):
         return _MESSAGE_RANK[record.state]
     return _LOOKUP_RANK[record.state]

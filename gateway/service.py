@@ -155,6 +155,15 @@ class StatusService:
 
         What is known stands in for it, if there is anything.
         """
+        if await self.recall([key]) and (answer := self.get_now(key, want)) is not None:
+            return answer
+        return await self._ask(key, want, turn)
+
+    async def recall(self, keys: Iterable[StatusKey]) -> bool:
+        """Learn what other processes know of keys that are not known here; False: nothing."""
+        return await self._store.recall(keys)
+
+    async def _ask(self, key: StatusKey, want: Want, turn: int) -> Answer:
         if want.only_cached:
             raise NotCached("Nothing fresh enough is cached for this message.")
         known = self._store.get(key)
@@ -187,22 +196,30 @@ class StatusService:
 
         async def later(turn: int, key: StatusKey) -> Answer | GatewayError:
             try:
-                return await self.get_later(key, want, turn)
+                return await self._ask(key, want, turn)
             except GatewayError as error:
                 return error
 
         found: dict[StatusKey, Answer | GatewayError] = {}
-        missing: list[StatusKey] = []
-        for key in dict.fromkeys(key for key in keys if isinstance(key, StatusKey)):
-            try:
-                answer = self.get_now(key, want)
-            except GatewayError as error:
-                found[key] = error
-            else:
-                if answer is None:
-                    missing.append(key)
+
+        def look(keys: Iterable[StatusKey]) -> list[StatusKey]:
+            """Those of the keys that there is no answer to yet."""
+            missing = []
+            for key in keys:
+                try:
+                    answer = self.get_now(key, want)
+                except GatewayError as error:
+                    found[key] = error
                 else:
-                    found[key] = answer
+                    if answer is None:
+                        missing.append(key)
+                    else:
+                        found[key] = answer
+            return missing
+
+        missing = look(dict.fromkeys(key for key in keys if isinstance(key, StatusKey)))
+        if missing and await self.recall(missing):
+            missing = look(missing)
         missing.sort(key=self._observed_at)  # what is unknown first, then the oldest
         waits = (later(turn, key) for turn, key in enumerate(missing))
         found.update(zip(missing, await asyncio.gather(*waits), strict=True))
@@ -218,10 +235,18 @@ class StatusService:
         Raises `DeleteRefused`, `KindMismatch` (a lookup can't be deleted), or what kept the
         provider from answering.
         """
+        await self.recall([key])
         known = self._store.get(key)
         if known is not None and known.certain and isinstance(known.record, HlrLookup):
             raise KindMismatch(f"{key.id} is an HLR lookup, which can't be deleted.")
         await self._dispatcher.delete(key, self._forget)
+
+    async def receive(self, push: Push) -> Pushed:
+        """`ingest` a push, joined to what other processes know."""
+        keys = _pushed_as(push.key)
+        if not any(map(self._is_known, keys)):
+            await self.recall(keys)
+        return self.ingest(push)
 
     def ingest(self, push: Push) -> Pushed:
         """Join a status that the provider pushed to what is known, and tell those who watch.
@@ -261,6 +286,27 @@ class StatusService:
             self._dispatcher.drop(key)
         self._tell(key)
         return Pushed.ACCEPTED
+
+    def hear(self, key: StatusKey, news: Known, is_new: bool) -> None:  # noqa: FBT001 - a callback
+        """Join what another process knows to what is known here, and tell those who watch.
+
+        `is_new`: it was learned just now, so it is for those who wait for an answer, too.
+        """
+        before = self._store.get(key)
+        if before is not None and before.deleted and self._clock.time() < before.fresh_until:
+            return
+        known = news if before is None else _combined(before, news)
+        self._store.keep(key, known)
+        if known.deleted or (known.record is not None and known.record.is_final):
+            self._dispatcher.drop(key)
+        if is_new and news.source is not FreshnessSource.CALLBACK:
+            level = DetailLevel.FULL if known.record is None else known.record.freshness.detail
+            self._dispatcher.answered(key, level, known)
+        self._tell(key)
+
+    def look_again(self) -> None:
+        """Other processes have taken or left room within the provider's limits."""
+        self._dispatcher.look_again()
 
     def notify(self, on_learned: Callable[[StatusKey], None]) -> None:
         """Call this whenever something was learned of a key, however it came."""
@@ -364,9 +410,8 @@ class StatusService:
         return riders
 
     def _pushed_key(self, key: StatusKey) -> StatusKey:
-        keys = (StatusKey(phone, key.id) for phone in spellings(key.phone))
         unknown = StatusKey(usual_spelling(key.phone), key.id)
-        return next(filter(self._is_known, keys), unknown)
+        return next(filter(self._is_known, _pushed_as(key)), unknown)
 
     def _is_known(self, key: StatusKey) -> bool:
         """Is anything known of it, or was it asked for?"""
@@ -402,6 +447,11 @@ class StatusService:
         self._store.put(want.key, known)
         self._tell(want.key)
         return known
+
+
+def _pushed_as(key: StatusKey) -> list[StatusKey]:
+    """The keys that a push may be about, the likeliest first."""
+    return [StatusKey(phone, key.id) for phone in spellings(key.phone)]
 
 
 def mismatch(record: Record) -> KindMismatch:
@@ -456,6 +506,21 @@ def _joined(before: Known | None, found: Found, now: float) -> Known:
         record = merge(before.record, record)
         certain = certain or before.certain
     return Known(record, now, now + fresh_for(record, now), certain)
+
+
+def _combined(before: Known, news: Known) -> Known:
+    """What two processes know of one key, joined."""
+    if news.deleted:
+        return news
+    older, newer = sorted((before, news), key=lambda known: known.observed_at)
+    if older.record is None or newer.record is None:
+        known = newer if newer.record is not None or older.record is None else older
+    elif type(older.record) is type(newer.record):
+        certain = older.certain or newer.certain
+        known = replace(newer, record=merge(older.record, newer.record), certain=certain)
+    else:
+        known = older if older.certain and not newer.certain else newer
+    return replace(known, written={})
 
 
 def _moves(before: Known | None, found: Found) -> bool:

@@ -80,8 +80,9 @@ class Settings(BaseModel):
     state_dir: Path | None = None
     """Where one process keeps what it spent of the limits, so that a restart does not spend it
     again; by default the user's folder for state. None: nowhere."""
-    redis_url: str | None = None
-    """Reserved for sharing between replicas; this version refuses to start with it."""
+    redis_url: SecretStr | None = None
+    """A Redis or Valkey server, by which replicas share cache, budgets and live updates:
+    `redis://`, `rediss://` or `unix://`. `STATE_DIR` is not used then."""
     clients_file: Path | None = None
     """The callers: their keys' hashes, scopes and quotas, in TOML; SIGHUP has it read anew."""
     callback_secret: SecretStr | None = None
@@ -162,12 +163,11 @@ class Settings(BaseModel):
             raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters")
         return value
 
-    @field_validator("redis_url", mode="before")
+    @field_validator("redis_url")
     @classmethod
-    def _not_yet(cls, value: object) -> object:
-        """Ignored, it would leave a limit shared by nobody."""
-        if value is not None:
-            raise ValueError("is not supported by this version; unset it")
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_redis(value.get_secret_value()):
+            raise ValueError("must be an address such as redis://host:6379/0")
         return value
 
     @field_validator("clients_file")
@@ -263,6 +263,23 @@ def _sentence(errors: ValidationError) -> str:
     reason = reason.removeprefix("Input ").rstrip(".")
     name = f"{PREFIX}{str(first['loc'][0]).upper()}: " if first["loc"] else ""
     return f"{name}{reason}."
+
+
+def _is_redis(url: str) -> bool:
+    """Does it name a server, and nothing that the library would stumble over later?"""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            return bool(parts.path)
+        is_number = parts.path.strip("/").isdecimal() or not parts.path.strip("/")
+        return (
+            parts.scheme in {"redis", "rediss"}
+            and bool(parts.hostname)
+            and is_number
+            and (parts.port != 0)
+        )
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError, NotFound, Overloaded
+from gateway.errors import GatewayError, NotFound
 from gateway.freshness import Answer, Known, stale_reason, watch_for
 from gateway.planner import Want as Planned
 from gateway.planner import Why
@@ -62,6 +62,7 @@ class Watches:
         What the provider pushed is told at once, and its details when they are known.
         An error says why nothing is known yet; more may follow it.
         """
+        await self._service.recall([key])
         news = asyncio.Event()
         watch = self._watches.setdefault(key, _Watch())
         is_more = not watch.readers or not watch.detail.covers(detail)
@@ -147,8 +148,6 @@ class Watches:
         while True:
             try:
                 known = await self._service.poll(self._want(key, watch, due))
-            except Overloaded:
-                return  # shutting down
             except GatewayError as error:
                 if watch.trouble is None or watch.trouble.code != error.code:
                     watch.tell(error)

@@ -12,6 +12,7 @@ from gateway.simulator import create_simulator, sample_world
 from tests.support.callers import client
 from tests.support.clock import FakeClock
 from tests.support.gateway import ENVIRON
+from tests.support.valkey import valkey
 
 NAMES = ["settings", "clients", "state", "documents", "redis", "login", "clock"]
 
@@ -145,3 +146,34 @@ def test_clients_and_documents_are_read(tmp_path: Path) -> None:
     documents.write_text("[")
     found = look(tmp_path, environ=ENVIRON | files)
     assert (found["clients"][0], found["documents"][0]) == (False, False)
+
+
+def test_a_redis_that_can_be_shared(tmp_path: Path) -> None:
+    with valkey() as server:
+        found = look(tmp_path, GATEWAY_REDIS_URL=server.url)
+        assert found["redis"] == (True, f"valkey {server.client.info()['valkey_version']}")
+        assert found["state"] == (True, "kept by Redis")
+        server.client.config_set("maxmemory", "1gb")
+        assert look(tmp_path, GATEWAY_REDIS_URL=server.url)["redis"][0]
+        server.client.config_set("maxmemory-policy", "allkeys-lru")
+        ok, told = look(tmp_path, GATEWAY_REDIS_URL=server.url)["redis"]
+        assert (ok, "set noeviction" in told) == (False, True)
+
+
+def test_a_redis_that_can_not_be_shared(tmp_path: Path) -> None:
+    ok, told = look(tmp_path, GATEWAY_REDIS_URL="unix:///nowhere/valkey.sock")["redis"]
+    assert not ok
+    assert "No such file" in told
+    with valkey() as server:
+        url = server.url_for("gateway", "right") + "-not"
+        ok, told = look(tmp_path, GATEWAY_REDIS_URL=url)["redis"]
+        assert not ok
+        assert "right" not in told
+        assert "password" in told
+
+
+def test_a_redis_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.app.find_spec", lambda _: None)
+    ok, told = look(tmp_path, GATEWAY_REDIS_URL="redis://valkey")["redis"]
+    assert not ok
+    assert "pip install 'smsc-gateway[redis]'" in told

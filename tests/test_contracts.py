@@ -104,9 +104,10 @@ async def test_openapi_is_served(path: str) -> None:
     assert yaml.safe_load(answer.text) == openapi()
 
 
-def _readme_calls() -> list[tuple[str, str]]:
-    """Each curl of the README with the answer printed below it."""
-    blocks = re.findall(r"```(\w+)\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+def _documented_calls() -> list[tuple[str, str]]:
+    """Each curl of the documentation with the answer printed below it."""
+    text = "".join((ROOT / name).read_text() for name in ("README.md", "docs/api.md"))
+    blocks = re.findall(r"```(\w+)\n(.*?)\n```", text, re.DOTALL)
     return [
         (call, answer)
         for (kind, call), (next_kind, answer) in pairwise(blocks)
@@ -115,8 +116,8 @@ def _readme_calls() -> list[tuple[str, str]]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("call", "printed"), _readme_calls())
-async def test_the_readmes_calls_are_answered_as_printed(call: str, printed: str) -> None:
+@pytest.mark.parametrize(("call", "printed"), _documented_calls())
+async def test_documented_calls_are_answered_as_printed(call: str, printed: str) -> None:
     match = re.search(r"http://127\.0\.0\.1:8080([^' ]+)", call)
     assert match
     body = re.search(r"-d '(.*)'", call)

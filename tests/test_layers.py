@@ -11,6 +11,7 @@ ORDER = [
     {"merge", "detail", "freshness"},
     {"settings"},
     {"smsc"},
+    {"replicas"},
     {"store", "budget", "breaker", "interest", "telemetry"},
     {"planner"},
     {"upstream"},
@@ -29,6 +30,7 @@ LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 HOMES = {
     "httpx": {"upstream", "app", "check", "callers/fetch", "simulator/push"},
     "joserfc": {"callers/jwt"},
+    "redis": {"replicas"},
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},
     "graphql": {"web/graphql"},

@@ -52,7 +52,10 @@ def test_an_api_key_stands_alone() -> None:
         ({"GATEWAY_CORS_ORIGINS": "https://a.test/"}, "GATEWAY_CORS_ORIGINS: must be * or a comma"),
         ({"GATEWAY_CORS_ORIGINS": "a.test"}, "GATEWAY_CORS_ORIGINS: must be * or a comma list of"),
         ({"GATEWAY_CORS_ORIGINS": "*,https://A.test"}, "GATEWAY_CORS_ORIGINS: must be * or a "),
-        ({"GATEWAY_REDIS_URL": "redis://x"}, "GATEWAY_REDIS_URL: is not supported"),
+        ({"GATEWAY_REDIS_URL": "valkey:6379"}, "GATEWAY_REDIS_URL: must be an address such as"),
+        ({"GATEWAY_REDIS_URL": "redis://"}, "GATEWAY_REDIS_URL: must be an address such as"),
+        ({"GATEWAY_REDIS_URL": "redis://h:x"}, "GATEWAY_REDIS_URL: must be an address such as"),
+        ({"GATEWAY_REDIS_URL": "redis://h/none"}, "GATEWAY_REDIS_URL: must be an address such as"),
         (
             {"GATEWAY_CALLBACK_SECRET": "1234567"},
             "GATEWAY_CALLBACK_SECRET: must have at least 8 characters.",

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from gateway.app import create_service
-from gateway.budget.journal import Journal
+from gateway.app import serving
 from gateway.errors import GatewayError
 from gateway.freshness import Answer
 from gateway.records import DetailLevel, Message, StatusKey
@@ -85,12 +84,11 @@ async def watching() -> AsyncIterator[Setup]:
     async with (
         create_client(timeout=10, concurrency=4, transport=transport) as client,
         httpx.AsyncClient(transport=transport, base_url="http://provider.test") as direct,
+        serving(settings(), client, clock) as service,
     ):
-        service = create_service(settings(), client, clock, Journal())
         setup = Setup(service, clock, limits, world, direct)
         yield setup
         await setup.watches.aclose()
-        await service.aclose()
 
 
 async def test_a_message_is_followed_to_its_end() -> None:
@@ -185,7 +183,7 @@ async def test_after_closing_nobody_polls() -> None:
     async with watching() as setup:
         reader = setup.follow()
         await setup.clock.advance(1)
-        await setup.service.aclose()
+        await setup.watches.aclose()
         await setup.clock.advance(60)
         assert (reader.told, setup.limits.admitted) == (["QUEUED"], 1)
 

@@ -8,6 +8,7 @@ The limits belong to the login, so others of the company may spend them too. A r
 provider's 9) where we saw room says so; what it says exactly is a guess, made in `refused`.
 """
 
+import math
 from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from gateway.budget.journal import Journal, Spent
 from gateway.errors import Limit
-from gateway.records import StatusKey
+from gateway.records import DescribedEnum, DetailLevel, StatusKey
 
 AT_ONCE = 1.0
 """Seconds: single requests for different messages that are refused within so little time were
@@ -35,6 +36,14 @@ class Limits:
     window: float = 60.0
 
 
+class Sharing(DescribedEnum):
+    """Whether other processes spend the same limits."""
+
+    ALONE = "ALONE", "One process, which shares with nobody."
+    SHARED = "SHARED", "With all that use the same Redis."
+    LOST = "LOST", "Redis can't be reached: nothing is asked of the provider."
+
+
 class Full(NamedTuple):
     """No room: which limit stands in the way, and when there is room, where that can be told."""
 
@@ -43,25 +52,34 @@ class Full(NamedTuple):
 
 
 class _Window:
-    """At most `limit` requests in any `length` seconds."""
+    """At most `limit` requests in any `length` seconds.
 
-    __slots__ = ("_ended", "_length", "_limit", "_under_way")
+    `elsewhere`: the moments until which requests of other processes count at most.
+    """
+
+    __slots__ = ("_ended", "_length", "_limit", "_under_way", "elsewhere")
 
     def __init__(self, limit: int, length: float) -> None:
         self._limit = limit
         self._length = length
         self._under_way = 0
         self._ended: list[float] = []
+        self.elsewhere: list[float] = []
 
     def left(self, now: float) -> int:
         """How many more requests there is room for."""
         self._forget(now)
-        return max(0, self._limit - self._under_way - len(self._ended))
+        return max(0, self._limit - self._taken)
 
-    def free_at(self, left: int = 1) -> float | None:
+    def free_at(self, now: float, left: int = 1) -> float | None:
         """When there is room for `left` requests; None: once a request under way has ended."""
-        over = self._under_way + len(self._ended) - self._limit + left - 1
-        return self._ended[over] + self._length if 0 <= over < len(self._ended) else None
+        over = self._taken - self._limit + left - 1
+        if not 0 <= over < len(self._ended) + len(self.elsewhere):
+            return None
+        gone = [at + self._length for at in self._ended]
+        # What counts for longer than a window is under way, and may end at any moment.
+        gone += (at for at in self.elsewhere if at <= now + self._length)
+        return sorted(gone)[over] if over < len(gone) else None
 
     def begin(self) -> None:
         self._under_way += 1
@@ -79,11 +97,17 @@ class _Window:
     def is_empty(self, now: float) -> bool:
         """Could it be forgotten?"""
         self._forget(now)
-        return not self._under_way and not self._ended
+        return not self._taken
+
+    @property
+    def _taken(self) -> int:
+        return self._under_way + len(self._ended) + len(self.elsewhere)
 
     def _forget(self, now: float) -> None:
         while self._ended and self._ended[0] + self._length <= now:
             del self._ended[0]
+        if self.elsewhere:
+            self.elsewhere = [until for until in self.elsewhere if until > now]
 
 
 class Lease:
@@ -141,7 +165,7 @@ class MemoryBudget:
     def message_free_at(self, key: StatusKey, left: int = 1) -> float | None:
         """When there is room for so many about this message; None: now, or it can't be told."""
         window = self._seen(key)
-        return window.free_at(left) if window else None
+        return window.free_at(self._monotonic(), left) if window else None
 
     def message_full(self, key: StatusKey, *, keep: int = 0) -> Full | None:
         """Is there no room for one more request about this message, with `keep` left over?"""
@@ -160,9 +184,10 @@ class MemoryBudget:
 
     def mass_full(self) -> Full | None:
         """Is there no room for a mass request?"""
-        if self._mass.left(self._monotonic()):
+        now = self._monotonic()
+        if self._mass.left(now):
             return None
-        return Full(Limit.MASS, self._mass.free_at())
+        return Full(Limit.MASS, self._mass.free_at(now))
 
     def places(self) -> int:
         """How many more requests may be under way at the same time."""
@@ -193,6 +218,30 @@ class MemoryBudget:
             self._window(key).begin()
         row = self._journal.sent(self._monotonic(), wanted, mass=mass)
         return Lease(self, wanted, mass=mass, row=row)
+
+    async def confirm(self, lease: Lease, detail: DetailLevel | None) -> bool:  # noqa: ARG002
+        """Has the room that was taken not been taken elsewhere meanwhile? Else refund it.
+
+        `detail`: the level that is asked for; None: the request asks for nothing. Raises
+        `Overloaded` where that can't be told.
+        """
+        return True
+
+    def answered_elsewhere(self, key: StatusKey, detail: DetailLevel) -> float | None:  # noqa: ARG002
+        """Until when, at most, another process asks for a message at this level or a higher one."""
+        return None
+
+    def changes_at(self) -> float:
+        """When there may be more room without anything ending here, or being told."""
+        return math.inf
+
+    def queue_up(self) -> None:
+        """Callers wait for a place: the next one that another process leaves is to be ours."""
+
+    @property
+    def sharing(self) -> Sharing:
+        """Do other processes spend the same limits?"""
+        return Sharing.ALONE
 
     def refused(self, keys: Iterable[StatusKey], *, mass: bool) -> Full:
         """The provider answered 9 where we saw room: somebody else spends the login's limits.

@@ -4,6 +4,8 @@ Freshness lives in the entry (see `freshness`), so nothing expires here. Not for
 used from the event loop alone.
 """
 
+from collections.abc import Iterable, Iterator
+
 from cachetools import Cache, LRUCache
 
 from gateway.freshness import Known
@@ -47,9 +49,22 @@ class MemoryStore:
             _move(self._entries, key)
         return entry.known
 
-    def put(self, key: StatusKey, known: Known) -> None:
+    def keep(self, key: StatusKey, known: Known) -> None:
+        """Keep it, in this process."""
         self._changes += 1
         self._entries[key] = _Entry(known, self._changes)
+
+    def put(self, key: StatusKey, known: Known) -> None:
+        """Keep it, and tell the other processes, if there are any."""
+        self.keep(key, known)
+
+    async def recall(self, keys: Iterable[StatusKey]) -> bool:  # noqa: ARG002 - the port
+        """Learn from other processes what is not known here; False: they know no more."""
+        return False
+
+    def items(self) -> Iterator[tuple[StatusKey, Known]]:
+        """All that is known; it is no use of any."""
+        return ((key, _peek(self._entries, key).known) for key in list(self._entries))
 
     def __len__(self) -> int:
         return len(self._entries)

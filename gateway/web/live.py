@@ -51,6 +51,7 @@ class EventsAddress:
             self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
         )
         state: State = scope["state"]
+        await state["service"].recall([asked.key])
         detail, known = _followed(asked, state), state["service"].peek(asked.key)
         if known is not None and known.certain and known.record is not None:
             _check_kind(known.record, self._kind)

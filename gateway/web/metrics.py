@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.breaker import BreakerState
+from gateway.budget.memory import Sharing
 from gateway.link import LinkState
 from gateway.web.counts import BUCKETS, Counts
 from gateway.web.push import RESULTS
@@ -48,12 +49,9 @@ class _Scrape(Collector):
         yield from _budgets(self._link)
         yield from _counters(self._link)
         yield _gauge("records", "Messages and lookups that are remembered.", self._link.records)
-        breaker = GaugeMetricFamily(
-            "smsc_gateway_breaker_state", "1 for the state the breaker is in.", labels=["state"]
-        )
-        for state in BreakerState:
-            breaker.add_metric([state], float(state is self._link.breaker.state))
-        yield breaker
+        breaker, sharing = self._link.breaker.state, self._link.sharing
+        yield _state("breaker_state", "1 for the state the breaker is in.", breaker)
+        yield _state("sharing", "1 for whether others spend the same limits.", sharing)
         ages = GaugeMetricFamily(
             "smsc_gateway_answer_age_seconds",
             "How old the last thousand answers were.",
@@ -138,6 +136,14 @@ def _counters(link: LinkState) -> Iterator[Metric]:
     yield _counter("requests_failed", "Requests without a usable answer.", counters.failed)
     yield _counter("messages_carried", "Messages asked about.", counters.messages_carried)
     yield _counter("request_seconds", "Seconds the requests took.", counters.request_seconds)
+
+
+def _state(name: str, about: str, state: BreakerState | Sharing) -> Metric:
+    """One series for each state there is."""
+    metric = GaugeMetricFamily(f"smsc_gateway_{name}", about, labels=["state"])
+    for other in type(state):
+        metric.add_metric([other], float(other is state))
+    return metric
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:

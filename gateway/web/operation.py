@@ -6,11 +6,14 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.budget.memory import Sharing
 from gateway.web import metrics
 from gateway.web.state import State
 
 STOPPING: Final = "STOPPING"
 """Why a gateway that is about to stop is not ready."""
+REDIS_LOST: Final = "REDIS_LOST"
+"""Why one that shares limits can't ask the provider."""
 
 _NO_STORE = {"cache-control": "no-store"}
 
@@ -37,7 +40,11 @@ async def readyz(request: Request[State]) -> Response:
     Not while it is about to stop: load balancers are to look elsewhere.
     """
     link = request.state["service"].link()
-    reason = STOPPING if request.state["lifetime"].is_leaving else link.breaker.reason
+    reason = link.breaker.reason
+    if link.sharing is Sharing.LOST:
+        reason = REDIS_LOST
+    if request.state["lifetime"].is_leaving:
+        reason = STOPPING
     ready = reason is None or (reason != STOPPING and bool(link.records))
     body = {"status": "ready" if ready else "unavailable", "breaker": link.breaker.state}
     if reason is not None:

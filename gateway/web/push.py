@@ -53,7 +53,7 @@ class Callback:
         except HTTPException as error:
             self._refused(error)
             raise
-        result = Pushed.IGNORED if push is None else request.state["service"].ingest(push)
+        result = Pushed.IGNORED if push is None else await request.state["service"].receive(push)
         self._pushes[result] += 1
         if push is not None and result is Pushed.ACCEPTED:
             status = push.row.fields["status"]

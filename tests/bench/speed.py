@@ -22,6 +22,7 @@ from gateway.smsc.normalise import normalise
 from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected
 from tests.support.gateway import settings
+from tests.support.valkey import valkey
 
 ROUNDS = 7
 RECORDS = 1000
@@ -107,10 +108,10 @@ class _Provider(httpx.AsyncBaseTransport):
         return httpx.Response(200, stream=httpx.ByteStream(body.encode()))
 
 
-async def _misses(pause: float) -> float:
+async def _misses(pause: float, **environ: str) -> float:
     """Seconds that a miss adds to the provider's latency, at the median; one after the other."""
     _Provider.pause = pause
-    app = create_app(settings(), transport=_Provider())
+    app = create_app(settings(**environ), transport=_Provider())
     added = []
     asleep = []
     async with LifespanManager(app) as manager:
@@ -161,7 +162,10 @@ def _call(
 def main() -> None:
     _decoding()
     asyncio.run(_hits())
-    busy, idle = (asyncio.run(_misses(pause)) * 1e3 for pause in (0, 0.05))
-    print(
-        f"a miss adds {busy:.2f} ms to the provider's latency; {idle:.2f} on a core that was idle"
-    )
+    print("a miss adds to the provider's latency")
+    with valkey() as server:
+        for who, environ in (("alone", {}), ("sharing Valkey", {"REDIS_URL": server.url})):
+            busy = asyncio.run(_misses(0, **environ)) * 1e3
+            server.client.flushall()
+            idle = asyncio.run(_misses(0.05, **environ)) * 1e3
+            print(f"  {who:<18} {busy:>10.2f} ms   {idle:7.2f} on a core that was idle")

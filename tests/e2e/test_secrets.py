@@ -30,10 +30,12 @@ from gateway.simulator import Handler, create_simulator, sample_world
 from tests.support.callers import client
 from tests.support.process import PLAIN
 from tests.support.server import closed_port, serving
+from tests.support.valkey import Valkey, valkey
 
 PASSWORD = "pAssw0rd-of-the-account"
 API_KEY = "aPi-key-of-the-account"
 CALLBACK_SECRET = "sEcret-of-the-callback"
+REDIS_PASSWORD = "pAssw0rd-of-the-shared-server"
 KEY, LIMITED_KEY = "kEy-of-a-caller", "kEy-of-another-caller"
 WRONG_KEY = "kEy-that-nobody-has"
 CREDENTIALS = (
@@ -41,6 +43,7 @@ CREDENTIALS = (
     md5(PASSWORD.encode(), usedforsecurity=False).hexdigest(),
     API_KEY,
     CALLBACK_SECRET,
+    REDIS_PASSWORD,
     KEY,
     LIMITED_KEY,
     WRONG_KEY,
@@ -278,18 +281,33 @@ def _finds(text: str) -> set[str]:
     return found | set(PERSONAL.findall(text))
 
 
+def _lose(server: Valkey, told: Gateway) -> None:
+    """Have the shared server go, and come back without knowing the gateway's password."""
+    server.stop()
+    while told.ask("GET", "/v1/provider").json()["sharing"] != "LOST":
+        pass
+    told.ask("GET", f"/v1/messages/900?phone={PHONE}")
+    server.start()
+    told.ask("GET", f"/v1/messages/901?phone={PHONE}")
+
+
 @pytest.mark.parametrize(
     ("account", "last"),
     [({"SMSC_LOGIN": "login", "SMSC_PASSWORD": PASSWORD}, 2), ({"SMSC_API_KEY": API_KEY}, 4)],
 )
 def test_nothing_secret_comes_out(account: dict[str, str], last: int, tmp_path: Path) -> None:
-    with gateway(tmp_path, **account) as told:
+    with (
+        valkey() as server,
+        gateway(tmp_path, REDIS_URL=server.url_for("gateway", REDIS_PASSWORD), **account) as told,
+    ):
+        assert told.ask("GET", "/v1/provider").json()["sharing"] == "SHARED"
         _ask_rest(told)
         _ask_graphql(told)
         _ask_websocket(told, KEY)
         _ask_websocket(told, WRONG_KEY)
         _push(told)
         _break(told, last)
+        _lose(server, told)
         metrics = told.ask("GET", "/metrics").text
     lines = [json.loads(line) for line in told.output.read_text().splitlines() if line[0] == "{"]
     assert sum(line["event"] == "request" for line in lines) > 50

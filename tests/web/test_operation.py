@@ -6,8 +6,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
+from gateway.budget.memory import Sharing
 from tests.support.clock import settle
 from tests.support.gateway import Setup, running
+from tests.support.valkey import until, valkey
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +41,7 @@ async def test_the_provider_link_before_anything_was_asked() -> None:
                 "concurrency": {"limit": 4, "left": 4},
                 "perMessage": {"limit": 5, "spentMessages": 0},
             },
+            "sharing": "ALONE",
             "inFlight": 0,
             "queue": {"callers": 0, "background": 0},
             "breaker": {"state": "CLOSED", "reason": None, "nextProbeAt": None},
@@ -93,7 +96,7 @@ async def test_graphql_tells_the_same() -> None:
     query = """{ provider {
       budgets { windowSeconds mass { limit left freeAt } concurrency { limit left }
                 perMessage { limit spentMessages } }
-      inFlight queue { callers background } breaker { state reason nextProbeAt } records
+      sharing inFlight queue { callers background } breaker { state reason nextProbeAt } records
       ages { median p99 }
       counters { answers hits hitRatio unanswered requests singles mass messagesCarried failed
                  requestSeconds requestsSaved }
@@ -131,6 +134,9 @@ async def test_metrics_tell_the_same() -> None:
         "smsc_gateway_breaker_state CLOSED": 1,
         "smsc_gateway_breaker_state OPEN": 0,
         "smsc_gateway_breaker_state HALF_OPEN": 0,
+        "smsc_gateway_sharing ALONE": 1,
+        "smsc_gateway_sharing SHARED": 0,
+        "smsc_gateway_sharing LOST": 0,
         "smsc_gateway_answer_age_seconds 0.5": 0,
         "smsc_gateway_answer_age_seconds 0.99": 0,
         f"smsc_gateway_info {__version__}": 1,
@@ -176,3 +182,29 @@ async def test_it_is_ready_while_it_can_answer() -> None:
             "ready",
             "UPSTREAM_AUTH_FAILED",
         )
+
+
+async def test_without_its_redis_it_is_not_ready_unless_it_knows_something() -> None:
+    with valkey() as server:
+        async with running(REDIS_URL=server.url) as setup:
+            assert (await setup.client.get("/readyz")).json()["status"] == "ready"
+            server.stop()
+            await until(lambda: setup.state["service"].link().sharing is Sharing.LOST)
+            answer = await setup.client.get("/readyz")
+            told = {"status": "unavailable", "breaker": "CLOSED", "reason": "REDIS_LOST"}
+            assert (answer.status_code, answer.json()) == (503, told)
+            answer = await setup.message(1, PHONE)
+            assert (answer.status_code, answer.json()["code"]) == (503, "OVERLOADED")
+            assert (await metrics(setup))["smsc_gateway_sharing LOST"] == 1
+            server.start()
+            await until(lambda: setup.state["service"].link().sharing is Sharing.SHARED)
+            assert (await setup.message(1, PHONE)).status_code == 200
+            server.stop()
+            await until(lambda: setup.state["service"].link().sharing is Sharing.LOST)
+            assert (await setup.client.get("/readyz")).status_code == 200
+
+
+async def test_it_starts_without_its_redis() -> None:
+    async with running(REDIS_URL="unix:///nowhere/valkey.sock") as setup:
+        assert (await setup.client.get("/livez")).status_code == 200
+        assert (await setup.client.get("/readyz")).json()["reason"] == "REDIS_LOST"

@@ -13,6 +13,7 @@ from strawberry.types.unset import UNSET
 
 from gateway import link, records
 from gateway.breaker import BreakerState
+from gateway.budget.memory import Sharing
 from gateway.callers.model import Caller, Scope, hidden_error, hidden_fields, require
 from gateway.detail import level_for
 from gateway.errors import GatewayError
@@ -44,6 +45,7 @@ def _register_records() -> None:
         if issubclass(found, records.DescribedEnum) and found is not records.DescribedEnum:
             _register_enum(found)
     _register_enum(BreakerState)
+    _register_enum(Sharing)
     strawberry.pydantic.interface(StatusRecord, description=StatusRecord.__doc__)
     for model in (
         records.ProviderStatus,

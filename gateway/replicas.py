@@ -1,0 +1,315 @@
+"""The Redis or Valkey server that the replicas of a gateway share: commands out, news in.
+
+All commands go through one queue over one connection, as many at a time as there are: so they stay
+in order, and who hears that a request has ended has heard before what it brought. Without the
+server nothing is asked of the provider, for nobody could tell what the others spend of its limits;
+what is known goes on being served.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from types import TracebackType
+from typing import Any, Final, Self
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.errors import Overloaded
+from gateway.records import StatusKey
+
+log = logging.getLogger(__name__)
+
+Value = str | bytes | int | float
+
+TIMEOUT: Final = 2.0
+"""Seconds to wait for a connection or an answer; mostly it takes a thousandth of that."""
+
+AGAIN: Final = 0.5
+"""Seconds until a lost server is tried again."""
+
+SILENCE: Final = 3
+"""Seconds without a word, though asked for one, after which the connection counts as lost."""
+
+MAX_QUEUED: Final = 20_000
+"""Commands kept for a server that is lost; the oldest go first."""
+
+AT_ONCE: Final = 500
+"""Commands sent together; the server answers nobody else meanwhile."""
+
+NAME_SIZE: Final = 16
+"""Characters of a replica's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """What to tell the server, as it is at the moment of telling; and who waits for the answer."""
+
+    words: Callable[[], Sequence[Value]]
+    answer: asyncio.Future[Any] | None = None
+
+
+class Replicas:
+    """This process among those that share a server, and an account at the provider.
+
+    Whoever shares something `listen`s to the news of its kind, and gives a `join` that is called
+    whenever news may have been missed: at first, and after the connection was lost.
+    """
+
+    def __init__(self, url: str, account: str) -> None:
+        self.name = secrets.token_hex(NAME_SIZE // 2)
+        self.prefix = f"smsc-gateway:{{{_hash(account)}}}:"
+        self.channel = f"{self.prefix}news"
+        self.is_there = False
+        """Can it be reached, and is all that it tells known?"""
+        self._redis = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), retries=1),
+            client_name="smsc-gateway",
+        )
+        self._listeners: dict[bytes, Callable[[bytes, bytes], None]] = {}
+        self._joins: list[Callable[[], Awaitable[None]]] = []
+        self._queue: dict[Hashable, _Command] = {}
+        self._work = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._warned = False
+
+    async def __aenter__(self) -> Self:
+        """Try to join; a server that can't be reached now is joined later."""
+        self._tasks = [asyncio.create_task(self._stay_joined()), asyncio.create_task(self._write())]
+        await self._tried.wait()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave, once what is queued has been written."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self.run("return ''", [], [])
+        except (TimeoutError, Overloaded):
+            log.warning("Redis was not told all before the end: %d commands", len(self._queue))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._redis.aclose()
+
+    def listen(
+        self,
+        kind: bytes,
+        heard: Callable[[bytes, bytes], None],
+        join: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Have `heard` called with the sender's name and the body of all news of a kind, a byte.
+
+        It raises `ValueError` for what can't be read.
+        """
+        self._listeners[kind] = heard
+        self._joins.append(join)
+
+    def key(self, room: str, key: StatusKey) -> str:
+        """Where something about a message is kept: a hash, for names are shown in many places."""
+        return f"{self.prefix}{room}:{_hash(f'{key.phone}:{key.id}')}"
+
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Value]) -> bytes:
+        """Run a script behind all that is queued; raises `Overloaded` if that fails."""
+        return _as_bytes(await self._ask(_evaluation(script, keys, arguments)))
+
+    def run_later(
+        self,
+        name: Hashable,
+        script: str,
+        keys: Sequence[str],
+        arguments: Callable[[], Sequence[Value]],
+    ) -> None:
+        """Run a script some time soon; of those of one name only the last."""
+        self._queue.pop(name, None)
+        self._enqueue(name, _Command(lambda: _evaluation(script, keys, arguments())))
+
+    async def read(self, keys: Sequence[str]) -> list[bytes]:
+        """The values of keys, empty where there is none; raises `Overloaded` if that fails."""
+        return [_as_bytes(value) for value in await self._ask(["MGET", *keys])]
+
+    async def _ask(self, words: Sequence[Value]) -> Any:  # noqa: ANN401 - what the server says
+        if not self.is_there:
+            raise unreachable()
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._enqueue(answer, _Command(lambda: words, answer))
+        return await answer
+
+    def _enqueue(self, name: Hashable, command: _Command) -> None:
+        self._queue[name] = command
+        if len(self._queue) > MAX_QUEUED:
+            _give_up(self._queue.pop(next(iter(self._queue))))
+        self._work.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._queue and self.is_there:
+                commands = dict(islice(self._queue.items(), AT_ONCE))
+                for name in commands:
+                    del self._queue[name]
+                try:
+                    answers = await self._tell_all(list(commands.values()))
+                except (RedisError, OSError) as error:
+                    self._keep(commands)
+                    self._lost(error)
+                except Exception as error:
+                    log.exception("commands to Redis could not be sent")
+                    for command in commands.values():
+                        _give_up(command)
+                    self._lost(error)
+                else:
+                    for command, answer in zip(commands.values(), answers, strict=True):
+                        self._answered(command, answer)
+
+    async def _tell_all(self, commands: Sequence[_Command]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command.words())
+            return await pipe.execute(raise_on_error=False)
+
+    def _answered(self, command: _Command, answer: object) -> None:
+        if isinstance(answer, Exception):
+            self._lost(answer)
+            _give_up(command)
+        elif command.answer is not None and not command.answer.done():
+            command.answer.set_result(answer)
+
+    def _keep(self, commands: dict[Hashable, _Command]) -> None:
+        """What nobody waits for is told later; it is older than what has come meanwhile."""
+        for command in commands.values():
+            _give_up(command)
+        kept = {name: command for name, command in commands.items() if command.answer is None}
+        self._queue = kept | self._queue
+
+    def _lost(self, why: object) -> None:
+        self.is_there = False
+        self._tried.set()
+        for name, command in list(self._queue.items()):
+            if command.answer is not None:
+                del self._queue[name]
+                _give_up(command)
+        if not self._warned:
+            self._warned = True
+            log.warning("Redis is lost, so the provider is not asked: %s", _sentence(why))
+
+    async def _stay_joined(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as news:
+                    await news.subscribe(self.channel)
+                    await self._hear(news)
+            except (RedisError, OSError) as error:
+                self._lost(error)
+            except Overloaded:
+                pass  # it was said
+            except Exception as error:
+                log.exception("news from Redis could not be used")
+                self._lost(error)
+            await asyncio.sleep(AGAIN)
+
+    async def _hear(self, news: PubSub) -> None:
+        """Hand on news until the connection is lost, or another one was."""
+        silent = 0
+        while True:
+            message = await news.get_message(timeout=1.0)
+            if message is None:
+                silent += 1
+                if silent > SILENCE:
+                    raise TimeoutError("it is silent")
+                await news.ping()
+            elif message["type"] == "subscribe":  # also after a connection that broke unseen
+                await self._join()
+            elif message["type"] == "message":
+                self.deliver(message["data"])
+                await asyncio.sleep(0)  # a hundred may have come together
+            if message is not None:
+                silent = 0
+            if not self.is_there:
+                return
+
+    async def _join(self) -> None:
+        self.is_there = True
+        for join in self._joins:
+            await join()
+        self._tried.set()
+        if self._warned:
+            self._warned = False
+            log.warning("Redis is there again")
+
+    def deliver(self, data: bytes) -> None:
+        """Hand on news to whom they concern; what can't be read is passed over."""
+        kind, sender, body = data[:1], data[1 : 1 + NAME_SIZE], data[1 + NAME_SIZE :]
+        try:
+            self._listeners[kind](sender, body)
+        except (KeyError, ValueError):
+            # Of another version, or not of a gateway.
+            log.debug("news of %d bytes could not be read", len(data))
+
+
+async def look(url: str) -> tuple[bool, str]:
+    """Whether a server could be shared, and which it is or why not; for `check`."""
+    redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    try:
+        async with redis:
+            await redis.eval("return redis.call('TIME')", 0)
+            info = await redis.info()
+    except (RedisError, OSError) as error:
+        return False, f"{_sentence(error).rstrip('.')}."
+    name = info.get("server_name", "redis")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory") and policy != "noeviction":
+        return False, (
+            f"with maxmemory-policy {policy} it may drop what was spent of the provider's limits; "
+            "set noeviction."
+        )
+    return True, f"{name} {info.get(f'{name}_version', '')}".rstrip()
+
+
+def unreachable() -> Overloaded:
+    return Overloaded(
+        "The gateway can't reach its Redis, without which the provider's limits can't be kept.",
+        retry_after=1,
+    )
+
+
+def _as_bytes(value: object) -> bytes:
+    """Of a script or key of ours; that of another program is not for us to read."""
+    return value if isinstance(value, bytes) else b""
+
+
+def _evaluation(script: str, keys: Sequence[str], arguments: Sequence[Value]) -> list[Value]:
+    # The source each time: its hash would save a kilobyte, and need care for a server that has
+    # forgotten it.
+    return ["EVAL", script, len(keys), *keys, *arguments]
+
+
+def _give_up(command: _Command) -> None:
+    if command.answer is not None and not command.answer.done():
+        command.answer.set_exception(unreachable())
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=NAME_SIZE).hexdigest()
+
+
+def _sentence(why: object) -> str:
+    """What a server answers may repeat what it was told; what the library says does not."""
+    is_known = isinstance(why, str | RedisError | OSError) and not isinstance(why, ResponseError)
+    return str(why) if is_known else type(why).__name__

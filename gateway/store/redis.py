@@ -1,0 +1,153 @@
+"""The store of several processes: each has its own, and they tell each other what they learn.
+
+So what one knows all know, and to read it costs no trip. The server keeps it as well, for those
+that come later, and for what a process has dropped. Of two that learn at the same time the one that
+is further on is kept (see `merge`).
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+
+from gateway.errors import Overloaded
+from gateway.freshness import Known
+from gateway.merge import rank
+from gateway.records import FreshnessSource, HlrLookup, Message, StatusKey
+from gateway.replicas import Replicas
+from gateway.store.memory import MemoryStore
+
+log = logging.getLogger(__name__)
+
+KEPT: Final = 7 * 24 * 3600.0
+"""Seconds for which the server keeps a record after the last news of it: who asks for an older
+message asks the provider once."""
+
+AT_ONCE: Final = 500
+"""Records that are read in one trip."""
+
+KEEP: Final = Path(__file__).with_name("keep.lua").read_text()
+KIND: Final = b"r"
+
+RANK_SIZE: Final = 2
+"""Digits before each value, for the script."""
+
+
+class _Kept(BaseModel):
+    """`Known`, and of what, as it is written down."""
+
+    phone: str
+    id: int
+    message: Message | None = None
+    lookup: HlrLookup | None = None
+    observed_at: float
+    fresh_until: float
+    certain: bool
+    misses: int
+    source: FreshnessSource
+    deleted: bool
+
+
+class SharedStore(MemoryStore):
+    """What this process and the others know.
+
+    `on_news` is called with what comes from the others, and whether they learned it just now.
+    """
+
+    def __init__(self, replicas: Replicas, time: Callable[[], float]) -> None:
+        super().__init__()
+        self._replicas = replicas
+        self._time = time
+        self.on_news: Callable[[StatusKey, Known, bool], None] = _nothing
+        replicas.listen(KIND, self._heard, self._join)
+
+    def put(self, key: StatusKey, known: Known) -> None:
+        self.keep(key, known)
+        replicas = self._replicas
+        kept_for = known.fresh_until - self._time() if known.deleted else KEPT
+        arguments = (
+            f"{_rank(known):02}",
+            max(1, round(kept_for * 1000)),
+            _written(key, known),
+            replicas.channel,
+            KIND + replicas.name.encode(),
+        )
+        place = replicas.key("record", key)
+        replicas.run_later(("keep", key), KEEP, [place], lambda: arguments)
+
+    async def recall(self, keys: Iterable[StatusKey]) -> bool:
+        unknown = [key for key in keys if self.get(key) is None]
+        if not unknown or not self._replicas.is_there:
+            return False
+        try:
+            await self._read(unknown)
+        except Overloaded:
+            return False
+        return any(self.get(key) is not None for key in unknown)  # news may have come meanwhile
+
+    async def _join(self) -> None:
+        """News may have been missed: read anew what may have changed."""
+        await self._read([key for key, known in self.items() if not _is_final(known)])
+
+    async def _read(self, keys: Sequence[StatusKey]) -> None:
+        for first in range(0, len(keys), AT_ONCE):
+            some = keys[first : first + AT_ONCE]
+            values = await self._replicas.read([self._replicas.key("record", key) for key in some])
+            for value in filter(None, values):
+                try:
+                    self._tell(value[RANK_SIZE:], is_new=False)
+                except ValueError:
+                    log.debug("%d bytes could not be read", len(value))
+
+    def _heard(self, sender: bytes, body: bytes) -> None:
+        if sender != self._replicas.name.encode():
+            self._tell(body, is_new=True)
+
+    def _tell(self, body: bytes, *, is_new: bool) -> None:
+        kept = _Kept.model_validate_json(body)
+        known = Known(
+            kept.message or kept.lookup,
+            kept.observed_at,
+            kept.fresh_until,
+            kept.certain,
+            kept.misses,
+            kept.source,
+            kept.deleted,
+        )
+        self.on_news(StatusKey(kept.phone, kept.id), known, is_new)
+
+
+def _written(key: StatusKey, known: Known) -> bytes:
+    record = known.record
+    kept = _Kept(
+        phone=key.phone,
+        id=key.id,
+        message=record if isinstance(record, Message) else None,
+        lookup=record if isinstance(record, HlrLookup) else None,
+        observed_at=known.observed_at,
+        fresh_until=known.fresh_until,
+        certain=known.certain,
+        misses=known.misses,
+        source=known.source,
+        deleted=known.deleted,
+    )
+    return kept.model_dump_json(exclude_defaults=True).encode()
+
+
+def _rank(known: Known) -> int:
+    """What is not kept over what: the lower over the higher."""
+    if known.deleted:
+        return 99
+    if known.record is None:
+        return 0
+    return 10 * (1 + known.certain) + rank(known.record)
+
+
+def _is_final(known: Known) -> bool:
+    return known.record is not None and known.record.is_final
+
+
+def _nothing(key: StatusKey, known: Known, is_new: bool) -> None:  # noqa: FBT001 - a callback
+    pass
