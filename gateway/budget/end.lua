@@ -1,9 +1,8 @@
--- A request has ended: it counts for a window more. KEYS as for take.
+-- A request has ended: it counts for a window more. KEYS from 6: each message's window.
 -- ARGV from 4: the request's id, milliseconds it could last, milliseconds of a window, milliseconds
 -- until it ends (negative: since), is it a mass request, did it never reach the provider.
 local id, lasts, window, ends = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local is_mass, refunded = ARGV[8] == '1', ARGV[9] == '1'
-local count = (#KEYS - 5) / 2
 
 local function settle(key)
   if refunded then
@@ -18,11 +17,8 @@ local lingering = id .. ' lingers'
 redis.call('ZREM', places, id, lingering)
 if ends > 0 and not refunded then redis.call('ZADD', places, now + ends, lingering) end
 if is_mass then settle(mass) end
-for i = 1, count do
-  settle(KEYS[5 + i])
-  redis.call('PEXPIRE', KEYS[5 + i], lasts + window)
-  local flight = KEYS[5 + count + i]
-  local found = redis.call('GET', flight)
-  if found and found:sub(1, #id + 1) == id .. ' ' then redis.call('DEL', flight) end
+for i = 6, #KEYS do
+  settle(KEYS[i])
+  redis.call('PEXPIRE', KEYS[i], lasts + window)
 end
 tell()

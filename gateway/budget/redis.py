@@ -127,10 +127,10 @@ class _Ledger(Journal):
     def id(self, row: int) -> str:
         return f"{self._replicas.name}:{row}"
 
-    def keys(self, spending: _Spending) -> list[str]:
-        key, messages = self._replicas.key, spending.keys
-        windows = [key("window", message) for message in messages]
-        return [*self.common_keys(), *windows, *(key("flight", message) for message in messages)]
+    def keys(self, spending: _Spending, *rooms: str) -> list[str]:
+        key = self._replicas.key
+        messages = [key(room, message) for room in rooms for message in spending.keys]
+        return [*self.common_keys(), *messages]
 
     def common_keys(self) -> list[str]:
         names = ("epoch", "sequence", "places", "waiting", "mass")
@@ -163,7 +163,7 @@ class _Ledger(Journal):
                 int(at is None),
             ]
 
-        self._replicas.run_later(("end", row), END, self.keys(spending), arguments)
+        self._replicas.run_later(("end", row), END, self.keys(spending, "window"), arguments)
 
 
 class SharedBudget(MemoryBudget):
@@ -192,7 +192,7 @@ class SharedBudget(MemoryBudget):
         self._queued_at = -math.inf
         self.on_change: Callable[[], None] = _nothing
         super().__init__(limits, monotonic, self._ledger)
-        replicas.listen(KIND, self._heard, self.join)
+        replicas.listen(KIND, self.hear, self.join)
 
     @property
     def sharing(self) -> Sharing:
@@ -230,7 +230,8 @@ class SharedBudget(MemoryBudget):
             _as_json(lease.keys),
             round(TURN * 1000),
         ]
-        body = await self._replicas.run(TAKE, self._ledger.keys(spending), arguments)
+        keys = self._ledger.keys(spending, "window", "flight")
+        body = await self._replicas.run(TAKE, keys, arguments)
         answer = _Answer.model_validate_json(body)
         if answer.refused is None:
             self._see(answer.state)
@@ -259,6 +260,7 @@ class SharedBudget(MemoryBudget):
         before, self._epoch, self._sequence = self._epoch, state.epoch, state.sequence
         if before not in {None, state.epoch}:
             log.warning("Redis has lost what it held: the next mass request waits")
+            self._mass.elsewhere = []
             self._fill(self._mass, (), self._monotonic())
             self._ledger.tell_again()
         self._see(state)
@@ -266,9 +268,10 @@ class SharedBudget(MemoryBudget):
     def _turn(self) -> list[Value]:
         return [*self._ledger.common_arguments(), round(TURN * 1000)]
 
-    def _heard(self, sender: bytes, body: bytes) -> None:
+    def hear(self, _: bytes, body: bytes) -> None:
+        """What a process has taken or left, as its script told it. `ValueError`: unreadable."""
         news = _News.model_validate_json(body)
-        if news.begun is not None and sender != self._replicas.name.encode():
+        if news.begun is not None:
             for phone, id_ in news.begun.messages:
                 self._flights[StatusKey(phone, id_)] = news.begun.id, news.begun.detail
         self._see(news)

@@ -19,6 +19,7 @@ end
 if redis.call('GET', epoch) ~= ARGV[4] then return refuse('EPOCH') end
 if redis.call('ZSCORE', places, id) then return cjson.encode({state = state()}) end -- sent twice
 
+-- A flight whose request has its place no longer is over.
 if level >= 0 and not is_mass then
   local flight = redis.call('GET', KEYS[6 + count])
   if flight then

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.budget.memory import Full, Lease, Limits, Sharing
-from gateway.budget.redis import LATE, TURN, SharedBudget
+from gateway.budget.redis import KIND, LATE, TURN, SharedBudget
 from gateway.errors import Limit, Overloaded
 from gateway.records import DetailLevel, StatusKey
 from gateway.replicas import Replicas
@@ -57,6 +57,16 @@ class Replica(SharedBudget):
         lease = await self.try_to_take(*keys, mass=mass)
         assert lease is not None
         return lease
+
+    def listen_to(self, news: list[bytes]) -> None:
+        """Write down what is heard, too."""
+        heard = self.hear
+
+        def listen(sender: bytes, body: bytes) -> None:
+            news.append(body)
+            heard(sender, body)
+
+        self._replicas.listen(KIND, listen, self.join)
 
     @property
     def heard(self) -> int:
@@ -132,6 +142,37 @@ async def test_of_two_who_take_the_last_room_at_once_one_gets_it(server: Valkey)
         assert sum(lease is not None for lease in leases) == 1
 
 
+async def test_of_two_mass_requests_at_once_one_is_sent(server: Valkey) -> None:
+    async with sharing(server) as ((a, b), _):
+        leases = await asyncio.gather(
+            a.try_to_take(*KEYS[:2], mass=True), b.try_to_take(*KEYS[2:4], mass=True)
+        )
+        assert sum(lease is not None for lease in leases) == 1
+
+
+async def test_a_line_that_broke_before_the_answer_takes_nothing_twice(server: Valkey) -> None:
+    async with sharing(server, limits=Limits(concurrency=1, per_message=1)) as ((a, b), _):
+        lease = a.take([KEYS[0]], mass=False)
+        assert isinstance(lease, Lease)
+        assert await a.confirm(lease, FULL)
+        assert await a.confirm(lease, FULL)  # as the library sends it again
+        lease.end()
+        await spread(a, b)
+        assert b.places() == 1
+
+
+async def test_older_states_are_passed_over(server: Valkey) -> None:
+    async with sharing(server) as ((a, b), _):
+        news: list[bytes] = []
+        b.listen_to(news)
+        lease = await a.get(KEYS[0])
+        lease.end()
+        await spread(a, b)
+        assert len(news) == 2
+        b.hear(b"", news[0])
+        assert b.places() == 4
+
+
 async def test_of_two_who_ask_the_same_at_once_one_asks(server: Valkey) -> None:
     async with sharing(server) as ((a, b), _):
         first, second = await asyncio.gather(
@@ -163,6 +204,9 @@ async def test_a_free_place_is_for_who_has_waited_longest(server: Valkey) -> Non
             await spread(a, b, c)
             time.now += 0.1
             budget.queue_up()
+        time.now += TURN * 0.6
+        b.queue_up()  # again, and keeps its turn
+        await b.written()
         order = []
         for key in KEYS[1:4]:
             lease.end()
@@ -274,6 +318,15 @@ async def test_a_server_that_forgot_is_told_again() -> None:
             held.end()
             await spread(a, b)
             assert b.places() == 4
+
+
+async def test_what_a_dead_process_spent_may_be_forgotten_so_mass_waits(server: Valkey) -> None:
+    async with sharing(server, replicas=1, account="forgotten") as ((a,), time):
+        async with sharing(server, replicas=1, account="forgotten") as ((dead,), _):
+            (await dead.get(*KEYS[:2], mass=True)).end()
+        server.client.flushdb()
+        assert await a.try_to_take(KEYS[2]) is None  # it notices
+        assert a.mass_full() == Full(Limit.MASS, time.now + WINDOW)
 
 
 async def test_nothing_is_taken_from_a_server_that_forgot_unseen(server: Valkey) -> None:
