@@ -60,6 +60,24 @@ async def test_of_one_name_only_the_last_is_told(server: Valkey) -> None:
         assert await link.read(["key", "other"]) == [b"9", b""]
 
 
+async def test_what_is_told_anew_is_told_after_all_that_came_before(server: Valkey) -> None:
+    async with Replicas(server.url, "account") as link:
+        for name in ("a", "b", "a"):
+            link.run_later(name, PUSH, ["l"], partial(list, [name]))
+        await link.read(["key"])
+        assert server.client.lrange("l", 0, -1) == [b"b", b"a"]
+
+
+async def test_what_was_on_its_way_to_a_server_that_went_is_told_again(server: Valkey) -> None:
+    async with Replicas(server.url, "account") as link:
+        server.stop()  # which nobody has noticed yet
+        link.run_later("name", SET, ["key"], partial(list, [1]))
+        await until(lambda: not link.is_there)
+        server.start()
+        await until(lambda: link.is_there)
+        assert await link.read(["key"]) == [b"1"]
+
+
 async def test_arguments_are_those_of_the_moment_of_telling(server: Valkey) -> None:
     async with Replicas(server.url, "account") as link:
         now = 1

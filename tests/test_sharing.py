@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import httpx
@@ -45,6 +45,10 @@ class Gateway:
     watches: Watches
     link: Replicas
     heard: set[bytes] = field(default_factory=set)
+    joins: int = 0
+
+    async def join(self) -> None:
+        self.joins += 1
 
     def state(self, key: StatusKey) -> MessageState | None:
         known = self.service.peek(key)
@@ -117,15 +121,11 @@ async def company(server: Valkey, size: int = 2) -> AsyncIterator[Company]:
             stack.push_async_callback(watches.aclose)
             link = cast("Replicas", service._store._replicas)  # type: ignore[attr-defined] # noqa: SLF001
             gateway = Gateway(service, watches, link)
-            link.listen(b"t", lambda _, mark: gateway.heard.add(mark), _nothing)
+            link.listen(b"t", lambda _, mark: gateway.heard.add(mark), gateway.join)
             return gateway
 
         gateways = [await new() for _ in range(size)]
         yield Company(gateways, clock, world, limits, network, new)
-
-
-async def _nothing() -> None:
-    pass
 
 
 def push(key: StatusKey, status: int) -> Push:
@@ -294,6 +294,68 @@ async def test_older_news_move_nothing_back(server: Valkey) -> None:
         assert [gateway.state(SENT) for gateway in (a, b)] == [MessageState.DELIVERED] * 2
         late = await all_.new()
         assert await late.get(SENT, Want(only_cached=True)) is MessageState.DELIVERED
+
+
+async def test_a_push_is_no_answer_to_who_asked(server: Valkey) -> None:
+    async with company(server) as all_:
+        a, b = all_.gateways
+        await a.get(SENT)
+        await all_.settle()
+        all_.clock.now += 5
+        all_.network.gate.clear()
+        asking = asyncio.create_task(b.get(SENT, Want(max_age=0)))
+        await until(lambda: all_.limits.admitted == 2)
+        a.service.ingest(push(SENT, 1))
+        await all_.settle()
+        assert b.state(SENT) is MessageState.DELIVERED
+        assert not asking.done()  # its details may have changed as well
+        all_.network.gate.set()
+        await asking
+
+
+async def test_what_is_only_read_again_is_no_answer_to_who_asked(server: Valkey) -> None:
+    async with company(server) as all_:
+        a, b = all_.gateways
+        await a.get(SENT)
+        await all_.settle()
+        all_.clock.now += 5
+        all_.network.gate.clear()
+        asking = asyncio.create_task(b.service.get(SENT, Want(max_age=0)))
+        await until(lambda: all_.limits.admitted == 2)
+        server.client.client_kill_filter(_type="pubsub")
+        await until(lambda: b.joins == 1)
+        await all_.settle()
+        assert not asking.done()
+        all_.network.gate.set()
+        assert (await asking).age_seconds == 0
+
+
+async def test_what_was_deleted_is_not_told_back(server: Valkey) -> None:
+    async with company(server) as all_:
+        a, b = all_.gateways
+        await b.get(SENT)
+        await all_.settle()
+        known = b.service.peek(SENT)
+        assert known is not None
+        await a.service.delete(SENT)
+        b.service._store.put(SENT, known)  # noqa: SLF001 - it had not heard yet
+        await all_.settle()
+        assert a.state(SENT) is None
+
+
+async def test_what_was_written_of_a_record_goes_when_others_add_to_it(server: Valkey) -> None:
+    async with company(server) as all_:
+        a, b = all_.gateways
+        await a.get(SENT)
+        await all_.settle()
+        known = b.service.peek(SENT)
+        assert known is not None
+        known.written["text"] = b"as it was"
+        a.service._store.put(SENT, replace(known, observed_at=known.observed_at - 1))  # noqa: SLF001
+        await all_.settle()
+        now_known = b.service.peek(SENT)
+        assert now_known is not None
+        assert (now_known is known, now_known.written) == (False, {})
 
 
 async def test_without_the_server_what_is_known_is_served_and_nothing_is_asked() -> None:

@@ -204,6 +204,7 @@ async def test_a_free_place_is_for_who_has_waited_longest(server: Valkey) -> Non
             await spread(a, b, c)
             time.now += 0.1
             budget.queue_up()
+            await budget.written()
         time.now += TURN * 0.6
         b.queue_up()  # again, and keeps its turn
         await b.written()

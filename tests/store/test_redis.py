@@ -79,6 +79,7 @@ async def _kept(server: Valkey, account: str, *changes: Known) -> tuple[Known | 
             store.put(KEY, change)
             await writer.run("return ''", [], [])  # else only the last is told
         await until(lambda: len(late.heard) == len(changes))
+        assert store.heard == []  # who told it knows it
         late.heard.clear()
         await late.recall([KEY])
     left = server.client.pttl(writer.key("record", KEY))
