@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel
-
 from gateway.errors import Overloaded
 from gateway.freshness import Known
 from gateway.merge import rank
-from gateway.records import FreshnessSource, HlrLookup, Message, StatusKey
+from gateway.records import StatusKey
 from gateway.replicas import Replicas
+from gateway.store import written
 from gateway.store.memory import MemoryStore
 
 log = logging.getLogger(__name__)
@@ -33,21 +32,6 @@ KIND: Final = b"r"
 
 RANK_SIZE: Final = 2
 """Digits before each value, for the script."""
-
-
-class _Kept(BaseModel):
-    """`Known`, and of what, as it is written down."""
-
-    phone: str
-    id: int
-    message: Message | None = None
-    lookup: HlrLookup | None = None
-    observed_at: float
-    fresh_until: float
-    certain: bool
-    misses: int
-    source: FreshnessSource
-    deleted: bool
 
 
 class SharedStore(MemoryStore):
@@ -70,7 +54,7 @@ class SharedStore(MemoryStore):
         arguments = (
             f"{_rank(known):02}",
             max(1, round(kept_for * 1000)),
-            _written(key, known),
+            written.write(key, known),
             replicas.channel,
             KIND + replicas.name.encode(),
         )
@@ -89,7 +73,7 @@ class SharedStore(MemoryStore):
 
     async def _join(self) -> None:
         """News may have been missed: read anew what may have changed."""
-        await self._read([key for key, known in self.items() if not _is_final(known)])
+        await self._read(self.unfinished())
 
     async def _read(self, keys: Sequence[StatusKey]) -> None:
         for first in range(0, len(keys), AT_ONCE):
@@ -106,34 +90,7 @@ class SharedStore(MemoryStore):
             self._tell(body, is_new=True)
 
     def _tell(self, body: bytes, *, is_new: bool) -> None:
-        kept = _Kept.model_validate_json(body)
-        known = Known(
-            kept.message or kept.lookup,
-            kept.observed_at,
-            kept.fresh_until,
-            kept.certain,
-            kept.misses,
-            kept.source,
-            kept.deleted,
-        )
-        self.on_news(StatusKey(kept.phone, kept.id), known, is_new)
-
-
-def _written(key: StatusKey, known: Known) -> bytes:
-    record = known.record
-    kept = _Kept(
-        phone=key.phone,
-        id=key.id,
-        message=record if isinstance(record, Message) else None,
-        lookup=record if isinstance(record, HlrLookup) else None,
-        observed_at=known.observed_at,
-        fresh_until=known.fresh_until,
-        certain=known.certain,
-        misses=known.misses,
-        source=known.source,
-        deleted=known.deleted,
-    )
-    return kept.model_dump_json(exclude_defaults=True).encode()
+        self.on_news(*written.read(body), is_new)
 
 
 def _rank(known: Known) -> int:
@@ -143,10 +100,6 @@ def _rank(known: Known) -> int:
     if known.record is None:
         return 0
     return 10 * (1 + known.certain) + rank(known.record)
-
-
-def _is_final(known: Known) -> bool:
-    return known.record is not None and known.record.is_final
 
 
 def _nothing(key: StatusKey, known: Known, is_new: bool) -> None:  # noqa: FBT001 - a callback

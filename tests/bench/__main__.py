@@ -1,11 +1,12 @@
-"""`python -m tests.bench [speed] [graphql] [simulation] [http]`: all unless some are named."""
+"""`python -m tests.bench [speed] [memory] [graphql] [simulation] [http]`: all, or those named."""
 
 import sys
 
-from tests.bench import graphql, over_http, simulation, speed
+from tests.bench import graphql, memory, over_http, simulation, speed
 
 BENCHES = {
     "speed": speed.main,
+    "memory": memory.main,
     "graphql": graphql.main,
     "simulation": simulation.main,
     "http": over_http.main,

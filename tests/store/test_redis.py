@@ -8,25 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.freshness import Known
-from gateway.records import FreshnessSource, HlrLookup, Message, StatusKey
+from gateway.records import Message, StatusKey
 from gateway.replicas import NAME_SIZE, Replicas
 from gateway.store.redis import KEPT, SharedStore
 from tests.support.valkey import Valkey, until, valkey
 
 KEY = StatusKey("79990000001", 1)
 NOW = 1_800_000_000.0
-moments = st.floats(0, 4e9)
-known = st.builds(
-    Known,
-    st.none() | st.from_type(Message) | st.from_type(HlrLookup),
-    moments,
-    moments,
-    st.booleans(),
-    st.integers(0, 100),
-    st.sampled_from(FreshnessSource),
-    st.booleans(),
-)
-keys = st.builds(StatusKey, st.from_regex("[0-9]{5,20}", fullmatch=True), st.integers(1, 2**31 - 1))
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +30,6 @@ class Store(SharedStore):
         super().__init__(replicas, lambda: NOW)
         self.heard: list[tuple[StatusKey, Known, bool]] = []
         self.on_news = lambda *news: self.heard.append(news)
-
-
-@given(keys, known)
-def test_what_is_written_is_read(key: StatusKey, known: Known) -> None:
-    told: list[bytes] = []
-
-    class Link(Replicas):
-        def run_later(self, *given: object) -> None:
-            (*_, arguments) = given
-            told.append(arguments()[2])  # type: ignore[operator]
-
-    link = Link("unix:///nowhere", "account")
-    store = Store(link)
-    store.put(key, known)
-    link.deliver(b"r" + b"0" * NAME_SIZE + told[0])
-    assert store.heard == [(key, known, True)]
-    assert store.get(key) is known
 
 
 @given(st.binary(max_size=200))
