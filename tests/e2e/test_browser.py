@@ -34,8 +34,8 @@ from gateway.app import create_app
 from gateway.cli import main
 from gateway.web.graphql.schema import sdl
 from gateway.web.pages import STATIC
-from tests.support.demo import demo
 from tests.support.gateway import settings
+from tests.support.process import demo
 from tests.support.server import serving
 
 FLAGS = [

@@ -16,7 +16,7 @@ from gateway.callers.model import ALL_SCOPES
 from gateway.web.docs import openapi
 from gateway.web.problems import STATUS
 from tests.support.callers import client
-from tests.support.demo import demo
+from tests.support.process import demo
 
 KEY = "key of all"
 PATIENCE = "wait=1"

@@ -5,8 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,13 @@ PHONE = "79990001000"
 
 
 @contextmanager
-def command(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running command, and the address it tells first. `environ`: settings without prefix."""
+def running(
+    *arguments: str, told: str, environ: Mapping[str, str]
+) -> Iterator[tuple["subprocess.Popen[str]", re.Match[str]]]:
+    """A running command, and what it `told` first, a pattern; it ends by SIGTERM."""
     with subprocess.Popen(
         [sys.executable, "-m", "gateway", *arguments],
-        env=PLAIN | {f"GATEWAY_{name}": value for name, value in environ.items()},
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -33,17 +36,48 @@ def command(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[
         assert process.stdout is not None
         printed = ""
         try:
-            while "http://" not in printed:
+            while not (found := re.search(told, printed, re.DOTALL)):
                 line = process.stdout.readline()
                 assert line, printed
                 printed += line
-            found = re.search(r"http://[^/\s]+", printed)
-            assert found
-            yield process, found[0]
+            yield process, found
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=20)
     assert process.returncode in {0, -signal.SIGTERM, -signal.SIGKILL}
+
+
+@contextmanager
+def command(*arguments: str, **environ: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A running command, and the address it tells first. `environ`: settings without prefix."""
+    given = {f"GATEWAY_{name}": value for name, value in environ.items()}
+    with running(*arguments, told=r"http://[^/\s]+", environ=PLAIN | given) as (process, found):
+        yield process, found[0]
+
+
+@contextmanager
+def demo(state: Path, **settings: str) -> Iterator[tuple[str, str]]:
+    """The demo: the addresses of gateway and provider, without a slash at the end.
+
+    `state` is for what they keep, `settings` are the gateway's, without their prefix.
+    """
+    own = {f"GATEWAY_{name}": value for name, value in {"PORT": "0", **settings}.items()}
+    with running(
+        "demo",
+        "--simulator-port",
+        "0",
+        told=r"Gateway\s+(http://[^/\s]+).*Provider\s+(http://[^/\s]+)",
+        environ=PLAIN | own | {"XDG_STATE_HOME": str(state)},
+    ) as (process, found):
+        assert process.stdout is not None
+        # What it prints later is read, or it would stop when the pipe is full.
+        reader = threading.Thread(target=process.stdout.read)
+        reader.start()
+        try:
+            yield found[1], found[2]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            reader.join()
 
 
 @dataclass(frozen=True, slots=True)
