@@ -101,7 +101,8 @@ class Replicas:
             async with asyncio.timeout(TIMEOUT):
                 await self.run("return ''", [], [])
         except (TimeoutError, Overloaded):
-            log.warning("Redis was not told all before the end: %d commands", len(self._queue))
+            if self._queue:
+                log.warning("Redis was not told all before the end: %d commands", len(self._queue))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

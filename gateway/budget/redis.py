@@ -31,7 +31,7 @@ TURN: Final = 2.0
 """Seconds for which a place is kept for a process that asked for one."""
 
 LATE: Final = 2.0
-"""Seconds that a process may need, after a request timed out, to say that it has ended."""
+"""Seconds that a process may need to hear that it may send, and to say that a request has ended."""
 
 KIND: Final = b"b"
 
@@ -143,11 +143,11 @@ class _Ledger(Journal):
     def tell_again(self) -> None:
         """All that counts still; what is under way as if it lasted as long as it can."""
         for row, spending in self.rows.items():
-            if spending.ended_at is None:
+            if spending.ended_at is not None:
+                self._tell(row, spending)
+            elif spending.shared:
                 last = self._monotonic() + self._lasts
                 self._tell(row, _Spending(spending.keys, spending.mass, last))
-            else:
-                self._tell(row, spending)
 
     def _tell(self, row: int, spending: _Spending) -> None:
         def arguments() -> list[Value]:
@@ -231,11 +231,13 @@ class SharedBudget(MemoryBudget):
             round(TURN * 1000),
         ]
         keys = self._ledger.keys(spending, "window", "flight")
+        asked_at = self._monotonic()
         body = await self._replicas.run(TAKE, keys, arguments)
         answer = _Answer.model_validate_json(body)
         if answer.refused is None:
             self._see(answer.state)
-            return True
+            # Sent any later, it could last longer than its place is kept.
+            return self._monotonic() - asked_at <= LATE / 2
         spending.shared = False
         if answer.refused == "EPOCH":
             await self.join()

@@ -1,7 +1,7 @@
 """The store of one process: bounded, least recently used first to go.
 
-What was used last is kept as it is, the rest as bytes, which take a tenth of the memory and cost 25
-millionths of a second to read. Freshness lives in the entry (see `freshness`), so nothing expires
+What was used last is kept as it is, the rest as bytes, which take a tenth of the memory and a tenth
+of a millisecond to read. Freshness lives in the entry (see `freshness`), so nothing expires
 here. Not for threads: it is used from the event loop alone.
 """
 
@@ -16,9 +16,8 @@ from gateway.store.written import pack, unpack
 
 MAX_RECORDS: Final = 500_000
 MAX_YOUNG: Final = 50_000
-"""At the measured 8 KB a young record and 0.7 KB an old one these are 0.8 GB, the most that one
-process should hold."""
-
+"""Kept as they are. At the measured 8 KB a young record and 0.7 KB an old one all take 0.8 GB, the
+most that one process should hold."""
 
 SLACK: Final = 8
 """An entry that is read is moved to the young end unless it is in the youngest 1/8 anyway: it would

@@ -161,6 +161,20 @@ async def test_a_line_that_broke_before_the_answer_takes_nothing_twice(server: V
         assert b.places() == 1
 
 
+async def test_who_hears_late_that_it_may_send_does_not(server: Valkey) -> None:
+    async with sharing(server, limits=Limits(concurrency=1)) as ((a, b), time):
+        lease = a.take([KEYS[0]], mass=False)
+        assert isinstance(lease, Lease)
+        confirming = asyncio.create_task(a.confirm(lease, FULL))
+        await asyncio.sleep(0)
+        time.now += LATE
+        assert not await confirming
+        lease.refund()
+        await spread(a, b)
+        assert b.places() == 1
+        await b.get(KEYS[0])
+
+
 async def test_older_states_are_passed_over(server: Valkey) -> None:
     async with sharing(server) as ((a, b), _):
         news: list[bytes] = []
@@ -336,7 +350,9 @@ async def test_nothing_is_taken_from_a_server_that_forgot_unseen(server: Valkey)
         await spread(a, b)
         server.client.flushdb()
         assert await a.try_to_take(KEYS[2]) is None  # it notices
-        await spread(a, b)
+        await spread(a)
+        (places,) = server.client.keys("*:places") or [b"none"]
+        assert server.client.zcard(places) == 0  # not for what was not sent
         assert b.mass_full() == Full(Limit.MASS, time.now + WINDOW)
         assert await b.try_to_take(KEYS[3]) is None
         await spread(a, b)
