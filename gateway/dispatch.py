@@ -12,7 +12,7 @@ import heapq
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from typing import Generic, Protocol, TypeVar
 
@@ -29,6 +29,7 @@ from gateway.errors import (
     UpstreamBadAnswer,
     UpstreamTimeout,
 )
+from gateway.flight import Flight, Waiter, joined
 from gateway.planner import Ask, Pace, Want, Why, fill_up, hopeless, plan
 from gateway.records import DetailLevel, Record, StatusKey
 from gateway.smsc.row import Row
@@ -92,67 +93,11 @@ class Tally:
 
 
 @dataclass(eq=False, slots=True)
-class _Waiter(Generic[T]):
-    """One who waits: a request must go out by `start_by`; by `patience` an older record will do."""
-
-    start_by: float
-    patience: float
-    result: asyncio.Future[T | GatewayError] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
-    def settle(self, result: T | GatewayError) -> None:
-        if not self.result.done():
-            self.result.set_result(result)
-
-
-@dataclass(eq=False, slots=True)
-class _Flight(Generic[T]):
-    """A question about one key, waiting or under way.
-
-    `background` is what is wanted of it beside the callers, if anything; `want` is what the
-    planner is shown.
-    """
-
-    want: Want
-    background: Want | None = None
-    callers: list[_Waiter[T]] = field(default_factory=list)
-    watchers: list[_Waiter[T]] = field(default_factory=list)
-
-    def settle(self, result: T | GatewayError) -> None:
-        """Tell all who wait; then nobody wants it any more."""
-        for waiter in chain(self.callers, self.watchers):
-            waiter.settle(result)
-        self.callers.clear()
-        self.watchers.clear()
-        self.background = None
-
-    def raise_to(self, detail: DetailLevel) -> None:
-        if not self.want.detail.covers(detail):
-            self.want = replace(self.want, detail=detail)
-
-    def drop(self, leaving: Callable[[_Waiter[T]], bool]) -> list[_Waiter[T]]:
-        """Take callers off; without any it is wanted in the background, or by nobody."""
-        left = [waiter for waiter in self.callers if leaving(waiter)]
-        self.callers = [waiter for waiter in self.callers if not leaving(waiter)]
-        if self.callers:
-            deadline = min(waiter.start_by for waiter in self.callers)
-            self.want = replace(self.want, deadline=deadline)
-        elif self.background is not None:
-            self.want = replace(self.background, detail=self.want.detail, alone=self.want.alone)
-        return left
-
-    @property
-    def is_wanted(self) -> bool:
-        return bool(self.callers) or self.background is not None
-
-
-@dataclass(eq=False, slots=True)
 class _Deletion:
     """A message to delete, who waits for it, and what to call once it is gone."""
 
     key: StatusKey
-    waiter: _Waiter[None]
+    waiter: Waiter[None]
     deleted: Callable[[StatusKey], None]
 
 
@@ -208,12 +153,12 @@ class Dispatcher(Generic[T]):
         self._mass_max_ids = mass_max_ids
         self._max_wait = max_wait
         self._linger = linger
-        self._waiting: dict[StatusKey, _Flight[T]] = {}
-        self._later: dict[StatusKey, _Flight[T]] = {}
+        self._waiting: dict[StatusKey, Flight[T]] = {}
+        self._later: dict[StatusKey, Flight[T]] = {}
         self._due: list[tuple[float, int, StatusKey]] = []
         self._order = count()
-        self._under_way: dict[StatusKey, _Flight[T]] = {}
-        self._elsewhere: dict[StatusKey, _Flight[T]] = {}
+        self._under_way: dict[StatusKey, Flight[T]] = {}
+        self._elsewhere: dict[StatusKey, Flight[T]] = {}
         self._deletions: list[_Deletion] = []
         self._bad: dict[StatusKey, None] = {}
         self._served: dict[str, int] = {}
@@ -242,7 +187,7 @@ class Dispatcher(Generic[T]):
         to fall back on is not kept waiting longer than `max_wait` by a slow answer either.
         """
         now = self._clock.monotonic()
-        waiter = _Waiter[T](
+        waiter = Waiter[T](
             start_by=self._start_by(now),
             patience=now + self._max_wait if has_fallback else math.inf,
         )
@@ -265,7 +210,7 @@ class Dispatcher(Generic[T]):
         Raises a `GatewayError`; whoever watches then decides when to want it again.
         """
         flight = self._stand_by(want)
-        waiter = _Waiter[T](math.inf, math.inf)
+        waiter = Waiter[T](math.inf, math.inf)
         flight.watchers.append(waiter)
         try:
             return _told(await waiter.result)
@@ -294,7 +239,7 @@ class Dispatcher(Generic[T]):
             raise refusal
         if len(self._deletions) >= MAX_WAITING:
             raise Overloaded("The gateway has too many requests waiting.", retry_after=1)
-        deletion = _Deletion(key, _Waiter[None](self._start_by(now), math.inf), deleted)
+        deletion = _Deletion(key, Waiter[None](self._start_by(now), math.inf), deleted)
         self._deletions.append(deletion)
         self._pump_soon()
         try:
@@ -362,7 +307,7 @@ class Dispatcher(Generic[T]):
         """The last moment to send what a caller waits for, to have the answer in time."""
         return now + self._max_wait - min(self._usual.at_most, self._max_wait / 2)
 
-    def _join(self, want: Want, now: float) -> _Flight[T]:
+    def _join(self, want: Want, now: float) -> Flight[T]:
         """The flight that is to answer a caller's want; raises what makes that impossible."""
         key = want.key
         if self._closed:
@@ -376,7 +321,7 @@ class Dispatcher(Generic[T]):
         if flight is None:
             if len(self._waiting) >= MAX_WAITING:
                 raise Overloaded("The gateway has too many requests waiting.", retry_after=1)
-            flight = self._later.pop(key, None) or _Flight[T](want)
+            flight = self._later.pop(key, None) or Flight[T](want)
             self._waiting[key] = flight
         flight.raise_to(want.detail)
         if not flight.callers:
@@ -387,7 +332,7 @@ class Dispatcher(Generic[T]):
             flight.want = replace(flight.want, caller=want.caller, turn=want.turn)
         return flight
 
-    def _stand_by(self, want: Want) -> _Flight[T]:
+    def _stand_by(self, want: Want) -> Flight[T]:
         """The flight that is to answer a want of the background's."""
         flight = self._under_way.get(want.key)
         if flight is not None and flight.want.detail.covers(want.detail):
@@ -396,7 +341,7 @@ class Dispatcher(Generic[T]):
         if flight is None:
             if self._closed:
                 raise Overloaded("The gateway is shutting down.")
-            flight = self._later[want.key] = _Flight[T](want)
+            flight = self._later[want.key] = Flight[T](want)
             self._schedule(want)
         elif flight.background is not None and want.due < flight.background.due:
             if not flight.callers:
@@ -414,7 +359,7 @@ class Dispatcher(Generic[T]):
         else:
             self._wake_by(want.due)
 
-    def _leave(self, key: StatusKey, waiter: _Waiter[T]) -> None:
+    def _leave(self, key: StatusKey, waiter: Waiter[T]) -> None:
         """A caller is gone; what nobody wants any more is not asked for."""
         for queue in (self._waiting, self._elsewhere, self._under_way):
             flight = queue.get(key)
@@ -422,7 +367,7 @@ class Dispatcher(Generic[T]):
                 flight.drop(lambda other: other is waiter)
                 self._forget_if_unwanted(flight)
 
-    def _forget_if_unwanted(self, flight: _Flight[T]) -> None:
+    def _forget_if_unwanted(self, flight: Flight[T]) -> None:
         key = flight.want.key
         for queue in (self._waiting, self._later):
             if not flight.is_wanted and queue.get(key) is flight:
@@ -528,12 +473,12 @@ class Dispatcher(Generic[T]):
                 del self._elsewhere[key]
                 self._landed(flight)
                 if flight.is_wanted:
-                    self._waiting[key] = _joined(flight, self._waiting.get(key))
+                    self._waiting[key] = joined(flight, self._waiting.get(key))
         for key, flight in list(self._waiting.items()):
             held = self._elsewhere.get(key)
             is_asked = self._budget.answered_elsewhere(key, flight.want.detail)
             if is_asked and held is self._under_way.get(key):
-                self._elsewhere[key] = self._under_way[key] = _joined(flight, held)
+                self._elsewhere[key] = self._under_way[key] = joined(flight, held)
                 del self._waiting[key]
         for key, flight in self._elsewhere.items():
             self._wake_by(self._budget.answered_elsewhere(key, flight.want.detail) or math.inf)
@@ -567,7 +512,7 @@ class Dispatcher(Generic[T]):
         wants = {rider.key: rider for rider in reversed(riders)}
         for key in filled.keys[len(mass.keys) :]:
             later = self._later.pop(key, None)
-            self._waiting[key] = _Flight[T](wants[key]) if later is None else later
+            self._waiting[key] = Flight[T](wants[key]) if later is None else later
         return filled
 
     def _send(self, ask: Ask, now: float) -> None:
@@ -606,7 +551,7 @@ class Dispatcher(Generic[T]):
         deletion.waiter.settle(failure)
         self._pump_soon()
 
-    async def _fly(self, ask: Ask, lease: Lease, flights: list[_Flight[T]], began: float) -> None:
+    async def _fly(self, ask: Ask, lease: Lease, flights: list[Flight[T]], began: float) -> None:
         confirmed = await _outcome(self._budget.confirm(lease, ask.detail))
         if confirmed is not True:
             self._withdraw(lease, began)
@@ -628,7 +573,7 @@ class Dispatcher(Generic[T]):
                 flight.settle(failure or result)
         self._pump_soon()
 
-    def _landed(self, flight: _Flight[T]) -> None:
+    def _landed(self, flight: Flight[T]) -> None:
         if self._under_way.get(flight.want.key) is flight:
             del self._under_way[flight.want.key]
 
@@ -639,14 +584,14 @@ class Dispatcher(Generic[T]):
         self._breaker.withdraw(began)
         self._wake_by(self._clock.monotonic() + RETAKE)
 
-    def _put_back(self, flights: Iterable[_Flight[T]], failure: GatewayError | None) -> None:
+    def _put_back(self, flights: Iterable[Flight[T]], failure: GatewayError | None) -> None:
         for flight in flights:
             key = flight.want.key
             self._landed(flight)
             if failure is not None or self._closed:
                 flight.settle(failure or Overloaded("The gateway is shutting down."))
             elif flight.is_wanted:
-                self._waiting[key] = _joined(flight, self._waiting.get(key))
+                self._waiting[key] = joined(flight, self._waiting.get(key))
 
     def _ended(
         self, ask: Ask, lease: Lease, began: float, failure: GatewayError | None
@@ -687,7 +632,7 @@ class Dispatcher(Generic[T]):
         else:
             self.tally.failures += 1
 
-    def _goes_again(self, ask: Ask, flight: _Flight[T], failure: GatewayError) -> bool:
+    def _goes_again(self, ask: Ask, flight: Flight[T], failure: GatewayError) -> bool:
         """May a single request, or a later one, still answer this key's callers?
 
         One bad pair, or a mass request of somebody else's, spoils the whole list for the provider.
@@ -736,19 +681,6 @@ class Dispatcher(Generic[T]):
         self._alarm = None
         self._alarm_at = math.inf
         self._pump()
-
-
-def _joined(flight: _Flight[T], other: _Flight[T] | None) -> _Flight[T]:
-    """One flight for those who wait for either."""
-    if other is None:
-        return flight
-    if not flight.callers:
-        flight.want = replace(other.want, detail=flight.want.detail)
-    flight.callers += other.callers
-    flight.watchers += other.watchers
-    flight.background = flight.background or other.background
-    flight.raise_to(other.want.detail)
-    return flight
 
 
 def _remember(memory: dict[K, V], key: K, value: V, *, at_most: int) -> None:

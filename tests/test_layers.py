@@ -14,7 +14,7 @@ ORDER = [
     {"replicas"},
     {"store", "budget", "breaker", "interest", "telemetry"},
     {"planner"},
-    {"upstream"},
+    {"upstream", "flight"},
     {"dispatch"},
     {"link", "tracing"},
     {"service"},
