@@ -560,17 +560,18 @@ class Dispatcher(Generic[T]):
         answer = await _outcome(self._provider.ask(ask.keys, ask.detail))
         rows, failure = ({}, answer) if isinstance(answer, GatewayError) else (answer, None)
         # Learned before the request is told to have ended: else other processes would ask as well.
-        learned = [
-            self._learned(flight.want, rows.get(flight.want.key)) if failure is None else failure
-            for flight in flights
-        ]
+        learned = {
+            key: self._learned(flight.want, rows.get(key))
+            for key, flight in zip(ask.keys, flights, strict=True)
+            if failure is None
+        }
         failure = self._ended(ask, lease, began, failure)
-        for flight, result in zip(flights, learned, strict=True):
+        for key, flight in zip(ask.keys, flights, strict=True):
             self._landed(flight)
             if failure is not None and self._goes_again(ask, flight, failure):
-                self._waiting[flight.want.key] = flight
+                self._waiting[key] = flight
             else:
-                flight.settle(failure or result)
+                flight.settle(failure or learned[key])
         self._pump_soon()
 
     def _landed(self, flight: Flight[T]) -> None:

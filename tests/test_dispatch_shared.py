@@ -97,6 +97,21 @@ async def test_a_watcher_that_is_refused_is_not_forgotten() -> None:
     assert [await watch, await call] == ["BASIC 1"] * 2
 
 
+async def test_a_caller_who_wants_more_takes_a_refused_watcher_along() -> None:
+    setup = Shared()
+    watch = setup.watch(KEY)
+    await settle()
+    call = setup.want(detail=FULL)
+    await setup.clock.advance(GATHER)
+    await setup.decide(False)
+    await setup.decide(False)
+    await setup.clock.advance(RETAKE)
+    await setup.decide(True)
+    await setup.clock.advance(1)
+    assert [await watch, await call] == ["FULL 1"] * 2
+    assert setup.budget.questions == []
+
+
 async def test_nobody_is_asked_for_who_has_left() -> None:
     setup = Shared()
     call = setup.want()

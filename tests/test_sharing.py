@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -13,6 +13,7 @@ import pytest
 from gateway.app import serving
 from gateway.budget.memory import Sharing
 from gateway.errors import GatewayError, NotFound, Overloaded
+from gateway.freshness import Answer
 from gateway.records import DetailLevel, FreshnessSource, Message, MessageState, StatusKey
 from gateway.replicas import NAME_SIZE, Replicas
 from gateway.service import Pushed, StatusService, Want
@@ -68,7 +69,7 @@ class Company:
     world: World
     limits: Limits
     network: "Network"
-    new: Any
+    new: Callable[[], Awaitable[Gateway]]
 
     async def settle(self) -> None:
         """Let all be written, and heard by all."""
@@ -233,8 +234,7 @@ async def test_a_push_joins_what_only_another_knows(server: Valkey) -> None:
         await all_.gateways[0].get(SENT)
         await all_.settle()
         late = await all_.new()
-        await late.service.recall([SENT])
-        late.service.ingest(push(SENT, 1))
+        assert await late.service.receive(push(SENT, 1)) is Pushed.ACCEPTED
         answer = await late.service.get(SENT, WANT)
         assert isinstance(answer.record, Message)
         assert answer.record.state is MessageState.DELIVERED
@@ -296,15 +296,22 @@ async def test_older_news_move_nothing_back(server: Valkey) -> None:
         assert await late.get(SENT, Want(only_cached=True)) is MessageState.DELIVERED
 
 
+async def _asking_anew(all_: Company) -> asyncio.Task[Answer]:
+    """What both know is old to a caller of the second, who waits for the provider's answer."""
+    a, b = all_.gateways
+    await a.get(SENT)
+    await all_.settle()
+    all_.clock.now += 5
+    all_.network.gate.clear()
+    asking = asyncio.create_task(b.service.get(SENT, Want(max_age=0)))
+    await until(lambda: all_.limits.admitted == 2)
+    return asking
+
+
 async def test_a_push_is_no_answer_to_who_asked(server: Valkey) -> None:
     async with company(server) as all_:
         a, b = all_.gateways
-        await a.get(SENT)
-        await all_.settle()
-        all_.clock.now += 5
-        all_.network.gate.clear()
-        asking = asyncio.create_task(b.get(SENT, Want(max_age=0)))
-        await until(lambda: all_.limits.admitted == 2)
+        asking = await _asking_anew(all_)
         a.service.ingest(push(SENT, 1))
         await all_.settle()
         assert b.state(SENT) is MessageState.DELIVERED
@@ -315,13 +322,8 @@ async def test_a_push_is_no_answer_to_who_asked(server: Valkey) -> None:
 
 async def test_what_is_only_read_again_is_no_answer_to_who_asked(server: Valkey) -> None:
     async with company(server) as all_:
-        a, b = all_.gateways
-        await a.get(SENT)
-        await all_.settle()
-        all_.clock.now += 5
-        all_.network.gate.clear()
-        asking = asyncio.create_task(b.service.get(SENT, Want(max_age=0)))
-        await until(lambda: all_.limits.admitted == 2)
+        _, b = all_.gateways
+        asking = await _asking_anew(all_)
         server.client.client_kill_filter(_type="pubsub")
         await until(lambda: b.joins == 1)
         await all_.settle()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from tests.support.callers import client
 from tests.support.clock import settle
 from tests.support.gateway import Setup, running
 from tests.support.stream import Stream
+from tests.support.valkey import valkey
 
 pytestmark = pytest.mark.anyio
 
@@ -263,3 +265,13 @@ async def test_what_is_deleted_meanwhile_is_not_found() -> None:
         await setup.client.delete(f"/v1/messages/100?phone={LIVE}")
         answer = await call
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+
+
+async def test_who_comes_again_to_another_gateway_is_told_nothing_twice() -> None:
+    url = f"/v1/messages/1/events?phone={DONE}&fields=state"
+    with valkey() as server:
+        async with running(REDIS_URL=server.url) as first:
+            (id_,) = re.findall(r"^id: (.*)$", (await first.client.get(url)).text, re.MULTILINE)
+        async with running(REDIS_URL=server.url) as second:
+            answer = await second.client.get(url, headers={"last-event-id": id_.strip()})
+            assert (answer.status_code, await second.asked()) == (204, [])
