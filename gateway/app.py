@@ -58,7 +58,7 @@ def create_app(
 
     `callers` are for who wants to have them read anew. By `lifetime` the server tells that it is
     about to stop: streams end then, for it waits until all answers have ended. `access_log` gets a
-    line for each request, `tracing` a span.
+    line for each request, `tracing` a span; at the end both are told to write what waits.
     """
     clock = clock or Clock()
     lifetime = lifetime or Lifetime()
@@ -77,23 +77,27 @@ def create_app(
             concurrency=settings.limit_concurrency,
             transport=transport,
         )
-        async with client, serving(settings, client, clock, tracing) as service:
-            watches = Watches(service, clock)
-            ending = asyncio.create_task(_end_streams(watches, lifetime))
-            try:
-                yield {
-                    "callers": callers,
-                    "clock": clock,
-                    "service": service,
-                    "watches": watches,
-                    "counts": counts,
-                    "lifetime": lifetime,
-                }
-            finally:
-                ending.cancel()
-                await watches.aclose()
-                if access_log is not None:
-                    access_log.flush()
+        try:
+            async with client, serving(settings, client, clock, tracing) as service:
+                watches = Watches(service, clock)
+                ending = asyncio.create_task(_end_streams(watches, lifetime))
+                try:
+                    yield {
+                        "callers": callers,
+                        "clock": clock,
+                        "service": service,
+                        "watches": watches,
+                        "counts": counts,
+                        "lifetime": lifetime,
+                    }
+                finally:
+                    ending.cancel()
+                    await watches.aclose()
+        finally:  # here, for a server that was told to stop by a signal ends by it
+            if access_log is not None:
+                access_log.flush()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
     resources = api.resources(api.of_push(callback))
     app = Starlette(

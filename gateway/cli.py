@@ -260,11 +260,7 @@ async def _serve(
         lifetime=lifetime,
         shutdown_delay=settings.shutdown_delay,
     )
-    try:
-        await server.serve(sockets=[listening])
-    finally:
-        if tracing is not None:
-            tracing.close()
+    await server.serve(sockets=[listening])
 
 
 async def _simulate(listening: socket.socket, handler: Handler | None) -> None:

@@ -16,10 +16,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -28,6 +24,7 @@ from gateway.callers.model import Scope
 from gateway.clock import Clock
 from gateway.simulator import Handler, create_simulator, sample_world
 from tests.support.callers import client
+from tests.support.collector import Collector
 from tests.support.process import PLAIN
 from tests.support.server import closed_port, serving
 from tests.support.valkey import Valkey, valkey
@@ -70,22 +67,6 @@ FAULTS: list[dict[str, object]] = [
     {"kind": "status", "value": 503},
     {"kind": "hang"},
 ]
-
-
-class Collector:
-    """Takes traces over OTLP, as bytes."""
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        self.app = Starlette(routes=[Route("/v1/traces", self.take, methods=["POST"])])
-
-    async def take(self, request: Request) -> Response:
-        self.bodies.append(await request.body())
-        return Response(media_type="application/x-protobuf")
-
-    def text(self) -> str:
-        """All that was told; strings stand in Protocol Buffers as they are."""
-        return b"".join(self.bodies).decode(errors="replace")
 
 
 @dataclass

@@ -14,7 +14,9 @@ import httpx
 import pytest
 
 from gateway.server import GRACE
+from tests.support.collector import Collector
 from tests.support.process import PLAIN, command
+from tests.support.server import serving
 
 HAMMERS = 8
 PHONE = "79990000001"
@@ -126,6 +128,16 @@ def test_what_is_under_way_is_answered_and_spent_for_good() -> None:
         with command("serve", SMSC_URL=f"{provider}/sys", **LOGIN) as (_, again):
             budgets = httpx.get(f"{again}/v1/provider").json()["budgets"]
             assert budgets["mass"]["left"] == 0
+
+
+def test_the_last_spans_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = Collector()
+    with command("simulator", "--port", "0") as (_, provider), serving(collector.app) as traces:
+        monkeypatch.setitem(PLAIN, "OTEL_EXPORTER_OTLP_ENDPOINT", traces)
+        with command("serve", SMSC_URL=f"{provider}/sys", **LOGIN) as (_, address):
+            httpx.get(f"{address}/v1/messages/1", params={"phone": PHONE}).raise_for_status()
+    assert "GET /v1/messages/{id}" in collector.text()
+    assert "POST status.php" in collector.text()
 
 
 def test_streams_end_and_nobody_waits_for_them() -> None:
