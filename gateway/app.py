@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import WebSocketRoute
+from starlette.routing import WebSocketRoute, request_response
 from starlette.types import ASGIApp
 
 from gateway.accesslog import AccessLog
@@ -26,7 +26,7 @@ from gateway.store.memory import MemoryStore
 from gateway.tracing import TracedProvider, Tracing
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
-from gateway.web import api, docs, pages
+from gateway.web import api, docs, pages, root
 from gateway.web.auth import AuthenticationMiddleware, wants_page
 from gateway.web.cors import Origins
 from gateway.web.counts import Counts
@@ -99,7 +99,7 @@ def create_app(
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
 
-    resources = api.resources(api.of_push(callback))
+    resources = api.resources(api.of_push(callback) | {"getRoot": request_response(root.get_root)})
     app = Starlette(
         routes=[
             *api.routes(resources),
@@ -108,6 +108,7 @@ def create_app(
             WebSocketRoute("/graphql", WebSocketView(engine, callers, clock, origins=origins)),
         ],
         exception_handlers={
+            404: root.no_route,
             GatewayError: handle,
             HTTPException: handle,
             Exception: handle,
@@ -224,7 +225,8 @@ async def serving(
     if settings.redis_url is None:
         with closing(create_journal(settings, clock)) as journal:
             budget = MemoryBudget(limits, clock.monotonic, journal)
-            async with aclosing(parts(budget=budget, store=MemoryStore())) as service:
+            store = MemoryStore(settings.cache_records)
+            async with aclosing(parts(budget=budget, store=store)) as service:
                 yield service
         return
 
@@ -235,10 +237,10 @@ async def serving(
     replicas = Replicas(settings.redis_url.get_secret_value(), _account(settings))
     timeout = settings.smsc_timeout
     shared = SharedBudget(limits, clock.monotonic, replicas, timeout=timeout, time=shared_time)
-    store = SharedStore(replicas, clock.time)
-    service = parts(budget=shared, store=store)
+    shared_store = SharedStore(replicas, clock.time, settings.cache_records)
+    service = parts(budget=shared, store=shared_store)
     shared.on_change = service.look_again
-    store.on_news = service.hear
+    shared_store.on_news = service.hear
     async with replicas, aclosing(service):
         yield service
 

@@ -23,15 +23,15 @@ from gateway.callers.registry import Callers
 from gateway.check import check
 from gateway.cli_client import client
 from gateway.clock import Clock
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import GatewayError, InvalidArgument, NotFound
 from gateway.freshness import at_observation
-from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
+from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey, parse_phone
 from gateway.server import CantListen, Server, address, beside, listen, run, run_reloading
 from gateway.settings import Settings, SettingsError, load
 from gateway.simulator import Handler, create_simulator, sample_world
 from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
-from gateway.smsc.row import Refusal, Row
+from gateway.smsc.row import Refusal, Row, whole
 from gateway.telemetry import configure_logging
 from gateway.tracing import Tracing, create_tracing
 from gateway.web.docs import openapi_yaml
@@ -177,10 +177,10 @@ def openapi() -> None:
 def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:
     """A row as REST shows it, without freshness: nobody knows when it was observed."""
     id_, phone = row.fields.get("id"), row.fields.get("phone")
-    named: dict[str, object] = {"id": id_, "phone": phone}
+    named: dict[str, object] = {"id": id_ and whole(id_), "phone": phone and _phone(phone)}
     found = normalise(
         row,
-        StatusKey(phone or "", 0),
+        StatusKey("", 0),
         asked=_KINDS[kind],
         freshness=at_observation(0, DetailLevel.BASIC),
         zone=zone,
@@ -188,6 +188,14 @@ def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:
     if found is None:
         return named | {"problem": problem_of(NotFound()).model_dump(by_alias=True)}
     return without_freshness(found.record) | named
+
+
+def _phone(told: str) -> str:
+    """As callers get it, whichever way the provider wrote it."""
+    try:
+        return parse_phone(whole(told))
+    except InvalidArgument:
+        return told
 
 
 def _handler(callback: str | None, secret: str | None) -> Handler | None:

@@ -179,17 +179,20 @@ class Dispatcher(Generic[T]):
         *,
         caller: str = "",
         turn: int = 0,
+        since: float | None = None,
         has_fallback: bool = False,
     ) -> T:
         """The answer for a key at the level, or at a higher one; raises a `GatewayError`.
 
         `caller` and `turn` keep the queue fair (see the planner's `Want`). Who has an older record
-        to fall back on is not kept waiting longer than `max_wait` by a slow answer either.
+        to fall back on is not kept waiting longer than `max_wait` by a slow answer either. It is
+        counted from `since`, by default now.
         """
         now = self._clock.monotonic()
+        since = now if since is None else since
         waiter = Waiter[T](
-            start_by=self._start_by(now),
-            patience=now + self._max_wait if has_fallback else math.inf,
+            start_by=self._start_by(since),
+            patience=since + self._max_wait if has_fallback else math.inf,
         )
         flight = self._under_way.get(key)
         if flight is None or not flight.want.detail.covers(detail):

@@ -9,6 +9,7 @@ GatewayError
 │   ├── QuotaExceeded           the caller is over its own quota
 │   ├── QueryTooComplex         a GraphQL operation past its limits
 │   ├── NotFound                the provider knows nothing of this pair (status -3)
+│   ├── RouteNotFound           no such address
 │   ├── KindMismatch            a lookup asked as a message, or the other way
 │   └── NotCached               `only-if-cached`, and nothing usable is cached
 ├── LimitReached                a request the provider's limits do not allow now
@@ -106,6 +107,11 @@ class QueryTooComplex(CallerError):
 class NotFound(CallerError):
     code = "NOT_FOUND"
     title = "The provider knows no such message"
+
+
+class RouteNotFound(CallerError):
+    code = "ROUTE_NOT_FOUND"
+    title = "There is no such address"
 
 
 class KindMismatch(CallerError):

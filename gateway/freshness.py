@@ -5,7 +5,7 @@ when no newer one can be had.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -24,8 +24,10 @@ from gateway.records import (
     LookupState,
     Message,
     MessageState,
+    MessageType,
     Record,
     StaleReason,
+    StatusKey,
 )
 
 
@@ -51,6 +53,7 @@ RULES = {
     "live": Rule(12, 10 * MINUTE, share=1 / 20),
     "watched": Rule(15, 10 * MINUTE, share=1 / 60),
     "unknown": Rule(10 * MINUTE, 10 * MINUTE),
+    "readable": Rule(10 * MINUTE, 10 * MINUTE, stale_for=24 * HOUR),
     "delivered": Rule(2 * HOUR, 2 * HOUR, stale_for=24 * HOUR),
     "final": Rule(24 * HOUR, 24 * HOUR, stale_for=7 * 24 * HOUR),
 }
@@ -59,9 +62,13 @@ RULES = {
 - live: five requests a minute for one message make 12 s the most that can be kept up. Most
   deliveries take seconds; what has waited an hour may as well be seen three minutes later.
 - watched: somebody is to be told at once; one request of the five is left to callers.
-- delivered: may still be read or clicked.
+- readable: delivered, of a type that tells when it is read.
+- delivered: a link in it may still be clicked.
 - final: nothing more is going to happen.
 """
+
+READABLE = frozenset({MessageType.MMS, MessageType.EMAIL, MessageType.VIBER, MessageType.SOCIAL})
+"""Types of messages that can become READ."""
 
 JITTER = 0.1
 """Each message's answers are fresh for up to this share longer, so that what was learned together
@@ -106,8 +113,9 @@ def rule_for(record: Record) -> Rule:
     if isinstance(record, Message) and record.archived:
         return RULES["final"]
     if record.is_final:
-        may_change = record.state in {MessageState.DELIVERED, MessageState.READ}
-        return RULES["delivered" if may_change else "final"]
+        if record.state not in {MessageState.DELIVERED, MessageState.READ}:
+            return RULES["final"]
+        return RULES["readable" if record.type in READABLE else "delivered"]
     if record.state in {MessageState.UNKNOWN, LookupState.UNKNOWN}:
         return RULES["unknown"]
     return RULES["live"]
@@ -172,6 +180,14 @@ class Answer(NamedTuple):
     next_at: float | None = None
     stale: bool = False
     stale_reason: StaleReason | None = None
+
+    def named(self, key: StatusKey) -> "Answer":
+        """The same answer, its record's phone spelled as it was asked for."""
+        record = self.record
+        if record.phone == key.phone:
+            return self
+        respelled = record.model_copy(update={"phone": key.phone})
+        return self._replace(known=replace(self.known, record=respelled, written={}))
 
     @property
     def record(self) -> Record:

@@ -25,7 +25,7 @@ from gateway.records import (
     Subscriber,
 )
 
-_MESSAGE_RANK = {
+MESSAGE_RANK = {
     MessageState.QUEUED: 0,
     MessageState.PAUSED: 0,
     MessageState.SENT: 1,
@@ -110,7 +110,7 @@ def _is_newer(known: Record, news: Record) -> bool:
 def rank(record: Record) -> int:
     """How far it is, among those of its kind."""
     if isinstance(record, Message):
-        return _MESSAGE_RANK[record.state]
+        return MESSAGE_RANK[record.state]
     return _LOOKUP_RANK[record.state]
 
 

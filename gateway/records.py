@@ -23,9 +23,33 @@ MAX_EMAIL_LENGTH = 254
 """RFC 5321, section 4.5.3.1.3 (a path of 256 octets less its angle brackets)."""
 
 _ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
-_PHONE = re.compile(r"\+?[0-9]{5,20}", re.ASCII)
-_PHONE_PUNCTUATION = str.maketrans("", "", " -()")
-_EMAIL = re.compile(r"[^ @,;<>\x00-\x1f\x7f-\xa0]+@[^ @,;<>\x00-\x1f\x7f-\xa0]+")
+_NATIONAL_LENGTH = 10
+"""Digits of a Russian or Kazakh number behind its prefix: 7 abroad, 8 at home."""
+
+_INVISIBLE = r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+"""Marks of direction, and characters without width."""
+_SPACES = r" \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_DASHES = (
+    r"\-\xad\u02d7\u058a\u05be\u1400\u1806\u2010-\u2015\u2043\u207b\u208b\u2212\u2500\u2e17\u2e1a"
+    r"\u2e3a\u2e3b\u2e40\u2e5d\u301c\u3030\u30a0\u30fc\ufe31\ufe32\ufe58\ufe63\uff0d\uff70"
+)
+"""Unicode's dashes, and the signs that are typed for one: minus, raised minus, hyphen bullet …"""
+_DIVIDERS = rf"{_SPACES}{_DASHES}{_INVISIBLE}\u061c\u180e./()\uff08\uff09\uff0e\uff0f"
+_AROUND = rf"[\r\n{_SPACES}{_INVISIBLE}]*"
+_ADDRESS = r"[^ @,;<>\x00-\x1f\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+"
+PHONE_PATTERN = (
+    rf"[\r\n{_DIVIDERS}]*(?:[tT][eE][lL]:[{_DIVIDERS}]*)?(?:[+\uff0b][{_DIVIDERS}]*)?"
+    rf"(?:[0-9\uff10-\uff19][{_DIVIDERS}]*){{5,20}}[\r\n]*"
+)
+"""A number as people, CRMs and spreadsheets write it: spaces and dashes of every kind, dots,
+slashes, parentheses, direction marks, full-width digits, a `tel:` link (RFC 3966)."""
+EMAIL_PATTERN = rf"{_AROUND}{_ADDRESS}@{_ADDRESS}{_AROUND}"
+
+_PHONE = re.compile(PHONE_PATTERN)
+_EMAIL = re.compile(EMAIL_PATTERN)
+_NO_DIGIT = re.compile(r"[^0-9\uff10-\uff19]+")
+_NO_ADDRESS = re.compile(rf"^{_AROUND}|{_AROUND}$")
+_ASCII_DIGITS = {0xFF10 + digit: str(digit) for digit in range(10)}
 
 RecordId = NewType("RecordId", str)
 """An id in decimal; GraphQL's `ID`."""
@@ -44,6 +68,18 @@ class StatusKey(NamedTuple):
             raise InvalidArgument(f"id must be a decimal number from 1 to {MAX_ID}.")
         return cls(parse_phone(phone), int(id))
 
+    @property
+    def respelled(self) -> "StatusKey | None":
+        """The same message with its number's other spelling; None: there is none."""
+        phone = other_spelling(self.phone)
+        return None if phone is None else StatusKey(phone, self.id)
+
+    @property
+    def canonical(self) -> "StatusKey":
+        """One key for both spellings of a number, for what is counted or shared by message."""
+        other = self.respelled
+        return self if other is None or self.phone[0] == "7" else other
+
 
 def key_or_error(id: object, phone: object) -> StatusKey | InvalidArgument:
     """The key of one item of many, or what is wrong with it, so that it spoils no other."""
@@ -56,21 +92,28 @@ def key_or_error(id: object, phone: object) -> StatusKey | InvalidArgument:
 
 
 def parse_phone(phone: str) -> str:
-    """Digits without `+`, or an e-mail address; anything else is an `InvalidArgument`."""
+    """ASCII digits without `+`, or an e-mail address; anything else is an `InvalidArgument`."""
     if len(phone) > MAX_EMAIL_LENGTH:
         pass
-    elif "@" in phone:
-        address = phone.strip(" ")
-        if _EMAIL.fullmatch(address):
-            return address
-    else:
-        digits = phone.translate(_PHONE_PUNCTUATION)
-        if _PHONE.fullmatch(digits):
-            return digits.removeprefix("+")
+    elif _PHONE.fullmatch(phone):
+        return _NO_DIGIT.sub("", phone).translate(_ASCII_DIGITS)
+    elif _EMAIL.fullmatch(phone):
+        return _NO_ADDRESS.sub("", phone)
     raise InvalidArgument(
-        "phone must be 5 to 20 digits, with an optional leading + (spaces, - and parentheses are "
-        "dropped), or an e-mail address."
+        "phone must be 5 to 20 digits, with an optional leading + or tel: (spaces, dashes, dots, "
+        "slashes and parentheses are dropped), or an e-mail address."
     )
+
+
+def other_spelling(phone: str) -> str | None:
+    """The same Russian or Kazakh number with its other prefix: `8…` at home is `7…` abroad.
+
+    None for all other numbers. An `8` in front may as well be another country's code (84 is
+    Vietnam's), so the other spelling counts only where nothing is known by the one given.
+    """
+    if len(phone) == _NATIONAL_LENGTH + 1 and phone[0] in "78" and phone.isdigit():
+        return ("7" if phone[0] == "8" else "8") + phone[1:]
+    return None
 
 
 class DescribedEnum(StrEnum):
@@ -306,7 +349,7 @@ class DeliveryError(Model):
     provider_code: int
     """The provider's number (`err`)."""
     description: str
-    """The reason, as an English sentence."""
+    """The reason, as an English sentence for people; its words may change, `code` will not."""
 
 
 class Money(Model):
@@ -408,7 +451,7 @@ class StatusRecord(Model):
     provider_status: ProviderStatus
     """The provider's own status."""
     error: DeliveryError | None = None
-    """Why it was not delivered; null when there is no error."""
+    """Why it was not delivered; null when there is no error, and for what was delivered."""
     is_final: bool
     """True: no need to ask again for delivery."""
     last_status_time: datetime | None = None
@@ -421,6 +464,10 @@ class StatusRecord(Model):
     """The message's text."""
     cost: Money | None = None
     """What it cost."""
+    is_template: bool | None = None
+    """Was it recognised as a template message (bit 8 of `flag`)? null: not told."""
+    paid_from_second_balance: bool | None = None
+    """Was it paid from the account's second balance (bit 5 of `flag`)? null: not told."""
     freshness: Freshness
     """How the gateway knows, and how old it is."""
 
@@ -458,8 +505,6 @@ class Message(StatusRecord):
     """Length of a voice call."""
     template: TemplateKind | None = None
     """Which kind of template it was recognised as; null: none, or not told."""
-    paid_from_second_balance: bool | None = None
-    """Was it paid from the account's second balance? null: not told."""
     subscriber: Subscriber | None = None
     """Whose number it is."""
     porting: Porting

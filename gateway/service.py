@@ -1,6 +1,7 @@
 """`StatusService`: the one door for REST, GraphQL and whatever comes next."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
@@ -12,7 +13,15 @@ from gateway.breaker import Breaker
 from gateway.budget.memory import MemoryBudget
 from gateway.clock import Clock
 from gateway.dispatch import Dispatcher, Provider
-from gateway.errors import GatewayError, InvalidArgument, KindMismatch, NotCached, NotFound
+from gateway.errors import (
+    GatewayError,
+    InvalidArgument,
+    KindMismatch,
+    LimitReached,
+    NotCached,
+    NotFound,
+    Overloaded,
+)
 from gateway.freshness import (
     MISSING_SHORTEST,
     Answer,
@@ -44,6 +53,10 @@ from gateway.store.memory import MemoryStore
 MAX_ITEMS = 1000
 """Keys in one call."""
 
+RESPELL_AGAIN = 60.0
+"""Seconds after which a message that is still not found is asked for by its number's other spelling
+again: right after it was sent the provider may know it by neither."""
+
 FUTURE = 86_400.0
 """Seconds: a pushed time further ahead than any time zone explains is not believed."""
 
@@ -66,6 +79,8 @@ class Want(NamedTuple):
     `max_age` is in seconds, None: as long as the record counts as fresh. `only_cached`: never ask
     the provider. `caller` tells callers apart, who take turns where they have to wait. `slack`: so
     many seconds beyond its freshness a record will do; negative: so many must be left of it.
+    `stale_if_error`: so many seconds beyond its freshness a record may stand in for an answer that
+    can't be had (RFC 5861, section 4); 0: never, None: whatever its age.
     """
 
     detail: DetailLevel = DetailLevel.FULL
@@ -74,6 +89,7 @@ class Want(NamedTuple):
     only_cached: bool = False
     caller: str = ""
     slack: float = 0.0
+    stale_if_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +153,14 @@ class StatusService:
         if known is not None and _is_plain_hit(known, want, now):
             self._served.hit(now - known.observed_at)
             return Answer(known, now)
+        if known is None or known.record is None:
+            other = self.resolve(key)
+            if other is not key:
+                answer = self.get_now(other, want)
+                return None if answer is None else answer.named(key)
         if known is None or known.record is None or not known.record.is_final:
             self._interest.note(key, want.detail, self._clock.monotonic())
-        if known is None:
+        if known is None or (known.record is None and self.may_be_respelled(key, known)):
             return None
         is_fresh = self._answers(known, want, now)
         if not is_fresh and (want.only_cached or not self._answers(known, want, now, stale=True)):
@@ -161,27 +182,41 @@ class StatusService:
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
         """Learn what other processes know of keys that are not known here; False: nothing."""
-        return await self._store.recall(keys)
+        return await self._store.recall([spelled for key in keys for spelled in _spelled(key)])
 
-    async def _ask(self, key: StatusKey, want: Want, turn: int) -> Answer:
+    def resolve(self, key: StatusKey) -> StatusKey:
+        """The key under which a message is known or asked for: as it is spelled, or respelled.
+
+        A Russian or Kazakh number written `8…` and the same written `7…` name one record. While
+        nothing is known of either, the spelling given is the one to ask by.
+        """
+        other = key.respelled
+        if other is None or self._has_record(key):
+            return key
+        planned_at = self._dispatcher.planned_at
+        is_asked = planned_at(key) is None and planned_at(other) is not None
+        return other if is_asked or self._has_record(other) else key
+
+    async def _ask(self, named: StatusKey, want: Want, turn: int) -> Answer:
         if want.only_cached:
             raise NotCached("Nothing fresh enough is cached for this message.")
+        key = self.resolve(named)
         known = self._store.get(key)
         try:
-            fetched = await self._fetch(key, want, known, turn)
+            key, fetched = await self._fetch_either(key, want, known, turn)
             self._served.miss(0.0)
-            return self._answer(key, fetched, want, live=True)
+            return self._answer(key, fetched, want, live=True).named(named)
         except (NotFound, KindMismatch):
             raise
         except GatewayError as error:
-            known = self._store.get(key)
-            if known is None or known.record is None or not _fits(known.record, want):
+            known, now = self._store.get(key), self._clock.time()
+            if known is None or known.record is None or not _stands_in(known, want, now):
                 self._served.failed += 1
                 raise
-            now = self._clock.time()
             self._served.miss(now - known.observed_at)
             again = None if error.retry_after is None else now + error.retry_after
-            return Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
+            answer = Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
+            return answer.named(named)
 
     async def get_many(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
@@ -226,8 +261,16 @@ class StatusService:
         return [found[key] if isinstance(key, StatusKey) else key for key in keys]
 
     async def poll(self, want: planner.Want) -> Known:
-        """The provider's answer to a watcher, once it is due and there is room; for `watch`."""
-        return await self._dispatcher.watch(want)
+        """The provider's answer to a watcher, once it is due and there is room; for `watch`.
+
+        What the provider does not know is asked for by the number's other spelling as well.
+        """
+        known = await self._dispatcher.watch(want)
+        other = want.key.respelled
+        if other is None or known.record is not None or not self.may_be_respelled(want.key, known):
+            return known
+        there = await self._dispatcher.watch(replace(want, key=other))
+        return known if there.record is None else there
 
     async def delete(self, key: StatusKey) -> None:
         """Have the provider delete a message; for a while it then counts as not found.
@@ -236,6 +279,7 @@ class StatusService:
         provider from answering.
         """
         await self.recall([key])
+        key = self.resolve(key)
         known = self._store.get(key)
         if known is not None and known.certain and isinstance(known.record, HlrLookup):
             raise KindMismatch(f"{key.id} is an HLR lookup, which can't be deleted.")
@@ -313,8 +357,8 @@ class StatusService:
         self._on_learned = on_learned
 
     def peek(self, key: StatusKey) -> Known | None:
-        """What is known, fresh or not; nobody is asked."""
-        return self._store.get(key)
+        """What is known, fresh or not, under either spelling of the number; nobody is asked."""
+        return self._store.get(self.resolve(key))
 
     def link(self) -> LinkState:
         """The state of the link to the provider."""
@@ -328,6 +372,14 @@ class StatusService:
             served=self._served,
             records=len(self._store),
         )
+
+    def may_be_respelled(self, key: StatusKey, missing: Known) -> bool:
+        """Is a message that was not found to be asked for by its number's other spelling?"""
+        other = key.respelled
+        if other is None or missing.deleted:
+            return False
+        there = self._store.get(other)
+        return there is None or missing.observed_at - there.observed_at >= RESPELL_AGAIN
 
     def _observed_at(self, key: StatusKey) -> float:
         known = self._store.get(key)
@@ -366,7 +418,33 @@ class StatusService:
         free_at = self._budget.message_free_at(key)
         return moment if free_at is None else max(moment, free_at + ahead)
 
-    async def _fetch(self, key: StatusKey, want: Want, known: Known | None, turn: int) -> Known:
+    async def _fetch_either(
+        self, key: StatusKey, want: Want, known: Known | None, turn: int
+    ) -> tuple[StatusKey, Known]:
+        """Ask by the number as it is spelled; if it is not found so, once by its other spelling.
+
+        The second request comes after all first ones of the call, and within the same `MAX_WAIT`:
+        where the limits leave it no room, the message counts as not found.
+        """
+        since, now = self._clock.monotonic(), self._clock.time()
+        if known is None or known.record is not None or not self._answers(known, want, now):
+            known = await self._fetch(key, want, known, turn, since)
+        other = key.respelled
+        if other is None or known.record is not None or not self.may_be_respelled(key, known):
+            return key, known
+        try:
+            there = await self._fetch(other, want, self._store.get(other), turn + MAX_ITEMS, since)
+        except (LimitReached, Overloaded):
+            return key, known
+        return (key, known) if there.record is None else (other, there)
+
+    def _has_record(self, key: StatusKey) -> bool:
+        known = self._store.get(key)
+        return known is not None and known.record is not None
+
+    async def _fetch(
+        self, key: StatusKey, want: Want, known: Known | None, turn: int, since: float
+    ) -> Known:
         async def ask(detail: DetailLevel) -> Known:
             return await self._dispatcher.ask(
                 key,
@@ -374,7 +452,8 @@ class StatusService:
                 want.kind,
                 caller=want.caller,
                 turn=turn,
-                has_fallback=known is not None and known.record is not None,
+                since=since,
+                has_fallback=known is not None and _stands_in(known, want, self._clock.time()),
             )
 
         detail = want.detail
@@ -449,6 +528,12 @@ class StatusService:
         return known
 
 
+def _spelled(key: StatusKey) -> tuple[StatusKey, ...]:
+    """The key, and the one with its number's other spelling, if it has one."""
+    other = key.respelled
+    return (key,) if other is None else (key, other)
+
+
 def _pushed_as(key: StatusKey) -> list[StatusKey]:
     """The keys that a push may be about, the likeliest first."""
     return [StatusKey(phone, key.id) for phone in spellings(key.phone)]
@@ -483,6 +568,13 @@ def at_least_standard(detail: DetailLevel) -> DetailLevel:
 
 def _fits(record: Record, want: Want) -> bool:
     return want.kind is None or isinstance(record, want.kind)
+
+
+def _stands_in(known: Known, want: Want, now: float) -> bool:
+    """May an older record be the answer, where no newer one can be had?"""
+    longest = math.inf if want.stale_if_error is None else want.stale_if_error
+    is_young = longest > 0 and now - known.fresh_until <= longest
+    return is_young and known.record is not None and _fits(known.record, want)
 
 
 def _certain_kind(known: Known | None) -> type[Record] | None:

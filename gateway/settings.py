@@ -74,6 +74,8 @@ class Settings(BaseModel):
     """Seconds of the two windows above."""
     mass_max_ids: int = Field(default=100, ge=1, le=1000)
     """Ids in one mass request; the provider publishes no bound."""
+    cache_records: int = Field(default=100_000, ge=1, le=10_000_000)
+    """Records kept in memory; the least recently used go first."""
     max_wait: float = Field(default=5, ge=0, le=300)
     """Seconds a caller may wait for room in the limits."""
 

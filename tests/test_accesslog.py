@@ -3,6 +3,7 @@ import io
 import json
 import logging
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -135,3 +136,18 @@ async def test_libraries_tell_no_payloads_even_at_debug(name: str) -> None:
 )
 async def test_callers_in_the_log(name: str, shown: str) -> None:
     assert masked_caller(name) == shown
+
+
+async def test_all_lines_have_one_spelling() -> None:
+    stream = io.StringIO()
+    log = configure_logging("info", "json", stream)
+    assert log is not None
+    moment = datetime(2026, 11, 27, 7, 0, 0, 1, UTC)
+    named = {"event": "request", "level": "info", "logger": "a", "timestamp": moment}
+    log.write(named | {"route": "/«x»"})
+    log.flush()
+    logging.getLogger("uvicorn.error").info("started «x»")
+    told = stream.getvalue().splitlines()
+    assert all(", " not in line and '": ' not in line for line in told)
+    assert [list(json.loads(line))[:4] for line in told] == [list(named)] * 2
+    assert "«x»" in told[1]

@@ -10,12 +10,14 @@ import pytest
 import yaml
 from graphql import build_schema, find_breaking_changes
 from openapi_spec_validator import validate
+from starlette.routing import request_response
 
 from gateway.records import HlrLookup, Message
 from gateway.web import api, push
 from gateway.web.auth import OPEN_PATHS
 from gateway.web.docs import openapi, openapi_yaml
 from gateway.web.graphql.schema import sdl
+from gateway.web.root import get_root
 from gateway.web.shape import HIDDEN
 from tests.support.clock import FakeClock
 from tests.support.gateway import running
@@ -51,10 +53,11 @@ def test_openapi_is_valid() -> None:
 
 def test_openapi_has_every_route() -> None:
     """Each method at each address, of the app as it runs with everything switched on."""
-    callback = push.Callback("secret", FakeClock(), Counter())
+    handlers = api.of_push(push.Callback("secret", FakeClock(), Counter()))
+    handlers["getRoot"] = request_response(get_root)
     served = {
         (path, method.lower())
-        for path, resource in api.resources(api.of_push(callback)).items()
+        for path, resource in api.resources(handlers).items()
         for method in resource.allow.split(", ")
         if method not in {"HEAD", "OPTIONS"}
     }

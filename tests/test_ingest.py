@@ -18,7 +18,7 @@ from gateway.simulator.push import signed
 from gateway.smsc.push import Push, verify
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
-from gateway.watch import Watches
+from gateway.watch import Following, Watches
 from tests.support.clock import START, FakeClock, settle
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +57,7 @@ class Setup:
         self.service = StatusService(
             self.provider,
             MemoryBudget(Limits(), self.clock.monotonic),
-            MemoryStore(),
+            MemoryStore(1000),
             self.clock,
             reading=Reading(UTC),
             mass_max_ids=100,
@@ -315,15 +315,6 @@ async def test_a_push_reaches_the_record_that_is_known(known: str, pushed: str) 
     assert setup.record(key).phone == known
 
 
-async def test_the_number_as_pushed_comes_first() -> None:
-    setup = Setup()
-    for phone in ("84951234567", "74951234567"):
-        await setup.poll(SENT, StatusKey(phone, 30))
-    setup.push(1, phone="84951234567")
-    assert setup.record(StatusKey("84951234567", 30)).is_final
-    assert not setup.record(StatusKey("74951234567", 30)).is_final
-
-
 async def test_a_number_that_is_known_in_no_form_is_kept_in_the_usual_one() -> None:
     setup = Setup()
     setup.push(0, phone="89998887766")
@@ -348,7 +339,7 @@ class Reader:
         self.task = asyncio.create_task(self._read(setup, detail))
 
     async def _read(self, setup: Setup, detail: DetailLevel) -> None:
-        async for event in setup.watches.follow(KEY, detail):
+        async for event in setup.watches.follow(KEY, Following(detail)):
             if isinstance(event, GatewayError):
                 self.told.append(event.code)
             else:

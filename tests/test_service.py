@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,6 +14,8 @@ pytestmark = pytest.mark.anyio
 
 PHONE = "79990000001"
 LIVE = "79990000100"
+ABROAD = "380990000001"
+"""A number with one spelling alone."""
 
 
 async def test_a_fresh_record_is_not_asked_for_again() -> None:
@@ -185,7 +188,7 @@ async def batch(
     return results
 
 
-MANY = [(20 + n, f"7999000002{n}") for n in range(10)] + [(1, PHONE), (2, PHONE), (404, PHONE)]
+MANY = [(20 + n, f"7999000002{n}") for n in range(10)] + [(1, PHONE), (2, PHONE), (404, ABROAD)]
 
 
 @pytest.mark.parametrize("fmt", "0123")
@@ -201,7 +204,7 @@ async def test_many_cold_records_are_one_mass_request(fmt: str) -> None:
 async def test_a_second_mass_request_in_the_minute_goes_as_singles() -> None:
     async with running() as setup:
         await batch(setup, MANY)
-        results = await batch(setup, [(500 + n, PHONE) for n in range(12)])
+        results = await batch(setup, [(500 + n, ABROAD) for n in range(12)])
         assert {result["outcome"] for result in results} == {"NOT_FOUND"}
         assert [request["mass"] for request in await setup.asked()] == [True] + [False] * 12
         assert await setup.breaches() == 0
@@ -261,9 +264,9 @@ async def test_an_older_record_beats_an_error(kind: str, value: object, reason: 
 async def test_not_found_is_remembered_shortly_and_then_longer() -> None:
     async with running() as setup:
         for wait in (9.9, 0.1, 19.9, 0.1):
-            assert (await setup.message(404, PHONE)).status_code == 404
+            assert (await setup.message(404, ABROAD)).status_code == 404
             await setup.clock.advance(wait)
-        assert (await setup.message(404, PHONE)).status_code == 404
+        assert (await setup.message(404, ABROAD)).status_code == 404
         assert len(await setup.asked()) == 3
 
 
@@ -493,3 +496,117 @@ async def test_in_a_batch_what_is_unknown_comes_before_what_is_old() -> None:
         results = await batch(setup, [(100, LIVE), (3, "79990000003")])
         assert [result["outcome"] for result in results] == ["FOUND", "FOUND"]
         assert len(await setup.asked()) == 2
+
+
+DOMESTIC = "89990000001"
+
+
+async def test_both_spellings_of_a_number_name_one_record() -> None:
+    async with running() as setup:
+        first = (await setup.message(1, "8 (999) 000-00-01")).json()
+        again = (await setup.message(1, PHONE)).json()
+        assert (first["state"], first["phone"]) == ("DELIVERED", DOMESTIC)
+        assert (again["freshness"]["source"], again["phone"]) == ("CACHE", PHONE)
+        hit = (await setup.message(1, DOMESTIC)).json()
+        assert (hit["freshness"]["source"], hit["phone"]) == ("CACHE", DOMESTIC)
+        # As it was written; then, once, as the provider may know it.
+        assert len(await setup.asked()) == 2
+
+
+async def test_what_is_known_by_one_spelling_is_asked_for_by_it() -> None:
+    async with running() as setup:
+        await setup.message(100, LIVE)
+        await setup.clock.advance(14)
+        record = (await setup.message(100, "8" + LIVE[1:])).json()
+        assert (record["state"], record["freshness"]["source"]) == ("SENT", "LIVE")
+        assert [request["outcome"] for request in await setup.asked()] == ["ok", "ok"]
+
+
+async def test_a_number_known_in_neither_spelling_is_asked_for_once_in_each() -> None:
+    async with running() as setup:
+        for _ in range(3):
+            assert (await setup.message(404, DOMESTIC)).json()["code"] == "NOT_FOUND"
+        assert len(await setup.asked()) == 2
+        await setup.clock.advance(11)
+        assert (await setup.message(404, DOMESTIC)).json()["code"] == "NOT_FOUND"
+        assert len(await setup.asked()) == 3
+
+
+async def test_a_batch_finds_both_spellings() -> None:
+    async with running() as setup:
+        pairs = [(1, DOMESTIC), (1, PHONE), (20, "89990000020"), (404, DOMESTIC)]
+        results = await batch(setup, pairs, "state")
+        assert [(one["outcome"], one["phone"]) for one in results] == [
+            ("FOUND", DOMESTIC),
+            ("FOUND", PHONE),
+            ("FOUND", "89990000020"),
+            ("NOT_FOUND", DOMESTIC),
+        ]
+        records = [cast("dict[str, object]", one["record"] or one) for one in results]
+        assert [one["phone"] for one in records] == [phone for _, phone in pairs]
+        assert await setup.breaches() == 0
+
+
+async def test_graphql_finds_both_spellings() -> None:
+    query = "query ($p: String!) { status(id: 1, phone: $p) { phone isFinal } }"
+    async with running() as setup:
+        await setup.message(1, PHONE)
+        told = await setup.graphql(query, p="tel:8-999-000-00-01")
+        assert told == {"data": {"status": {"phone": DOMESTIC, "isFinal": True}}}
+        assert len(await setup.asked()) == 1
+
+
+async def test_both_spellings_spend_one_budget() -> None:
+    async with running() as setup:
+        no_cache = {"cache-control": "no-cache"}
+        for n in range(8):
+            phone = DOMESTIC if n % 2 else PHONE
+            await setup.client.get(f"/v1/messages/1?phone={phone}", headers=no_cache)
+            await setup.clock.advance(0.1)
+        assert len(await setup.asked()) <= 5
+
+
+async def test_the_other_spelling_is_waited_for_no_longer_than_max_wait() -> None:
+    async with running(MAX_WAIT="2", LIMIT_CONCURRENCY="1") as setup:
+        await setup.provider.post("/control/latency", json={"seconds": 1.5})
+        busy = [asyncio.create_task(setup.message(20 + n, f"7999000002{n}")) for n in range(3)]
+        await settle()
+        await setup.clock.advance(4.5)
+        asked = asyncio.create_task(setup.message(404, DOMESTIC))
+        await settle()
+        await setup.clock.advance(4)
+        assert (await asked).json()["code"] == "NOT_FOUND"
+        await asyncio.gather(*busy)
+
+
+@pytest.mark.parametrize(
+    ("directive", "status"),
+    [("stale-if-error=0", 502), ("stale-if-error=1", 502), ("stale-if-error=600", 200), ("", 200)],
+)
+async def test_who_wants_no_stale_record_gets_the_error(directive: str, status: int) -> None:
+    async with running() as setup:
+        await setup.message(100, LIVE)
+        await setup.clock.advance(20)
+        await setup.fault("html", times=-1)
+        url = f"/v1/messages/100?phone={LIVE}"
+        answer = await setup.client.get(url, headers={"cache-control": directive})
+        assert answer.status_code == status
+
+
+async def test_a_message_that_can_be_read_is_fresh_for_ten_minutes() -> None:
+    async with running() as setup:
+        for id_, phone, at_least, at_most in (
+            (32, "79990000032", 600, 660),  # Viber
+            (33, "someone@example.com", 600, 660),
+            (1, PHONE, 7200, 7920),
+        ):
+            answer = await setup.message(id_, phone)
+            age = int(answer.headers["cache-control"].removeprefix("private, max-age="))
+            assert at_least <= age <= at_most
+
+
+async def test_the_cache_is_bounded_by_its_setting() -> None:
+    async with running(CACHE_RECORDS="2") as setup:
+        for id_, phone in ((1, PHONE), (2, PHONE), (3, "79990000003")):
+            await setup.message(id_, phone)
+        assert (await setup.client.get("/v1/provider")).json()["records"] == 2

@@ -21,7 +21,7 @@ from gateway.simulator import Limits, Report, World, create_simulator, sample_wo
 from gateway.smsc.push import Push
 from gateway.smsc.row import Row
 from gateway.upstream import create_client
-from gateway.watch import Watches
+from gateway.watch import Following, Watches
 from tests.support.clock import START, FakeClock
 from tests.support.gateway import settings
 from tests.support.valkey import Valkey, until, valkey
@@ -216,7 +216,7 @@ async def test_who_comes_later_finds_what_was_learned(server: Valkey) -> None:
 async def test_a_push_to_one_reaches_those_who_follow_at_another(server: Valkey) -> None:
     async with company(server) as all_:
         a, b = all_.gateways
-        events = b.watches.follow(SENT, DetailLevel.BASIC)
+        events = b.watches.follow(SENT, Following(DetailLevel.BASIC))
         first = await anext(events)
         assert not isinstance(first, GatewayError)
         assert a.service.ingest(push(SENT, 1)) is Pushed.ACCEPTED
@@ -256,7 +256,7 @@ async def test_followers_anywhere_share_one_poll(server: Valkey) -> None:
 
 async def _read(watches: Watches, key: StatusKey) -> list[str]:
     told = []
-    async for event in watches.follow(key, DetailLevel.FULL):
+    async for event in watches.follow(key, Following(DetailLevel.FULL)):
         assert not isinstance(event, GatewayError)
         told.append(str(event.record.state))
     return told
@@ -279,7 +279,7 @@ async def test_what_one_deleted_is_gone_for_all(server: Valkey) -> None:
 
 
 async def _last(watches: Watches, key: StatusKey) -> object:
-    return [event async for event in watches.follow(key, DetailLevel.BASIC)][-1]
+    return [event async for event in watches.follow(key, Following(DetailLevel.BASIC))][-1]
 
 
 async def test_older_news_move_nothing_back(server: Valkey) -> None:

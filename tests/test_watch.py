@@ -11,11 +11,14 @@ import pytest
 from gateway.app import serving
 from gateway.errors import GatewayError
 from gateway.freshness import Answer
-from gateway.records import DetailLevel, Message, StatusKey
+from gateway.records import DetailLevel, Message, MessageState, StatusKey
 from gateway.service import StatusService, Want
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
+from gateway.simulator.world import Change
+from gateway.smsc.push import Push
+from gateway.smsc.row import Row
 from gateway.upstream import create_client
-from gateway.watch import Watches
+from gateway.watch import Following, Watches
 from tests.support.clock import START, FakeClock, settle
 from tests.support.gateway import settings
 
@@ -51,20 +54,26 @@ class Setup:
     async def mend(self) -> None:
         await self.provider.delete("/control/fault")
 
-    def follow(self, key: StatusKey = LIVE, detail: DetailLevel = BASIC) -> "Reader":
-        return Reader(self, key, detail)
+    def follow(
+        self,
+        key: StatusKey = LIVE,
+        detail: DetailLevel = BASIC,
+        until: MessageState | None = None,
+    ) -> "Reader":
+        return Reader(self, key, Following(detail, until=until))
 
 
 class Reader:
     """Somebody who is told, and what."""
 
-    def __init__(self, setup: Setup, key: StatusKey, detail: DetailLevel) -> None:
+    def __init__(self, setup: Setup, key: StatusKey, following: Following) -> None:
         self.told: list[str] = []
         self.details: list[DetailLevel] = []
-        self.task = asyncio.create_task(self._read(setup, key, detail))
+        self.phones: set[str] = set()
+        self.task = asyncio.create_task(self._read(setup, key, following))
 
-    async def _read(self, setup: Setup, key: StatusKey, detail: DetailLevel) -> None:
-        async for event in setup.watches.follow(key, detail):
+    async def _read(self, setup: Setup, key: StatusKey, following: Following) -> None:
+        async for event in setup.watches.follow(key, following):
             if isinstance(event, GatewayError):
                 self.told.append(event.code)
                 continue
@@ -72,6 +81,7 @@ class Reader:
             why = event.stale_reason or ("" if not event.stale else "STALE")
             self.told.append(f"{event.record.state} {why}".strip())
             self.details.append(event.record.freshness.detail)
+            self.phones.add(event.record.phone)
 
 
 @asynccontextmanager
@@ -160,7 +170,8 @@ async def test_a_failed_poll_is_repeated() -> None:
         setup.world.delete(*LIVE)
         reader = setup.follow()
         await setup.clock.advance(40)
-        assert (reader.told, setup.limits.admitted) == (["NOT_FOUND"], 3)
+        # Three times as it is spelled, once by the number's other spelling.
+        assert (reader.told, setup.limits.admitted) == (["NOT_FOUND"], 4)
 
 
 async def test_a_final_message_is_told_once_and_not_polled() -> None:
@@ -261,10 +272,85 @@ async def test_all_following_can_be_ended() -> None:
 async def test_who_reads_slowly_gets_the_newest_state_and_no_backlog() -> None:
     async with watching() as setup:
         quick = setup.follow()
-        slow = setup.watches.follow(LIVE, BASIC)
+        slow = setup.watches.follow(LIVE, Following(BASIC))
         first = await anext(slow)
         await setup.clock.advance(120)
         rest = [event async for event in slow]
         assert quick.told == ["QUEUED", "SENT", "DELIVERED"]
         told = [event.record.state for event in (first, *rest) if isinstance(event, Answer)]
         assert told == ["QUEUED", "DELIVERED"]
+
+
+async def test_a_delivered_message_is_followed_until_it_is_read() -> None:
+    async with watching() as setup:
+        plain, read = setup.follow(), setup.follow(until=MessageState.READ)
+        await setup.clock.advance(60)
+        assert (plain.told[-1], plain.task.done()) == ("DELIVERED", True)
+        assert not read.task.done()
+        await setup.clock.advance(600)
+        assert read.told == ["QUEUED", "SENT", "DELIVERED", "READ"]
+        assert read.task.done()
+        asked = setup.limits.admitted
+        await setup.clock.advance(3600)
+        assert setup.limits.admitted == asked
+
+
+async def test_a_failure_ends_it_whatever_it_is_followed_to() -> None:
+    async with watching() as setup:
+        setup.world.add(Report(id=7, phone="79990000007", status=20, err=1))
+        reader = setup.follow(StatusKey("79990000007", 7), until=MessageState.CLICKED)
+        await setup.clock.advance(1)
+        assert (reader.told, reader.task.done()) == (["UNDELIVERABLE"], True)
+
+
+async def test_what_is_never_read_is_followed_for_a_day() -> None:
+    async with watching() as setup:
+        reader = setup.follow(DONE, until=MessageState.READ)
+        await setup.clock.advance(86_000)
+        assert (reader.told, reader.task.done()) == (["DELIVERED"], False)
+        await setup.clock.advance(1_100)
+        assert reader.task.done()
+        assert setup.limits.admitted <= 86_400 / 600 + 2
+
+
+async def test_the_first_answer_of_a_stream_is_a_callers() -> None:
+    """Beside a queue of callers a watcher would wait; who opens a stream waits like a caller."""
+    async with watching() as setup:
+        await setup.provider.post("/control/latency", json={"seconds": 0.5})
+        busy = [
+            asyncio.create_task(
+                setup.service.get(StatusKey("380990000001", 1000 + n), Want(BASIC, caller=f"c{n}"))
+            )
+            for n in range(40)
+        ]
+        await settle()
+        keys = [StatusKey(f"799900000{n}", n) for n in range(20, 28)]
+        readers = [setup.follow(key) for key in keys]
+        await setup.clock.advance(3)
+        assert [len(reader.told) for reader in readers] == [1] * len(keys)
+        await setup.clock.advance(60)
+        await asyncio.gather(*busy, return_exceptions=True)
+        assert setup.limits.refused.total() == 0
+
+
+@pytest.mark.parametrize(("known", "asked"), [("7", "8"), ("8", "7")])
+async def test_a_number_may_be_followed_in_its_other_spelling(known: str, asked: str) -> None:
+    async with watching() as setup:
+        phone = "9990007777"
+        changes = [Change(20, {"status": 1})]
+        setup.world.add(Report(id=7, phone=known + phone, status=0, sent=int(START)), changes)
+        reader = setup.follow(StatusKey(asked + phone, 7))
+        await setup.clock.advance(60)
+        assert (reader.told, reader.task.done()) == (["SENT", "DELIVERED"], True)
+        assert reader.phones == {asked + phone}
+        assert setup.limits.refused.total() == 0
+
+
+async def test_a_push_in_the_other_spelling_is_told() -> None:
+    async with watching() as setup:
+        reader = setup.follow(StatusKey("89990007777", 7))
+        await setup.clock.advance(10)
+        row = Row({"status": "1", "type": "0"})
+        setup.service.ingest(Push(StatusKey("79990007777", 7), row))
+        await settle()
+        assert reader.told == ["NOT_FOUND", "DELIVERED"]

@@ -216,7 +216,8 @@ class MemoryBudget:
             self._mass.begin()
         for key in wanted:
             self._window(key).begin()
-        row = self._journal.sent(self._monotonic(), wanted, mass=mass)
+        names = [key.canonical for key in wanted]
+        row = self._journal.sent(self._monotonic(), names, mass=mass)
         return Lease(self, wanted, mass=mass, row=row)
 
     async def confirm(self, lease: Lease, detail: DetailLevel | None) -> bool:  # noqa: ARG002
@@ -303,7 +304,11 @@ class MemoryBudget:
             self._restored.setdefault(name, []).append(ended_at)
 
     def _seen(self, key: StatusKey) -> _Window | None:
-        """The message's window, if it has one; the first to ask finds the earlier process's."""
+        """The message's window, if it has one; the first to ask finds the earlier process's.
+
+        Both spellings of a number count together: the provider may take them for the same.
+        """
+        key = key.canonical
         window = self._messages.get(key)
         if window is None and self._restored:
             ends = self._restored.pop(self._journal.name(key), None)
@@ -319,6 +324,7 @@ class MemoryBudget:
     def _window(self, key: StatusKey) -> _Window:
         """The message's window, moved behind all others: the first are the longest unused."""
         window = self._seen(key) or self._new_window()
+        key = key.canonical
         self._messages.pop(key, None)
         self._messages[key] = window
         return window

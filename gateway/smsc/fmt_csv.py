@@ -75,7 +75,7 @@ def _row(line: str, expected: Expected, text: str) -> Row:
     if not _STATUS.fullmatch(values[0]):
         raise bad_answer("The provider's comma-separated answer can't be read", text)
     if values[0] == _NOT_FOUND:
-        return Row({"status": _NOT_FOUND} | _pair(values[1:], expected))
+        return Row({"status": _NOT_FOUND} | _missing_pair(values, expected))
     if len(values) < 2:  # noqa: PLR2004 - the oldest shape is "status,last_timestamp"
         raise bad_answer("The provider's comma-separated answer is cut", text)
     sender = _lookup_sender(values)
@@ -103,6 +103,19 @@ def _pair(rest: Sequence[str], expected: Expected) -> dict[str, str]:
     if expected.many and expected.all != 0 and _ID.fullmatch(rest[-1]):
         return {"id": rest[-1]}
     return {}
+
+
+def _missing_pair(values: Sequence[str], expected: Expected) -> dict[str, str]:
+    """The pair of a message that was not found, whose row may have the shape of one that was.
+
+    "For fmt = 1, a response is returned in the format of the status of a regular message" (PAGE):
+    its phone then stands in its own place, and behind its type the id alone.
+    """
+    if len(values) < _SHORTEST_ROWS[1]:
+        return _pair(values[1:], expected)
+    phone, id_ = values[len(_HEAD) + 1], values[-1]
+    pair = {"id": id_} if expected.many and _ID.fullmatch(id_) else {}
+    return pair | ({"phone": phone} if _PHONE.fullmatch(phone) else {})
 
 
 def _lookup_sender(values: Sequence[str]) -> int | None:

@@ -3,7 +3,7 @@
 import json
 import re
 
-from gateway.smsc.row import Refusal, Row, bad_answer, refusal
+from gateway.smsc.row import Refusal, Row, bad_answer, refusal, rows_or_refusal
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 """An escape may spell half a surrogate pair, which is no character and could not be sent on."""
@@ -25,7 +25,7 @@ def read(text: str) -> list[Row] | Refusal:
         told = [_without_halves(fields) for fields in told]
     if len(told) != len(items):
         raise bad_answer("The provider's JSON is no list of statuses", text)
-    return [Row(fields) for fields in told]
+    return rows_or_refusal(told)
 
 
 def _fields(item: dict[str, object]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from gateway.records import (
     HlrLookup,
     LookupState,
     Message,
+    MessageState,
     MessageType,
     Money,
     Network,
@@ -25,6 +26,7 @@ from gateway.records import (
     RecordId,
     Roaming,
     RoamingStatus,
+    StateGroup,
     StatusKey,
     Subscriber,
     TemplateKind,
@@ -32,10 +34,12 @@ from gateway.records import (
 from gateway.smsc import codes
 from gateway.smsc.row import Row, bad_answer
 
-_INTEGER = re.compile(r"[+-]?\d{1,12}", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,12}(?=(?:\.0{1,9})?\Z)", re.ASCII)
+"""Some JSON writers print the number 1 as `1.0`."""
 _DECIMAL = re.compile(r"-?\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 _DATE = re.compile(r"(\d{2})\.(\d{2})\.(\d{4})\s+(\d{2}):\s?(\d{2})(?::\s?(\d{2}))?", re.ASCII)
-_MCCMNC = re.compile(r"(\d{3})(\d{2,3})", re.ASCII)
+_MCCMNC = re.compile(r"(\d{3})(\d{1,3})?", re.ASCII)
+"""A mobile country code has three digits, always (ITU E.212)."""
 _INT32 = range(-(2**31), 2**31)
 _LATEST = 253_402_300_799
 """The last second of the year 9999, the end of Python's and RFC 3339's calendar."""
@@ -89,6 +93,8 @@ class _Shared(TypedDict):
     sender: str | None
     text: str | None
     cost: Money | None
+    is_template: bool | None
+    paid_from_second_balance: bool | None
     subscriber: Subscriber | None
 
 
@@ -112,7 +118,8 @@ class _Fields:
 
     def _number(self, name: str) -> int | None:
         text = self._fields.get(name)
-        return int(text) if text and _INTEGER.fullmatch(text) else None
+        found = _INTEGER.match(text) if text else None
+        return int(found[0]) if found else None
 
     def type_number(self) -> int | None:
         """`type`, or where only `flag` is told, its bits 0-3."""
@@ -149,7 +156,10 @@ def _shows_lookup(row: Row, fields: _Fields) -> bool | None:
     return row.lookup
 
 
-def _error(fields: _Fields) -> DeliveryError | None:
+def _error(fields: _Fields, state: MessageState | None) -> DeliveryError | None:
+    """`err` is "if the message was not delivered" (PAGE); of a lookup (`state` None) its result."""
+    if state is not None and codes.GROUPS[state] is StateGroup.DELIVERED:
+        return None
     number = fields.integer("err")
     return codes.delivery_error(number) if number else None
 
@@ -199,17 +209,27 @@ def _network(
     return Network(name=name, country=country, mcc=mcc, mnc=mnc)
 
 
-def _shared(fields: _Fields, status: int, known: codes.Status, currency: str | None) -> _Shared:
-    """What both kinds have."""
+def _shared(
+    fields: _Fields,
+    status: int,
+    known: codes.Status,
+    currency: str | None,
+    *,
+    state: MessageState | None,
+) -> _Shared:
+    """What both kinds have; `state` is a message's."""
+    flag = fields.integer("flag")
     return {
         "provider_status": _provider_status(status, known.name, fields.text("status_name")),
-        "error": _error(fields),
+        "error": _error(fields, state),
         "is_final": known.final,
         "last_status_time": fields.time("last_timestamp", "last_date"),
         "sent_at": fields.time("send_timestamp", "send_date"),
         "sender": fields.text("sender_id"),
         "text": fields.text("message"),
         "cost": _money(fields.text("cost"), currency),
+        "is_template": _bit(flag, codes.FLAG_TEMPLATE),
+        "paid_from_second_balance": _bit(flag, codes.FLAG_SECOND_BALANCE),
         "subscriber": _subscriber(
             fields.text("country"),
             fields.text("operator"),
@@ -224,7 +244,6 @@ def _message(
     fields: _Fields, key: StatusKey, status: int, freshness: Freshness, currency: str | None
 ) -> Message:
     known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
-    flag = fields.integer("flag")
     number = fields.type_number()
     type_ = MessageType.UNKNOWN if number is None else codes.TYPES.get(number, MessageType.UNKNOWN)
     count = fields.integer("sms_cnt")
@@ -232,7 +251,7 @@ def _message(
         id=RecordId(str(key.id)),
         phone=key.phone,
         type=type_,
-        **_shared(fields, status, known, currency),
+        **_shared(fields, status, known, currency, state=known.state),
         freshness=freshness,
         state=known.state,
         state_group=known.group,
@@ -240,11 +259,14 @@ def _message(
         comment=fields.text("comment"),
         parts=None if type_ is MessageType.CALL else count,
         duration_seconds=count if type_ is MessageType.CALL else None,
-        template=_template(flag),
-        paid_from_second_balance=None if flag is None else bool(flag & codes.FLAG_SECOND_BALANCE),
+        template=_template(fields.integer("flag")),
         porting=_porting(fields),
         smpp=codes.SMPP_STATES[known.state],
     )
+
+
+def _bit(flag: int | None, bit: int) -> bool | None:
+    return None if flag is None else bool(flag & bit)
 
 
 def _template(flag: int | None) -> TemplateKind | None:
@@ -274,7 +296,7 @@ def _lookup(
         id=RecordId(str(key.id)),
         phone=key.phone,
         type=MessageType.HLR,
-        **_shared(fields, status, known, currency),
+        **_shared(fields, status, known, currency, state=None),
         freshness=freshness,
         state=_lookup_state(status, known, err),
         reachability=reachability,

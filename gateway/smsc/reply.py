@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 
 from gateway.records import StatusKey
 from gateway.smsc import fmt_csv, fmt_json, fmt_text, fmt_xml
-from gateway.smsc.row import Expected, Refusal, Row, bad_answer
+from gateway.smsc.row import Expected, Refusal, Row, bad_answer, whole
 
 MAX_BYTES = 4 * 1024 * 1024
 """An answer for 1,000 messages, the most that one request may hold, with 1,000 characters each is
 2.5 MB: they come as characters, not as escapes. More than this is not an answer."""
 
 _ANYTHING = Expected()
-_STATUS = re.compile(r"[+-]?[0-9]{1,9}")
+_STATUS = re.compile(r"[+-]?[0-9]{1,9}(?:\.0{1,9})?")
 
 
 def decode(
@@ -101,7 +101,7 @@ def match(rows: Sequence[Row], keys: Sequence[StatusKey]) -> Mapping[StatusKey, 
         by_id.setdefault(str(key.id), []).append(key)
     matched: dict[StatusKey, Row] = {}
     for row in rows:
-        id_, phone = row.fields.get("id", ""), _digits(row.fields.get("phone", ""))
+        id_, phone = whole(row.fields.get("id", "")), _digits(row.fields.get("phone", ""))
         candidates = by_id.get(id_, [])
         found = by_pair.get((id_, phone)) or (candidates[0] if len(candidates) == 1 else None)
         if found is not None:
@@ -110,4 +110,4 @@ def match(rows: Sequence[Row], keys: Sequence[StatusKey]) -> Mapping[StatusKey, 
 
 
 def _digits(phone: str) -> str:
-    return phone.removeprefix("+").casefold()
+    return whole(phone.removeprefix("+")).casefold()

@@ -37,11 +37,33 @@ class Expected(NamedTuple):
     many: bool | None = None
 
 
+def whole(text: str) -> str:
+    """A number without a fraction of zeros: some JSON writers print 1 as `1.0`."""
+    number, point, fraction = text.partition(".")
+    return number if point and not fraction.strip("0") else text
+
+
+def is_refusal(fields: dict[str, str]) -> bool:
+    """Does an object in a list of format 2 or 3 spell an error?"""
+    return "status" not in fields and ("error" in fields or "error_code" in fields)
+
+
 def refusal(fields: dict[str, str]) -> Refusal:
     """The refusal that formats 2 and 3 spell with `error` and `error_code`; 0: no number."""
-    number = fields.get("error_code", "")
+    number = whole(fields.get("error_code", ""))
     readable = number.isascii() and number.isdigit() and len(number) < _NUMBER_LENGTH
     return Refusal(int(number) if readable else 0, fields.get("error", ""))
+
+
+def rows_or_refusal(told: list[dict[str, str]]) -> list[Row] | Refusal:
+    """The rows among the objects of an answer, or the error that stands instead of all of them.
+
+    An error inside a list is that error. Beside rows it belongs to a message that has none.
+    """
+    refusals = [fields for fields in told if is_refusal(fields)]
+    if refusals and len(refusals) == len(told):
+        return refusal(refusals[0])
+    return [Row(fields) for fields in told if not is_refusal(fields)]
 
 
 _NUMBER_LENGTH = 10

@@ -14,10 +14,8 @@ from gateway.freshness import Known
 from gateway.records import StatusKey
 from gateway.store.written import pack, unpack
 
-MAX_RECORDS: Final = 500_000
 MAX_YOUNG: Final = 50_000
-"""Kept as they are. At the measured 8 KB a young record and 0.7 KB an old one all take 0.8 GB, the
-most that one process should hold."""
+"""Records kept as they are, the others packed: 8 KB each, where a packed one takes 0.7 KB."""
 
 SLACK: Final = 8
 """An entry that is read is moved to the young end unless it is in the youngest 1/8 anyway: it would
@@ -64,7 +62,7 @@ class _Young(LRUCache[StatusKey, _Entry]):
 class MemoryStore:
     """Key → what is known of it."""
 
-    def __init__(self, max_records: int = MAX_RECORDS, max_young: int = MAX_YOUNG) -> None:
+    def __init__(self, max_records: int, max_young: int = MAX_YOUNG) -> None:
         max_young = min(max_young, max_records)
         self._old = _Old(max_records - max_young)
         self._entries = _Young(max_young, self._old)

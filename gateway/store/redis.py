@@ -40,8 +40,8 @@ class SharedStore(MemoryStore):
     `on_news` is called with what comes from the others, and whether they learned it just now.
     """
 
-    def __init__(self, replicas: Replicas, time: Callable[[], float]) -> None:
-        super().__init__()
+    def __init__(self, replicas: Replicas, time: Callable[[], float], max_records: int) -> None:
+        super().__init__(max_records)
         self._replicas = replicas
         self._time = time
         self.on_news: Callable[[StatusKey, Known, bool], None] = _nothing

@@ -25,6 +25,7 @@ from gateway.web.openapi import (
     PREFER,
     RECORD_HEADERS,
     REQUEST_ID,
+    UNTIL,
     Json,
     Operation,
     content,
@@ -55,6 +56,10 @@ _FROM_PROVIDER = (
 _PLAIN_HEADERS = {"Cache-Control": NO_STORE, "X-Request-Id": REQUEST_ID}
 
 
+def _until(kind: type[Record]) -> tuple[Json, ...]:
+    return (UNTIL,) if kind is Message else ()
+
+
 def _record(kind: type[Record], path: str, what: str, example: Json) -> Operation:
     model = kind.__name__
     few = {name: example[name] for name in ("kind", "id", "phone", "state", "error")}
@@ -72,7 +77,7 @@ def _record(kind: type[Record], path: str, what: str, example: Json) -> Operatio
         ),
         handler=RecordAddress(kind),
         scope=Scope.STATUS_READ,
-        parameters=(ID, PHONE, fields(kind), CACHE_CONTROL, IF_NONE_MATCH, PREFER),
+        parameters=(ID, PHONE, fields(kind), *_until(kind), CACHE_CONTROL, IF_NONE_MATCH, PREFER),
         answers={
             200: {
                 "description": f"What is known of the {what}; an undelivered one too.",
@@ -100,12 +105,12 @@ def _events(kind: type[Record], path: str, what: str, example: Json) -> Operatio
         description=(
             f"Server-sent events: `status` with the record as `get{kind.__name__}` gives it, at "
             "once and at each change; `problem` with a problem's members while nothing can be "
-            "told; `end` after the final one. Comments come in silence. An event's id names the "
+            "told; `end` after the last one. Comments come in silence. An event's id names the "
             "state it tells: who comes again with the id of the final one gets a 204."
         ),
         handler=EventsAddress(kind),
         scope=Scope.STATUS_READ,
-        parameters=(ID, PHONE, fields(kind), LAST_EVENT_ID),
+        parameters=(ID, PHONE, fields(kind), *_until(kind), LAST_EVENT_ID),
         answers={
             200: {
                 "description": "The events.",
@@ -217,6 +222,25 @@ _HEALTH = {
 }
 
 
+_ROOT = {
+    "type": "object",
+    "required": ["name", "version", "operations"],
+    "properties": {
+        "name": {"const": "smsc-gateway"},
+        "version": {"type": "string"},
+        "operations": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["method", "path", "summary"],
+                "properties": {name: {"type": "string"} for name in ("method", "path", "summary")},
+            },
+        },
+    },
+    "additionalProperties": {"type": "string", "description": "The address of a page."},
+}
+
+
 def _running(path: str, id_: str, summary: str, handler: Any, **more: Any) -> Operation:  # noqa: ANN401 - of `Operation`
     """A question of those who run the gateway."""
     return Operation(
@@ -321,6 +345,17 @@ OPERATIONS: tuple[Operation, ...] = (
         operation.get_metrics,
         scope=Scope.PROVIDER_READ,
         answers={200: _as_asked("Metrics.", content({"type": "string"}, "text/plain"))},
+    ),
+    Operation(
+        method="GET",
+        path="/",
+        id="getRoot",
+        tag=RUNNING,
+        summary="What addresses there are",
+        answers={
+            200: _as_asked("Each address, with what it is for.", content(_ROOT)),
+            303: {"description": "A browser is led to a page.", "headers": _PLAIN_HEADERS},
+        },
     ),
     _running(
         "/livez",

@@ -14,6 +14,7 @@ from gateway.web.problems import response_to
 
 OPEN_PATHS = frozenset(
     {
+        "/",
         "/livez",
         "/readyz",
         "/openapi.yaml",

@@ -31,6 +31,7 @@ class Directives(NamedTuple):
     max_age: float | None = None
     only_cached: bool = False
     slack: float = 0.0
+    stale_if_error: float | None = None
 
 
 NO_DIRECTIVES = Directives()
@@ -38,7 +39,11 @@ NO_DIRECTIVES = Directives()
 
 @lru_cache(maxsize=256)
 def directives(cache_control: bytes) -> Directives:
-    """Read `max-age`, `no-cache`, `only-if-cached`, `max-stale`, `min-fresh`; ignore the rest."""
+    """Read the directives that mean something here; ignore the rest.
+
+    `max-age`, `no-cache`, `only-if-cached`, `max-stale`, `min-fresh`, and RFC 5861's
+    `stale-if-error`.
+    """
     given = {
         name.strip().lower(): value.strip()
         for name, _, value in (
@@ -53,6 +58,7 @@ def directives(cache_control: bytes) -> Directives:
         ASK_AGAIN if "no-cache" in given else max_age,
         "only-if-cached" in given,
         (stale or 0.0) - (_seconds(given.get("min-fresh")) or 0.0),
+        _seconds(given.get("stale-if-error")),
     )
 
 

@@ -119,7 +119,10 @@ def openapi() -> Json:
                 f"An id is a decimal number from 1 to {MAX_ID}.\n\n"
                 "`HEAD` and `OPTIONS` are answered wherever `GET` is. What goes wrong is told as a "
                 "problem (RFC 9457); its `code` is the same in GraphQL. Each answer has an "
-                "`X-Request-Id`, under which the log has it."
+                "`X-Request-Id`, under which the log has it.\n\n"
+                "Program against codes and states. A `title`, `detail` or `description` is for "
+                "people, and its words may change. Enums are open: a new release may add values, "
+                "so treat one that is not known as UNKNOWN or UNMAPPED is treated."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },

@@ -9,16 +9,16 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Receive, Scope, Send
 
 from gateway.callers.model import hidden_fields
 from gateway.errors import GatewayError, Unauthenticated
 from gateway.freshness import Answer, Known
-from gateway.records import DetailLevel, Record
+from gateway.records import Record
 from gateway.service import at_least_standard, mismatch
-from gateway.watch import Watches
+from gateway.watch import Following, Watches
 from gateway.web import sse
 from gateway.web.auth import caller_of
 from gateway.web.caching import matches_state
@@ -27,7 +27,10 @@ from gateway.web.problems import told
 from gateway.web.projection import Projection
 from gateway.web.question import Question, question
 from gateway.web.resource import check_accept, respond
-from gateway.web.state import State
+from gateway.web.state import who
+
+if TYPE_CHECKING:
+    from gateway.web.state import State
 
 EVENTS = "text/event-stream"
 
@@ -52,12 +55,13 @@ class EventsAddress:
         )
         state: State = scope["state"]
         await state["service"].recall([asked.key])
-        detail, known = _followed(asked, state), state["service"].peek(asked.key)
+        reader = _reader(asked, scope)
+        known = state["service"].peek(asked.key)
         if known is not None and known.certain and known.record is not None:
             _check_kind(known.record, self._kind)
         seen = headers.get(b"last-event-id", b"")
-        if seen and state["watches"].is_over(asked.key, detail):
-            last = state["watches"].latest(asked.key, detail)
+        if seen and state["watches"].is_over(asked.key, reader):
+            last = state["watches"].latest(asked.key, reader.detail)
             if isinstance(last, Answer) and asked.projection.tag(last).event == seen:
                 await respond(send, 204, [(b"cache-control", b"no-store")])
                 return
@@ -65,12 +69,12 @@ class EventsAddress:
             if scope["method"] == "HEAD":
                 await sse.head()(scope, receive, send)
                 return
-            events = _events(scope, asked, detail, seen)
+            events = _events(scope, asked, reader, seen)
             await sse.stream(events)(scope, receive, send)
 
 
 async def _events(
-    scope: Scope, asked: Question, detail: DetailLevel, seen: bytes
+    scope: Scope, asked: Question, reader: Following, seen: bytes
 ) -> AsyncGenerator[bytes, None]:
     state: State = scope["state"]
     watches, callers, clock = state["watches"], state["callers"], state["clock"]
@@ -83,7 +87,7 @@ async def _events(
     path = scope["path"]
     try:
         async with aclosing(
-            sse.paced(watches.follow(asked.key, detail), clock, seconds_left)
+            sse.paced(watches.follow(asked.key, reader), clock, seconds_left)
         ) as events:
             async for event in events:
                 if event is None:
@@ -101,7 +105,7 @@ async def _events(
     except GatewayError as error:
         yield sse.event("problem", told(path, error))
         return
-    if watches.is_over(asked.key, detail):  # else the gateway is about to stop
+    if not watches.ended or watches.is_over(asked.key, reader):  # else the gateway stops
         yield sse.event("end", b"{}")
 
 
@@ -132,13 +136,14 @@ async def awaited(
 ) -> Answer:
     """The next answer with another state, or after the time the newest there is.
 
-    Raises what keeps the record from being found meanwhile.
+    With `until`, states on the way there end no waiting. Raises what keeps the record from being
+    found meanwhile.
     """
     state: State = scope["state"]
     before = asked.projection.tag(answer).state
-    detail = _followed(asked, state)
+    reader = _reader(asked, scope)
     with state["callers"].quota.stream(caller_of(scope)):
-        change = asyncio.ensure_future(_next(state["watches"], asked, detail, before))
+        change = asyncio.ensure_future(_next(state["watches"], asked, reader, before))
         pause = asyncio.ensure_future(state["clock"].sleep(seconds))
         gone = asyncio.ensure_future(_gone(receive))
         waited_for: set[asyncio.Future[Any]] = {change, pause, gone}
@@ -146,7 +151,7 @@ async def awaited(
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
             if change.done():
                 return change.result() or answer
-            newest = state["watches"].latest(asked.key, detail)
+            newest = state["watches"].latest(asked.key, reader.detail)
         finally:
             for task in waited_for:
                 task.cancel()
@@ -157,16 +162,19 @@ async def awaited(
 
 
 async def _next(
-    watches: Watches, asked: Question, detail: DetailLevel, before: bytes
+    watches: Watches, asked: Question, reader: Following, before: bytes
 ) -> Answer | None:
-    async with aclosing(watches.follow(asked.key, detail)) as events:
+    last = None
+    async with aclosing(watches.follow(asked.key, reader)) as events:
         async for event in events:
             if isinstance(event, GatewayError):
                 raise event
             _check_kind(event.record, asked.kind)
-            if asked.projection.tag(event).state != before:
+            if reader.until is not None:
+                last = event
+            elif asked.projection.tag(event).state != before:
                 return event
-    return None
+    return last
 
 
 async def _gone(receive: Receive) -> None:
@@ -175,11 +183,12 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _followed(asked: Question, state: State) -> DetailLevel:
-    """The level to follow: it has to show the kind, where that is not known for certain."""
-    known = state["service"].peek(asked.key)
+def _reader(asked: Question, scope: Scope) -> Following:
+    """Who follows. The level has to show the kind, where that is not known for certain."""
+    known = scope["state"]["service"].peek(asked.key)
     is_certain = known is not None and known.record is not None and known.certain
-    return asked.detail if is_certain else at_least_standard(asked.detail)
+    detail = asked.detail if is_certain else at_least_standard(asked.detail)
+    return Following(detail, who(scope, caller_of(scope)), asked.until)
 
 
 def _check_kind(record: Record, kind: type[Record]) -> None:

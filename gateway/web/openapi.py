@@ -12,7 +12,8 @@ from starlette.types import ASGIApp
 from gateway import errors
 from gateway.callers import model
 from gateway.detail import field_paths
-from gateway.records import MAX_EMAIL_LENGTH, MAX_ID, Record
+from gateway.records import EMAIL_PATTERN, MAX_EMAIL_LENGTH, MAX_ID, PHONE_PATTERN, Record
+from gateway.watch import UNTIL_STATES
 from gateway.web.live import LONGEST_WAIT
 from gateway.web.problems import MEDIA_TYPE, STATUS, http_code, problem_of
 from gateway.web.resource import JSON, MAX_QUERY_BYTES
@@ -200,16 +201,14 @@ PHONE = {
     "in": "query",
     "required": True,
     "description": (
-        "The number (5 to 20 digits, an optional leading +; spaces, - and parentheses are "
-        "dropped) or the e-mail address it was sent to. To be given exactly once."
+        "The number (5 to 20 digits, an optional leading + or `tel:`; spaces, dashes, dots, "
+        "slashes and parentheses are dropped) or the e-mail address it was sent to. A Russian or "
+        "Kazakh number may begin with 7 or 8. To be given exactly once."
     ),
     "schema": {
         "type": "string",
         "maxLength": MAX_EMAIL_LENGTH,
-        "pattern": (
-            r"^([ ()-]*\+?[ ()-]*([0-9][ ()-]*){5,20}"
-            r"| *[^ @,;<>\x00-\x1f\x7f-\xa0]+@[^ @,;<>\x00-\x1f\x7f-\xa0]+ *)$"
-        ),
+        "pattern": f"^(?:{PHONE_PATTERN}|{EMAIL_PATTERN})$",
     },
     "example": "79990000001",
 }
@@ -255,7 +254,8 @@ CACHE_CONTROL = _header(
     "Cache-Control",
     "`max-age=N`: no older than that. `no-cache`: ask the provider, if its limits allow it; else "
     "the newest record known comes, marked stale. `only-if-cached`: never ask. `max-stale=N` and "
-    "`min-fresh=N`: so far beyond or within its freshness (RFC 9111).",
+    "`min-fresh=N`: so far beyond or within its freshness (RFC 9111). `stale-if-error=N`: no older "
+    "record than that instead of an error, 0: none (RFC 5861).",
     "max-age=60",
 )
 IF_NONE_MATCH = _header(
@@ -266,9 +266,20 @@ IF_NONE_MATCH = _header(
 PREFER = _header(
     "Prefer",
     f"`wait=N`: answer when the state is another than the one of `If-None-Match`, or than the one "
-    f"known now; at the latest after N seconds, {LONGEST_WAIT} at most (RFC 7240).",
+    f"known now, or with `until` when that state is reached; at the latest after N seconds, "
+    f"{LONGEST_WAIT} at most (RFC 7240).",
     "wait=30",
 )
+UNTIL = {
+    "name": "until",
+    "in": "query",
+    "description": (
+        "Follow the message beyond DELIVERED to this state, a failure, or for a day: for "
+        "`Prefer: wait`, and for events."
+    ),
+    "schema": {"type": "string", "enum": [state.value for state in UNTIL_STATES]},
+    "example": "READ",
+}
 LAST_EVENT_ID = _header(
     "Last-Event-ID",
     "The id of the last event: what it told is not told again. Browsers send it by themselves.",

@@ -103,6 +103,11 @@ class _Manifest(BaseModel):
     """Each file, with the content codings it is there in beside the plain one, best first."""
 
 
+def are_built(folder: Path = STATIC) -> bool:
+    """Did the build write the pages?"""
+    return (folder / "manifest.json").exists()
+
+
 def playground_page(folder: Path = STATIC) -> Response:
     """The GraphQL playground, for the address where GraphQL is asked."""
     response = _page("SMSC status gateway: GraphQL", "playground", _PLAYGROUND_POLICY, folder)

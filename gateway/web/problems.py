@@ -19,6 +19,7 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    errors.RouteNotFound: 404,
     errors.KindMismatch: 404,
     errors.DeleteRefused: 409,
     errors.RateLimited: 429,
@@ -47,9 +48,9 @@ class Problem(Model):
     code: str
     """What happened, as a name to program against."""
     title: str
-    """The same for people."""
+    """The same for people; its words may change, `code` will not."""
     detail: str | None = None
-    """What exactly was wrong, and what to do."""
+    """What exactly was wrong, and what to do, for people."""
     status: int
     """The HTTP status of this problem."""
     retryable: bool

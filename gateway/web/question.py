@@ -5,7 +5,8 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from gateway.errors import InvalidArgument
-from gateway.records import DetailLevel, Record, StatusKey
+from gateway.records import DetailLevel, Message, MessageState, Record, StatusKey
+from gateway.watch import check_until
 from gateway.web.projection import Projection
 from gateway.web.shape import shape_of
 
@@ -14,12 +15,13 @@ QUESTIONS = 16_384
 
 
 class Question(NamedTuple):
-    """Whose record is wanted, and what of it."""
+    """Whose record is wanted, and what of it; `until` is the state to follow a message to."""
 
     key: StatusKey
     kind: type[Record]
     detail: DetailLevel
     projection: Projection
+    until: MessageState | None
 
 
 @lru_cache(maxsize=QUESTIONS)
@@ -33,12 +35,20 @@ def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str])
     fields = given.get("fields")
     names = None if fields is None else tuple(",".join(fields).split(","))
     shape = shape_of((kind,), names, hidden)
-    return Question(key, kind, shape.detail, shape.alone)
+    return Question(key, kind, shape.detail, shape.alone, _until(given, kind))
 
 
 def key_in(id_: str, query: bytes) -> StatusKey:
     """The key alone; raises `InvalidArgument`."""
     return StatusKey.parse(id=id_, phone=_one(_parameters(query), "phone"))
+
+
+def _until(given: dict[str, list[str]], kind: type[Record]) -> MessageState | None:
+    if "until" not in given:
+        return None
+    if kind is not Message:
+        raise InvalidArgument("until is for messages: an HLR lookup is followed to its result.")
+    return check_until(_one(given, "until"))
 
 
 def _parameters(query: bytes) -> dict[str, list[str]]:

@@ -74,16 +74,24 @@ class RecordAddress:
         asked = question(
             self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
         )
-        key, kind, detail, projection = asked
+        key, kind, detail, projection, until = asked
         sent = headers.get(b"cache-control")
         wish = NO_DIRECTIVES if sent is None else directives(sent)
-        want = want_of(detail, kind, wish.max_age, wish.only_cached, who(scope, caller), wish.slack)
+        want = want_of(
+            detail,
+            kind,
+            wish.max_age,
+            wish.only_cached,
+            who(scope, caller),
+            wish.slack,
+            wish.stale_if_error,
+        )
         service: StatusService = scope["state"]["service"]
         if_none_match, prefer = headers.get(b"if-none-match"), headers.get(b"prefer")
         known = None if prefer is None else service.peek(key)
         answer, cache_status = await _ask(service, key, want)
         seconds = 0 if prefer is None else seconds_to_wait(prefer)
-        if seconds and not is_news(projection, answer, known, if_none_match):
+        if seconds and (until or not is_news(projection, answer, known, if_none_match)):
             answer = await awaited(scope, receive, asked, answer, seconds)
             cache_status = status_of_hit(answer)
         scope["told"] = for_log(cache_status)

@@ -33,7 +33,7 @@ from gateway.service import Reading, StatusService, Want
 from gateway.simulator import Limits
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
-from gateway.watch import Watches
+from gateway.watch import Following, Watches
 from tests.bench.virtual import EPOCH, VirtualClock, run
 
 SEED = 20261124
@@ -128,7 +128,7 @@ class Gateway:
         self.service = StatusService(
             provider,
             MemoryBudget(Budgeted(), self.clock.monotonic),
-            MemoryStore(),
+            MemoryStore(100_000),
             self.clock,
             reading=Reading(UTC),
             mass_max_ids=MASS_MAX_IDS,
@@ -154,7 +154,7 @@ class Gateway:
         return bool(known and known.record and known.record.is_final)
 
     async def watch(self, key: StatusKey) -> None:
-        async for _ in self.watches.follow(key, DetailLevel.BASIC):
+        async for _ in self.watches.follow(key, Following(DetailLevel.BASIC)):
             pass
 
 

@@ -1,9 +1,14 @@
 """What each format's reader does where the provider's page leaves it open."""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from gateway.errors import UpstreamBadAnswer
-from gateway.smsc.reply import decode
+from gateway.freshness import at_observation
+from gateway.records import DetailLevel, HlrLookup, StatusKey
+from gateway.smsc.normalise import normalise
+from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected, Refusal
 
 HEAD = "1,1700000000,0,1699999990,79990000001,3.20,SHOP,Доставлено,"
@@ -178,3 +183,96 @@ def test_a_refusal_without_a_number(body: str) -> None:
 def test_an_empty_list_has_no_rows() -> None:
     assert decode(b"[]") == []
     assert decode(b"<list></list>") == []
+
+
+MISSING = "-3,0,0,0,79990000404,0,,Сообщение не найдено,,,{type},404"
+
+
+@pytest.mark.parametrize("type_", ["0", "1", "8", "12"])
+def test_a_missing_message_may_have_the_shape_of_a_whole_one(type_: str) -> None:
+    """The type stands where the id stands at all = 0."""
+    body = HEAD + "text,note,0,1\n" + MISSING.format(type=type_)
+    pair = {"status": "-3", "id": "404", "phone": "79990000404"}
+    assert fields(body, 1, many=True, row=1) == pair
+    geography = MISSING.replace(",0,,Со", ",Россия,МТС,,0,,Со").format(type=type_)
+    assert fields(geography, 2, many=True) == pair
+
+
+def test_a_single_missing_message_has_no_id_behind_its_type() -> None:
+    row = MISSING.format(type="8").removesuffix(",404")
+    assert fields(row, 1, many=False) == {"status": "-3", "phone": "79990000404"}
+    assert fields("-3,0,0,404,79990000404", 0, many=True)["id"] == "404"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '[{"error": "duplicate request, wait a minute", "error_code": 9}]',
+        '[{"error": "x", "error_code": 9}, {"error": "x", "error_code": 9}]',
+        '{"error": "x", "error_code": 9.0}',
+        "<list><result><error>x</error><error_code>9</error_code></result></list>",
+        "<list><error>x</error><error_code>9</error_code></list>",
+    ],
+)
+def test_an_error_inside_a_list_is_that_error(body: str) -> None:
+    answer = decode(body.encode())
+    assert isinstance(answer, Refusal)
+    assert answer.number == 9
+
+
+def test_an_error_beside_rows_spoils_no_row() -> None:
+    body = '[{"status": 1, "id": 1, "phone": "70001"}, {"error": "x", "error_code": 1}]'
+    assert fields(body) == {"status": "1", "id": "1", "phone": "70001"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Tom & Jerry &amp; co", "Tom & Jerry & co"),
+        ("a && b &copy; &#38; &#x41;", "a && b &copy; & A"),
+        ("1 < 2, <3", "1 < 2, <3"),
+        ("bell\x07 & escape\x1b", "bell & escape"),
+        ("&", "&"),
+    ],
+)
+def test_a_text_that_is_no_xml_is_read_all_the_same(text: str, told: str) -> None:
+    row = fields(f"<sms><status>1</status><message>{text}</message></sms>")
+    assert row == {"status": "1", "message": told}
+
+
+def test_a_bare_ampersand_spoils_no_list() -> None:
+    sms = "<sms><status>1</status><sender_id>{}</sender_id></sms>"
+    body = f"<list>{sms.format('H&M')}{sms.format('C&A')}</list>"
+    assert [fields(body, row=row)["sender_id"] for row in (0, 1)] == ["H&M", "C&A"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"status": 1.0, "err": 0.0, "last_timestamp": 1700000000.0, "type": 4.0}',
+        '{"status": "1.0", "err": "0.00", "last_timestamp": "1700000000.0", "type": "4.0"}',
+        "<sms><status>1.0</status><err>0.0</err><type>4.0</type></sms>",
+        "Status = 1.0, check_time = 15.11.2023 01:13:20, err = 0.0, type = 4.0",
+    ],
+)
+def test_a_number_may_be_printed_with_a_fraction_of_zeros(body: str) -> None:
+    rows = decode(body.encode())
+    assert isinstance(rows, list)
+    key = StatusKey("79990000001", 1)
+    freshness = at_observation(0, DetailLevel.FULL)
+    found = normalise(rows[0], key, asked=None, freshness=freshness, zone=ZoneInfo("UTC"))
+    assert found is not None
+    assert isinstance(found.record, HlrLookup)
+    assert found.record.reachable
+
+
+def test_a_pair_may_be_printed_so_as_well() -> None:
+    key = StatusKey("79990000001", 7)
+    rows = decode(b'[{"status": 0, "id": 7.0, "phone": 79990000001.0}, {"status": 1, "id": 8}]')
+    assert isinstance(rows, list)
+    assert match(rows, [key, StatusKey("79990000002", 7)])[key].fields["status"] == "0"
+
+
+def test_other_fractions_are_no_numbers() -> None:
+    with pytest.raises(UpstreamBadAnswer):
+        decode(b'{"status": 1.5}')

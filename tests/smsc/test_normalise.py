@@ -297,3 +297,50 @@ def test_a_number_beyond_32_bits_is_not_one(text: str) -> None:
     assert isinstance(found.record, Message)
     assert (found.record.error, found.record.parts) == (None, None)
     assert found.record.last_status_time == datetime.fromtimestamp(4_000_000_000, UTC)
+
+
+@pytest.mark.parametrize("status", [1, 2, 4])
+def test_what_was_delivered_shows_no_error(status: int) -> None:
+    """PAGE: `err` is "error code if the message was not delivered"."""
+    assert message(status=status, err=6).error is None
+    shown = lookup(status=status, err=6).error
+    assert shown is not None
+    assert shown.code is DeliveryErrorCode.ABSENT_SUBSCRIBER
+
+
+@pytest.mark.parametrize("status", [-1, 0, 3, 20, 25, 77])
+def test_what_was_not_delivered_shows_its_error(status: int) -> None:
+    error = message(status=status, err=6).error
+    assert error is not None
+    assert error.code is DeliveryErrorCode.ABSENT_SUBSCRIBER
+
+
+@pytest.mark.parametrize(
+    ("flag", "template", "second"),
+    [(None, None, None), (0, False, False), (32, False, True), (256 + 512, True, False)],
+)
+def test_flags_are_told_of_both_kinds(
+    flag: int | None, template: bool | None, second: bool | None
+) -> None:
+    given = {} if flag is None else {"flag": flag}
+    lookup_given = {} if flag is None else {"flag": flag + 4}
+    for record in (message(status=1, **given), lookup(status=1, **lookup_given)):
+        assert (record.is_template, record.paid_from_second_balance) == (template, second)
+
+
+@pytest.mark.parametrize(
+    ("mccmnc", "told"),
+    [
+        ("25002", ("250", "02")),
+        ("310410", ("310", "410")),
+        ("2502", ("250", "2")),
+        ("250", ("250", None)),
+        ("25", (None, None)),
+        ("2500201", (None, None)),
+        ("250-2", (None, None)),
+    ],
+)
+def test_a_country_code_has_three_digits(mccmnc: str, told: tuple[str | None, str | None]) -> None:
+    subscriber = message(status=1, mccmnc=mccmnc).subscriber
+    assert subscriber is not None
+    assert (subscriber.mcc, subscriber.mnc) == told

@@ -27,7 +27,7 @@ class Store(SharedStore):
     """A store that remembers what it heard, and what it would have told."""
 
     def __init__(self, replicas: Replicas) -> None:
-        super().__init__(replicas, lambda: NOW)
+        super().__init__(replicas, lambda: NOW, max_records=1000)
         self.heard: list[tuple[StatusKey, Known, bool]] = []
         self.on_news = lambda *news: self.heard.append(news)
 

@@ -299,7 +299,7 @@ async def test_requests_at_the_same_time_keep_their_callers(tmp_path: Path) -> N
 
     def scope(name: str) -> Scope:
         headers = [(b"authorization", f"Bearer key of {name}".encode())]
-        return {"type": "http", "path": "/", "headers": headers, "state": state}
+        return {"type": "http", "path": "/v1/provider", "headers": headers, "state": state}
 
     async def receive() -> Message:
         raise AssertionError

@@ -275,3 +275,48 @@ async def test_who_comes_again_to_another_gateway_is_told_nothing_twice() -> Non
         async with running(REDIS_URL=server.url) as second:
             answer = await second.client.get(url, headers={"last-event-id": id_.strip()})
             assert (answer.status_code, await second.asked()) == (204, [])
+
+
+async def test_an_event_stream_goes_on_until_the_message_is_read() -> None:
+    async with running() as setup:
+        stream = await opened(setup, f"{EVENTS}&until=READ")
+        await setup.clock.advance(59)
+        assert (states(stream)[-1], stream.is_over) == ("DELIVERED", False)
+        await setup.clock.advance(600)
+        assert (states(stream)[-1], names(stream)[-1]) == ("READ", "end")
+        assert stream.is_over
+
+
+async def test_an_answer_waits_until_the_message_is_read() -> None:
+    async with running() as setup:
+        await setup.clock.advance(35)
+        url = f"{RECORD}&until=READ"
+        asked = asyncio.create_task(setup.client.get(url, headers={"prefer": "wait=5"}))
+        await setup.clock.advance(6)
+        assert (await asked).json()["state"] == "DELIVERED"
+        asked = asyncio.create_task(setup.client.get(url, headers={"prefer": "wait=60"}))
+        await setup.clock.advance(30)
+        assert not asked.done()
+        await setup.clock.advance(31)
+        assert (await asked).status_code == 200
+        await setup.clock.advance(600)
+        again = await setup.client.get(url, headers={"prefer": "wait=60"})
+        assert again.json()["state"] == "READ"
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (f"{EVENTS}&until=SENT", "until must be one of DELIVERED, READ, CLICKED."),
+        (f"{RECORD}&until=", "until must be one of DELIVERED, READ, CLICKED."),
+        (f"{RECORD}&until=READ&until=READ", "until must be given exactly once, in the query."),
+        (
+            f"/v1/hlr-lookups/2/events?phone={DONE}&until=READ",
+            "until is for messages: an HLR lookup is followed to its result.",
+        ),
+    ],
+)
+async def test_what_can_not_be_followed_to_is_told(url: str, sentence: str) -> None:
+    async with running() as setup:
+        answer = await setup.client.get(url)
+    assert (answer.status_code, answer.json()["detail"]) == (400, sentence)

@@ -182,7 +182,7 @@ async def test_the_gateway_serves_the_pages() -> None:
         put = await setup.client.put("/assets/page-ZZZZZZZZ.js")
     assert (get.status_code, head.status_code, head.content) == (200, 200, b"")
     assert head.headers["content-length"] == str(len(get.content))
-    assert (lost.status_code, lost.json()["code"]) == (404, "NOT_FOUND")
+    assert (lost.status_code, lost.json()["code"]) == (404, "ROUTE_NOT_FOUND")
     assert up.status_code == 404
     assert put.status_code == 405
 

@@ -22,6 +22,7 @@ CONTRACT = {
     ("UPSTREAM_TIMEOUT", 504, True),
     ("OVERLOADED", 503, True),
     ("NOT_CACHED", 504, False),
+    ("ROUTE_NOT_FOUND", 404, False),
     ("QUERY_TOO_COMPLEX", 400, False),
 }
 

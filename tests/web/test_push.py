@@ -98,7 +98,7 @@ async def test_without_a_right_signature_nothing_changes(sent: dict[str, str]) -
 async def test_without_a_secret_there_is_no_such_address() -> None:
     async with running() as setup:
         answer = await setup.client.post(PATH, data=form())
-        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+        assert (answer.status_code, answer.json()["code"]) == (404, "ROUTE_NOT_FOUND")
 
 
 async def test_incoming_messages_and_calls_are_answered_and_ignored() -> None:

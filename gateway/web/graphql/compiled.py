@@ -30,9 +30,9 @@ from gateway.callers.model import Caller, Scope, hidden_fields
 from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
-from gateway.records import HlrLookup, Message, Record, StatusKey
+from gateway.records import HlrLookup, Message, MessageState, Record, StatusKey
 from gateway.service import StatusService, Want
-from gateway.watch import Watches
+from gateway.watch import Following, Watches, check_until
 from gateway.web.graphql.arguments import Key, seconds, valid
 from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.errors import field_error, response
@@ -206,11 +206,12 @@ class _One(_Field):
         key = plain_key(id_, phone)
         if key is None:
             raise NotTaken
-        max_age = self.arguments.get("maxAge")
+        max_age, until = (self.arguments.get(name) for name in ("maxAge", "until"))
         try:
             named = valid(key)
             age = seconds(max_age and max_age.of(values))
-            return OneCall(self, named, Want(self.detail, self.kind, age))
+            last = check_until(until and until.of(values))
+            return OneCall(self, named, Want(self.detail, self.kind, age), last)
         except InvalidArgument as error:
             return Wrong(self, error)
 
@@ -221,9 +222,10 @@ class OneCall(NamedTuple):
     field: _One
     key: StatusKey
     want: Want
+    until: MessageState | None
 
     async def run(self, service: StatusService, caller: str) -> Result:
-        field, key, want = self
+        field, key, want, _ = self
         try:
             answer = service.get_now(key, want)
             if answer is None:
@@ -232,9 +234,10 @@ class OneCall(NamedTuple):
         except Exception as error:  # noqa: BLE001 - a field's fault is masked and logged, and spares the others
             return field.failed(error)
 
-    async def follow(self, watches: Watches) -> AsyncGenerator[Result, None]:
+    async def follow(self, watches: Watches, caller: str) -> AsyncGenerator[Result, None]:
         field = self.field
-        async with aclosing(watches.follow(self.key, field.detail)) as events:
+        reader = Following(field.detail, caller, self.until)
+        async with aclosing(watches.follow(self.key, reader)) as events:
             async for event in events:
                 yield (
                     field.failed(event)
@@ -252,7 +255,7 @@ class Wrong(NamedTuple):
     async def run(self, _: StatusService, __: str) -> Result:
         return self.field.failed(self.error)
 
-    async def follow(self, _: Watches) -> AsyncGenerator[Result, None]:
+    async def follow(self, _: Watches, __: str) -> AsyncGenerator[Result, None]:
         yield self.field.failed(self.error)
 
 

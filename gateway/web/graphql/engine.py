@@ -124,7 +124,7 @@ class Engine:
         if calls is not None:
             (call,) = calls
             assert isinstance(call, OneCall | Wrong)  # noqa: S101 - a subscription has one field, of a record
-            async with aclosing(call.follow(context.watches)) as events:
+            async with aclosing(call.follow(context.watches, context.who)) as events:
                 async for event in events:
                     yield compiled.body([event])
             return

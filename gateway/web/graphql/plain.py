@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from graphql import (
     BooleanValueNode,
+    EnumValueNode,
     FieldNode,
     IntValueNode,
     ListValueNode,
@@ -22,6 +23,7 @@ from graphql import (
     print_ast,
 )
 
+from gateway.records import MessageState
 from gateway.web.graphql.arguments import Key, key_of
 
 SPELLINGS = 20_000
@@ -69,6 +71,7 @@ _IS_PLAIN: dict[str, Callable[[Any], bool]] = {
     "String": lambda value: type(value) is str,
     "Int": lambda value: value is None or (type(value) is int and value in _INT32),
     "Boolean": lambda value: type(value) is bool,
+    "MessageState": lambda value: value is None or value in MessageState.__members__,
     _KEYS: lambda value: type(value) is list,  # see `_items`
 }
 """By type, whether a value given needs no coercion. Null is only taken where the field takes it."""
@@ -106,7 +109,7 @@ def literal(node: ValueNode) -> object:
     """A literal as JSON would have it."""
     if isinstance(node, IntValueNode):
         return int(node.value)
-    if isinstance(node, StringValueNode | BooleanValueNode):
+    if isinstance(node, StringValueNode | BooleanValueNode | EnumValueNode):
         return node.value
     if isinstance(node, NullValueNode):
         return None

@@ -20,6 +20,7 @@ from gateway.errors import GatewayError
 from gateway.freshness import Answer
 from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord
 from gateway.service import Want
+from gateway.watch import Following, check_until
 from gateway.web.deletion import delete
 from gateway.web.graphql.arguments import key_of, seconds, valid
 from gateway.web.graphql.engine import Context
@@ -162,6 +163,14 @@ _MaxAge = Annotated[
     ),
 ]
 
+_Until = Annotated[
+    records.MessageState | None,
+    strawberry.argument(
+        description="Go on after DELIVERED until this state (READ or CLICKED), a failure, or a "
+        "day; by default a message is followed until it is final."
+    ),
+]
+
 
 @strawberry.type(description="What can be asked.")
 class Query:
@@ -249,17 +258,19 @@ class Subscription:
         "stale, or an error, tells that nothing newer can be had at the moment."
     )
     async def status(
-        self, info: Info, id: _Id, phone: _Phone
+        self, info: Info, id: _Id, phone: _Phone, until: _Until = UNSET
     ) -> AsyncGenerator[StatusRecord, None]:
         caller = info.context.caller
         try:
             require(caller, Scope.STATUS_READ)
             key = valid(key_of(id, phone))
+            last = check_until(until or None)
         except GatewayError as error:
             yield _event(error, caller)
             return
         detail = level_for(selected_paths(info._raw_info))  # noqa: SLF001 - as above
-        async with aclosing(info.context.watches.follow(key, detail)) as events:
+        reader = Following(detail, info.context.who, last)
+        async with aclosing(info.context.watches.follow(key, reader)) as events:
             async for event in events:
                 yield _event(event, caller)
 
