@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 from typing import Generic, Protocol, TypeVar
 
+from gateway.backlog import Backlog, Capacity
 from gateway.breaker import Breaker, BreakerState
 from gateway.budget.memory import Full, Lease, MemoryBudget
 from gateway.clock import Clock
@@ -53,6 +54,9 @@ BAD_KEYS = 10_000
 
 CALLERS = 10_000
 """Callers remembered, so that they take turns."""
+
+UNTRIED = 1.0
+"""Seconds that a request is taken to last before the first one was answered."""
 
 RETAKE = 0.02
 """Seconds until room is tried for again that another process took first."""
@@ -164,6 +168,7 @@ class Dispatcher(Generic[T]):
         self._served: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._usual = _Usual()
+        self._backlog = Backlog()
         self._callers_mass_at = -math.inf
         self._arrived_at = -math.inf
         self._alarm: asyncio.Task[None] | None = None
@@ -241,7 +246,7 @@ class Dispatcher(Generic[T]):
         if refusal := self._breaker.refusal(now):
             raise refusal
         if len(self._deletions) >= MAX_WAITING:
-            raise Overloaded("The gateway has too many requests waiting.", retry_after=1)
+            raise self._overloaded(key, now)
         deletion = _Deletion(key, Waiter[None](self._start_by(now), math.inf), deleted)
         self._deletions.append(deletion)
         self._pump_soon()
@@ -286,9 +291,12 @@ class Dispatcher(Generic[T]):
 
     def standing(self) -> tuple[int, int]:
         """How many keys wait for a request that callers want, and how many others."""
-        callers = sum(bool(flight.callers) for flight in self._waiting.values())
+        callers = self._callers_waiting()
         background = len(self._waiting) - callers + len(self._later)
         return callers + len(self._deletions), background
+
+    def _callers_waiting(self) -> int:
+        return sum(bool(flight.callers) for flight in self._waiting.values())
 
     async def aclose(self) -> None:
         """Give up what waits; let what is under way end."""
@@ -323,7 +331,8 @@ class Dispatcher(Generic[T]):
         flight = self._waiting.get(key)
         if flight is None:
             if len(self._waiting) >= MAX_WAITING:
-                raise Overloaded("The gateway has too many requests waiting.", retry_after=1)
+                raise self._overloaded(key, now)
+            self._backlog.returned(key)
             flight = self._later.pop(key, None) or Flight[T](want)
             self._waiting[key] = flight
         flight.raise_to(want.detail)
@@ -422,7 +431,9 @@ class Dispatcher(Generic[T]):
             if isinstance(room, Lease):
                 self._begin(self._delete(deletion, room, self._breaker.begin(now)))
             elif start_by <= now or (room.until is not None and room.until > start_by):
-                deletion.waiter.settle(self._refusal(room, now))
+                ahead = self._callers_waiting() + len(self._deletions)
+                refusal = self._refusal(self._with_turn(room, deletion.key, now, ahead), now)
+                deletion.waiter.settle(refusal)
             else:
                 self._deletions.append(deletion)
                 self._wake_by(start_by if room.until is None else room.until)
@@ -436,8 +447,9 @@ class Dispatcher(Generic[T]):
             mass_max_ids=self._mass_max_ids,
             pace=Pace(self._usual.smoothed, self._callers_mass_at, self._served),
         )
+        waiting = self._callers_waiting() - len(decided.refusals)
         for key, full in decided.refusals:
-            self._refuse(key, full, now)
+            self._refuse(key, full, now, waiting)
         asks = decided.asks
         if asks and self._breaker.state(now) is BreakerState.HALF_OPEN:
             asks = [Ask(asks[0].keys[:1], asks[0].detail)]
@@ -486,14 +498,18 @@ class Dispatcher(Generic[T]):
         for key, flight in self._elsewhere.items():
             self._wake_by(self._budget.answered_elsewhere(key, flight.want.detail) or math.inf)
 
-    def _refuse(self, key: StatusKey, full: Full, now: float) -> None:
-        """Tell the callers whose deadline the limit outlasts; the others go on waiting."""
+    def _refuse(self, key: StatusKey, full: Full, now: float, waiting: int) -> None:
+        """Tell the callers whose deadline the limit outlasts; the others go on waiting.
+
+        `waiting` is how many other keys callers wait for.
+        """
         flight = self._waiting[key]
         opens_at = -math.inf if full.until is None else full.until
         left = flight.drop(lambda waiter: waiter.start_by <= now or opens_at > waiter.start_by)
-        refusal = self._refusal(full, now)
-        for waiter in left:
-            waiter.settle(refusal)
+        if left:
+            refusal = self._refusal(self._with_turn(full, key, now, waiting), now)
+            for waiter in left:
+                waiter.settle(refusal)
         self._forget_if_unwanted(flight)
         if flight.is_wanted:
             self._wake_by(max(flight.want.deadline, now))
@@ -664,12 +680,40 @@ class Dispatcher(Generic[T]):
 
     def _refusal(self, full: Full, now: float, *, provider_code: int | None = None) -> RateLimited:
         wait = None if full.until is None else max(0.0, full.until - now)
-        if full.limit is Limit.CONCURRENCY and wait is None:
-            wait = 1.0
         sentence = _LIMIT_SENTENCES[full.limit]
         return RateLimited(
             sentence, limit=full.limit, retry_after=wait, provider_code=provider_code
         )
+
+    def _with_turn(self, full: Full, key: StatusKey, now: float, waiting: int) -> Full:
+        """Where it was for want of a place: when the key's turn is going to come."""
+        if full.limit is not Limit.CONCURRENCY:
+            return full
+        turn = now + self._turn_away(key, now, waiting)
+        return full._replace(until=turn if full.until is None else max(turn, full.until))
+
+    def _turn_away(self, key: StatusKey, now: float, waiting: int) -> float:
+        """Seconds until there will be room for a key that is turned away."""
+        takes, window = self._usual.smoothed or UNTRIED, self._budget.limits.window
+        capacity = Capacity(
+            rate=max(1, self._budget.places() + self.in_flight) / takes,
+            mass_in=math.inf if not self._budget.limits.mass else self._mass_in(now, takes),
+            mass_ids=self._mass_max_ids,
+            window=window,
+        )
+        return self._backlog.turn_away(key, now, waiting=waiting, capacity=capacity)
+
+    def _mass_in(self, now: float, takes: float) -> float:
+        """Seconds until the next mass request may go; one under way has a window behind it."""
+        full = self._budget.mass_full()
+        if full is None:
+            return 0.0
+        under_way = takes + self._budget.limits.window
+        return under_way if full.until is None else max(0.0, full.until - now)
+
+    def _overloaded(self, key: StatusKey, now: float) -> Overloaded:
+        wait = self._turn_away(key, now, self._callers_waiting() + len(self._deletions))
+        return Overloaded("The gateway has too many requests waiting.", retry_after=wait)
 
     def _wake_by(self, moment: float) -> None:
         """Pump at that moment, if nothing else does so before."""

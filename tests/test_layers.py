@@ -12,7 +12,7 @@ ORDER = [
     {"settings"},
     {"smsc"},
     {"replicas"},
-    {"store", "budget", "breaker", "interest", "telemetry"},
+    {"store", "budget", "breaker", "backlog", "interest", "telemetry"},
     {"planner"},
     {"upstream", "flight"},
     {"dispatch"},
