@@ -37,6 +37,7 @@ from gateway.web.graphql.schema import create_schema
 from gateway.web.graphql.trusted import read_trusted
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
+from gateway.web.hosts import Hosts
 from gateway.web.lifetime import Lifetime
 from gateway.web.middleware import RequestMiddleware, ShortcutMiddleware
 from gateway.web.problems import handle
@@ -119,7 +120,14 @@ def create_app(
     graphql = GraphQLView(engine, callers, clock)
     often = {path: one for path, one in resources.items() if path.endswith("/{id}")}
     shortcut = ShortcutMiddleware(app, endpoints={"/graphql": graphql, **often})
-    auth = AuthenticationMiddleware(shortcut, callers=callers, clock=clock, also_open=wants_page)
+    auth = AuthenticationMiddleware(
+        shortcut,
+        callers=callers,
+        clock=clock,
+        hosts=Hosts(settings.hosts),
+        origins=origins,
+        also_open=wants_page,
+    )
     return RequestMiddleware(
         origins.around(auth),
         clock=clock,
@@ -149,7 +157,12 @@ async def _end_streams(watches: Watches, lifetime: Lifetime) -> None:
 
 def create_callers(settings: Settings) -> Callers:
     """Who may ask. Raises `ClientsFileError`."""
-    return Callers(settings.clients_file, allow_anonymous=settings.allow_anonymous, fetch=fetch)
+    return Callers(
+        settings.clients_file,
+        allow_anonymous=settings.allow_anonymous,
+        fetch=fetch,
+        anonymous_scopes=settings.scopes_of_anonymous,
+    )
 
 
 def create_journal(settings: Settings, clock: Clock) -> Journal:

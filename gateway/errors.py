@@ -10,6 +10,7 @@ GatewayError
 │   ├── QueryTooComplex         a GraphQL operation past its limits
 │   ├── NotFound                the provider knows nothing of this pair (status -3)
 │   ├── RouteNotFound           no such address
+│   ├── HostNotAllowed          asked under a host name that is not the gateway's
 │   ├── KindMismatch            a lookup asked as a message, or the other way
 │   └── NotCached               `only-if-cached`, and nothing usable is cached
 ├── LimitReached                a request the provider's limits do not allow now
@@ -112,6 +113,11 @@ class NotFound(CallerError):
 class RouteNotFound(CallerError):
     code = "ROUTE_NOT_FOUND"
     title = "There is no such address"
+
+
+class HostNotAllowed(CallerError):
+    code = "HOST_NOT_ALLOWED"
+    title = "The request is for another host"
 
 
 class KindMismatch(CallerError):

@@ -6,6 +6,7 @@ stops the start with one sentence that names it; values are never repeated (they
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -22,6 +23,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from gateway.callers.model import ALL_SCOPES, Scope
 
 PREFIX = "GATEWAY_"
 
@@ -111,8 +114,15 @@ class Settings(BaseModel):
     as long as load balancers take to notice."""
     cors_origins: str | None = None
     """Comma list of the sites whose pages may ask, such as `https://app.example.com`; `*`: any."""
+    allowed_hosts: str | None = None
+    """Comma list of the host names that requests may be for; `*`: any. By default loopback names
+    where it listens on loopback and nobody needs a key (a page of another site can reach it there
+    under a name of its own: DNS rebinding), else any."""
     allow_anonymous: bool = False
     """Serve callers without a key on any address, and beside those of `CLIENTS_FILE`."""
+    anonymous_scopes: str | None = None
+    """Comma list of what callers without a key may do, where they may ask at all. By default all on
+    loopback without `CLIENTS_FILE`, else `status:read`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -146,6 +156,26 @@ class Settings(BaseModel):
                     "must be * or a comma list of origins such as https://app.example.com, "
                     "in lower case and without a path"
                 )
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: str | None) -> str | None:
+        """As `Host` has them, without the port."""
+        for name in (value or "*").split(","):
+            if not _HOST_NAME.fullmatch(name.strip()):
+                raise ValueError(
+                    "must be * or a comma list of host names such as gateway.example.com, "
+                    "without scheme and port"
+                )
+        return value
+
+    @field_validator("anonymous_scopes")
+    @classmethod
+    def _known_scopes(cls, value: str | None) -> str | None:
+        for name in (value or str(Scope.STATUS_READ)).split(","):
+            if name.strip() not in list(Scope):
+                raise ValueError(f"must be a comma list of scopes; there are {', '.join(Scope)}")
         return value
 
     @field_validator("smsc_timezone")
@@ -195,11 +225,21 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _exposure(self) -> Self:
-        if not (self.allow_anonymous or self.clients_file or _is_loopback(self.host)):
+        if not (self.allow_anonymous or self.clients_file or is_loopback(self.host)):
             raise ValueError(
                 f"{PREFIX}HOST is not a loopback address, so anyone could ask: set "
                 f"{PREFIX}CLIENTS_FILE to know the callers, or {PREFIX}ALLOW_ANONYMOUS=true to "
                 "accept that"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _strangers(self) -> Self:
+        may_delete = Scope.MESSAGE_DELETE in self.scopes_of_anonymous
+        if may_delete and not self.is_for_local_callers:
+            raise ValueError(
+                f"{PREFIX}ANONYMOUS_SCOPES must not hold {Scope.MESSAGE_DELETE} where others than "
+                f"this machine can ask: give who deletes a key in {PREFIX}CLIENTS_FILE"
             )
         return self
 
@@ -221,6 +261,26 @@ class Settings(BaseModel):
     def origins(self) -> tuple[str, ...]:
         """The origins of `cors_origins`."""
         return tuple(origin.strip() for origin in (self.cors_origins or "").split(",") if origin)
+
+    @property
+    def hosts(self) -> frozenset[str] | None:
+        """The host names of `allowed_hosts`; None: loopback names."""
+        if self.allowed_hosts is not None:
+            return frozenset(name.strip().lower() for name in self.allowed_hosts.split(","))
+        needs_no_key = self.clients_file is None or self.allow_anonymous
+        return None if is_loopback(self.host) and needs_no_key else frozenset({"*"})
+
+    @property
+    def is_for_local_callers(self) -> bool:
+        """Can nobody ask without a key but from this machine, and not through something on it?"""
+        return is_loopback(self.host) and self.clients_file is None and self.allowed_hosts is None
+
+    @property
+    def scopes_of_anonymous(self) -> frozenset[Scope]:
+        """What callers without a key may do."""
+        if self.anonymous_scopes is not None:
+            return frozenset(Scope(name.strip()) for name in self.anonymous_scopes.split(","))
+        return ALL_SCOPES if self.is_for_local_callers else frozenset({Scope.STATUS_READ})
 
     @property
     def zone(self) -> ZoneInfo:
@@ -284,8 +344,12 @@ def _is_redis(url: str) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+_HOST_NAME = re.compile(r"\*|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+")
+
+
+def is_loopback(host: str) -> bool:
+    """Does this name or address always lead to the same machine (RFC 6761, section 6.3)?"""
+    if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -75,7 +75,7 @@ async def test_no_limit_is_broken_and_nearly_everybody_is_answered(seed: int) ->
     async with (
         LifespanManager(app) as manager,
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(manager.app), base_url="http://gateway.test"
+            transport=httpx.ASGITransport(manager.app), base_url="http://gateway.localhost"
         ) as client,
     ):
         callers = [asyncio.create_task(caller(client, clock, random_)) for _ in range(CALLERS)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.callers.model import ALL_SCOPES, Scope
 from gateway.settings import Settings, SettingsError, load
 
 LOGIN = {"GATEWAY_SMSC_LOGIN": "a", "GATEWAY_SMSC_PASSWORD": "very-secret"}
@@ -122,3 +123,40 @@ def test_the_readme_has_the_defaults() -> None:
         told = str(field.default).lower() if field.default is True else field.default
         if told not in (None, False):
             assert defaults[f"`{name.upper()}`"] == f"`{told}`"
+
+
+def loaded(**environ: str) -> Settings:
+    return load(LOGIN | {f"GATEWAY_{name}": value for name, value in environ.items()})
+
+
+def test_hosts_are_limited_where_nobody_needs_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "clients.toml"
+    file.write_text("")
+    assert loaded().hosts is None
+    assert loaded(CLIENTS_FILE=str(file)).hosts == {"*"}
+    assert loaded(CLIENTS_FILE=str(file), ALLOW_ANONYMOUS="true").hosts is None
+    assert loaded(HOST="0.0.0.0", ALLOW_ANONYMOUS="true").hosts == {"*"}
+    assert loaded(ALLOWED_HOSTS="GW.example, 10.0.0.7").hosts == {"gw.example", "10.0.0.7"}
+
+
+@pytest.mark.parametrize("value", ["http://gw.example", "gw.example:80", "a b", ",", "gw/x"])
+def test_a_host_name_is_a_name_alone(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"GATEWAY_ALLOWED_HOSTS: must be \* or a comma list"):
+        loaded(ALLOWED_HOSTS=value)
+
+
+def test_strangers_may_read_and_never_delete(tmp_path: Path) -> None:
+    file = tmp_path / "clients.toml"
+    file.write_text("")
+    read = frozenset({Scope.STATUS_READ})
+    assert loaded().scopes_of_anonymous == ALL_SCOPES
+    assert loaded(CLIENTS_FILE=str(file)).scopes_of_anonymous == read
+    assert loaded(HOST="0.0.0.0", ALLOW_ANONYMOUS="true").scopes_of_anonymous == read
+    assert loaded(ALLOWED_HOSTS="gw.example").scopes_of_anonymous == read
+    two = loaded(ANONYMOUS_SCOPES="status:read,content:read").scopes_of_anonymous
+    assert two == read | {Scope.CONTENT_READ}
+    assert Scope.MESSAGE_DELETE in loaded(ANONYMOUS_SCOPES="message:delete").scopes_of_anonymous
+    with pytest.raises(SettingsError, match="ANONYMOUS_SCOPES must not hold message:delete"):
+        loaded(HOST="0.0.0.0", ALLOW_ANONYMOUS="true", ANONYMOUS_SCOPES="message:delete")
+    with pytest.raises(SettingsError, match="GATEWAY_ANONYMOUS_SCOPES: must be a comma list of sc"):
+        loaded(ANONYMOUS_SCOPES="everything")

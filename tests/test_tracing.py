@@ -57,7 +57,7 @@ async def traced() -> AsyncIterator[Traced]:
     async with (
         LifespanManager(app) as manager,
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(manager.app), base_url="http://gateway.test"
+            transport=httpx.ASGITransport(manager.app), base_url="http://gateway.localhost"
         ) as one.http,
         httpx.AsyncClient(transport=provider, base_url="http://provider.test") as one.provider,
     ):

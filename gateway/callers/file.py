@@ -24,9 +24,10 @@ was written in place of a hash is never repeated, for it may be a key.
 
 import difflib
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -183,9 +184,17 @@ def read(path: Path) -> Clients:
     return parse(text_of(path), path)
 
 
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
 def text_of(path: Path) -> str:
     """The file as text. Raises `ClientsFileError`."""
     try:
+        if path.stat().st_mode & _WRITABLE_BY_OTHERS:
+            raise ClientsFileError(
+                f"{path} may be written by other users of this machine, who could let themselves "
+                f"in: chmod go-w {path}."
+            )
         return path.read_text("utf-8")
     except OSError as error:
         raise ClientsFileError(f"{path} can't be read: {error.strerror}.") from None
@@ -216,7 +225,7 @@ def parse(text: str, path: Path) -> Clients:
                 raise ClientsFileError(
                     f"{where}: key_sha256: {keys[digest][1].name} has the same key; give it to one."
                 )
-            keys[digest] = (digest, caller)
+            keys[digest] = (digest, replace(caller, credential=digest))
     return Clients(keys, callers, found.jwt)
 
 

@@ -7,7 +7,7 @@ is the home of joserfc, which is there with the extra `jwt`.
 import asyncio
 import logging
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import orjson
@@ -16,7 +16,7 @@ from joserfc.errors import ExpiredTokenError, JoseError, SecurityWarning, Unsupp
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
 from gateway.callers.file import JwtRules
-from gateway.callers.model import Caller, Scope, WrongKey
+from gateway.callers.model import Caller, Scope, Signer, WrongKey
 from gateway.errors import Overloaded, Unauthenticated
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ ALGORITHMS = frozenset(
 )
 
 Key: TypeAlias = RSAKey | ECKey | OKPKey
+Keys: TypeAlias = dict[str | None, Key]
 Load: TypeAlias = Callable[[], Awaitable[bytes]]
 """Gives the issuer's keys as JSON; `OSError` where that can't be done."""
 
@@ -62,11 +63,22 @@ _REGISTRY = _Registry(strict_check_header=False)  # issuers add headers; `crit` 
 
 
 class Tokens:
-    """Tells whose token it is."""
+    """Tells whose token it is.
 
-    def __init__(self, rules: JwtRules, load: Load) -> None:
+    `keys` are the issuer's as they are known already. `on_change` is called when they have changed.
+    """
+
+    def __init__(
+        self,
+        rules: JwtRules,
+        load: Load,
+        *,
+        keys: "Keys | None" = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.rules = rules
-        self._keys = IssuerKeys(load, self._forget)
+        self._on_change = on_change
+        self._keys = IssuerKeys(load, self._forget, keys)
         self._seen: dict[bytes, Caller] = {}
 
     def seen(self, digest: bytes, now: float) -> Caller | None:
@@ -84,16 +96,21 @@ class Tokens:
         """
         signed, kid = _extract(token)
         key = await self._keys.find(kid, now)
-        caller = self._caller(_claims(signed, key), now)
+        caller = self._caller(_claims(signed, key), now, Signer(self.rules, kid, public(key)))
         if len(self._seen) >= MAX_SEEN:
             del self._seen[next(iter(self._seen))]
         self._seen[digest] = caller
         return caller
 
+    def stands(self, signer: Signer) -> bool:
+        """Is what this signer has signed still good: by the same rules, with a key of today?"""
+        return signer.rules == self.rules and self._keys.has(signer.kid, signer.key)
+
     def _forget(self) -> None:
         self._seen.clear()
+        self._on_change()
 
-    def _caller(self, claims: dict[str, Any], now: float) -> Caller:
+    def _caller(self, claims: dict[str, Any], now: float, signer: Signer) -> Caller:
         rules = self.rules
         checks = jwt.JWTClaimsRegistry(
             now=int(now),
@@ -117,6 +134,7 @@ class Tokens:
             _scopes(claims.get(rules.scope_claim)),
             float(claims["exp"]) + LEEWAY,
             rules.allowance,
+            signer,
         )
 
 
@@ -127,11 +145,16 @@ class IssuerKeys:
     their keys. What is known stays in use while they are fetched, and when that fails.
     """
 
-    def __init__(self, load: Load, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        load: Load,
+        on_change: Callable[[], None] = lambda: None,
+        keys: "Keys | None" = None,
+    ) -> None:
         self._load = load
         self._on_change = on_change
         self._raw = b""
-        self._keys: dict[str | None, Key] = {}
+        self._keys: Keys = keys or {}
         self._asked_at = float("-inf")
         self._due_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
@@ -139,6 +162,11 @@ class IssuerKeys:
     def is_due(self, now: float) -> bool:
         """Is it time to fetch the keys anew?"""
         return now >= self._due_at
+
+    def has(self, kid: str | None, key: Mapping[str, object]) -> bool:
+        """Is this one of the keys, as they are known now?"""
+        found = self._pick(kid)
+        return found is not None and public(found) == key
 
     async def find(self, kid: str | None, now: float) -> Key:
         """The key of this id; None: of a token that names no key, where there is but one.
@@ -185,13 +213,19 @@ class IssuerKeys:
             self._fetching = None
 
 
-def parse_keys(raw: bytes) -> dict[str | None, Key]:
+def public(key: Key) -> Mapping[str, object]:
+    """What tells a key from others."""
+    told: Mapping[str, object] = key.as_dict(private=False)
+    return told
+
+
+def parse_keys(raw: bytes) -> Keys:
     """The keys of a JWKS that can check signatures, by id. `ValueError`: there are none."""
     try:
         listed = orjson.loads(raw)["keys"]
     except (ValueError, TypeError, KeyError):
         raise ValueError("that is no JWKS") from None
-    keys: dict[str | None, Key] = {}
+    keys: Keys = {}
     for one in listed if isinstance(listed, list) else []:
         key = _key(one)
         if key is not None:

@@ -1,8 +1,10 @@
 """A caller, and what its scopes let it do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from typing import NamedTuple
 
 from gateway.errors import Forbidden
 
@@ -44,6 +46,14 @@ class Allowance:
 UNLIMITED = Allowance()
 
 
+class Signer(NamedTuple):
+    """Who signed a token, and the rules of the clients file by which it was good."""
+
+    rules: object
+    kid: str | None
+    key: Mapping[str, object]
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Somebody who asks. `name` tells callers apart, and is empty for nobody in particular."""
@@ -53,10 +63,8 @@ class Caller:
     expires_at: float | None = None
     """Seconds since 1970 from which on its key or token is refused; None: never."""
     quota: Allowance = UNLIMITED
-
-
-ANONYMOUS = Caller("", ALL_SCOPES)
-"""Who asks without a key where none is wanted: on loopback, or with `ALLOW_ANONYMOUS`."""
+    credential: bytes | Signer | None = field(default=None, compare=False, repr=False)
+    """What it was let in by: a key's digest, or who signed its token; None: nothing."""
 
 
 class WrongKey(Exception):

@@ -58,8 +58,11 @@ class Quota:
     @contextmanager
     def stream(self, caller: Caller) -> Iterator[None]:
         """Hold one of the caller's streams while it is open; `QuotaExceeded`: all are in use."""
-        limit, name = caller.quota.streams or MAX_STREAMS, caller.name
+        name, allowed = caller.name, caller.quota.streams
+        limit = MAX_STREAMS if allowed is None else allowed
         held = self._streams.get(name, 0)
+        if not limit:
+            raise QuotaExceeded("The caller may have no streams open (max_streams is 0).")
         if held >= limit:
             raise QuotaExceeded(
                 f"The caller may have {limit} streams open at a time; close one first."

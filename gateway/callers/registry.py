@@ -1,9 +1,10 @@
 """`Callers`: who asks, by what was sent as `Authorization`."""
 
+import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.callers.file import Clients, ClientsFileError, JwtRules, read
-from gateway.callers.model import ANONYMOUS, Caller, WrongKey
+from gateway.callers.model import ALL_SCOPES, Caller, Scope, WrongKey
 from gateway.callers.quota import Quota, Throttle
-from gateway.errors import Unauthenticated
+from gateway.errors import Forbidden, GatewayError, Unauthenticated
 
 if TYPE_CHECKING:
     from gateway.callers.jwt import Tokens
@@ -24,21 +25,43 @@ Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 """Gives what is at an address; `OSError` where that can't be done."""
 
 
+class Held:
+    """Something that stays open for a caller, such as a stream or a socket."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the caller has lost his key or token, or one of his scopes."""
+
+    def lose(self) -> None:
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
 class Callers:
     """Knows the callers by their keys and tokens, of which it keeps but hashes.
 
-    Without a file everybody is `ANONYMOUS`; with one, who sends no key is that only where
+    Without a file everybody is `anonymous`; with one, who sends no key is that only where
     `allow_anonymous` says so. `quota` and `throttle` outlive what is read anew.
 
     Raises `ClientsFileError`.
     """
 
-    def __init__(self, path: Path | None, *, allow_anonymous: bool, fetch: Fetch) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        allow_anonymous: bool,
+        fetch: Fetch,
+        anonymous_scopes: frozenset[Scope] = ALL_SCOPES,
+    ) -> None:
+        self.anonymous = Caller("", anonymous_scopes)
         self.quota = Quota()
         self.throttle = Throttle()
         self._path = path
         self._allow_anonymous = allow_anonymous or path is None
         self._fetch = fetch
+        self._held: set[Held] = set()
         self._clients = Clients({}, {}, None)
         self._tokens: Tokens | None = None
         if path is not None:
@@ -75,7 +98,7 @@ class Callers:
         told to make; `Overloaded` while the keys for tokens can't be had.
         """
         if self._path is None or (authorization is None and self._allow_anonymous):
-            return ANONYMOUS
+            return self.anonymous
         if authorization is None:
             raise Unauthenticated("A key is needed: send `Authorization: Bearer KEY`.")
         scheme, _, token = authorization.strip().partition(" ")
@@ -87,13 +110,37 @@ class Callers:
     def standing(self, caller: Caller, now: float) -> Caller | None:
         """The caller as it stands now, for what stays open for long; None: no longer let in.
 
-        Its scopes and quota are those of the file as it was read last.
+        It stands by the very key or token it came with: its client may have others. Scopes and
+        quota are those of the file as it was read last.
         """
-        if caller.name and not caller.name.startswith("jwt:"):
-            held = self._clients.callers.get(caller.name)
+        held: Caller | None
+        if caller.credential is None:
+            held = self.anonymous if self._allow_anonymous else None
+        elif isinstance(caller.credential, bytes):
+            _, held = self._clients.keys.get(caller.credential, (None, None))
         else:
-            held = caller
+            signed = self._tokens is not None and self._tokens.stands(caller.credential)
+            held = caller if signed else None
         return None if held is None or _has_expired(held, now) else held
+
+    @contextmanager
+    def held(self, caller: Caller) -> Iterator["Held"]:
+        """Hold something open for a caller: it is told when he loses his key, or a scope."""
+        held = Held(caller)
+        self._held.add(held)
+        try:
+            yield held
+        finally:
+            self._held.discard(held)
+
+    def refusal(self, caller: Caller, now: float) -> GatewayError:
+        """Why what was open for a caller has ended."""
+        standing = self.standing(caller, now)
+        if standing is not None:
+            return Forbidden("The caller has lost a scope; what it still may see it can ask anew.")
+        if _has_expired(caller, now):
+            return Unauthenticated("The key has expired.")
+        return Unauthenticated("The key or token is no longer good here.")
 
     def seconds_left(self, caller: Caller, now: float) -> float:
         """How long what the caller has open may stay so; 0: no longer."""
@@ -112,7 +159,19 @@ class Callers:
             log.warning("%s What was read before stays.", error)
             return False
         log.info("the clients file was read anew: %d clients", len(self._clients.callers))
+        self._check_held()
         return True
+
+    def _check_held(self) -> None:
+        """Tell what is open for callers who have lost what they were let in by."""
+        for held in list(self._held):
+            if not self._may_go_on(held.caller):
+                held.lose()
+
+    def _may_go_on(self, caller: Caller) -> bool:
+        """Expiry aside, which comes by itself: see `seconds_left`."""
+        standing = self.standing(caller, -math.inf)
+        return standing is not None and standing.scopes >= caller.scopes
 
     async def _look_closer(self, token: str, now: float, address: str) -> Caller:
         raw = token.encode(errors="replace")
@@ -141,10 +200,11 @@ class Callers:
                 f"{path}: [jwt] needs the extra jwt: pip install 'smsc-gateway[jwt]'."
             ) from None
         if rules.jwks_url is not None:
-            return jwt.Tokens(rules, partial(self._fetch, rules.jwks_url))
-        keys = path.parent / (rules.jwks_file or "")
+            load = partial(self._fetch, rules.jwks_url)
+            return jwt.Tokens(rules, load, on_change=self._check_held)
+        file = path.parent / (rules.jwks_file or "")
         try:
-            jwt.parse_keys(keys.read_bytes())
+            keys = jwt.parse_keys(file.read_bytes())
         except OSError as error:
             raise ClientsFileError(
                 f"{path}: [jwt]: jwks_file can't be read: {error.strerror}."
@@ -152,10 +212,10 @@ class Callers:
         except ValueError as error:
             raise ClientsFileError(f"{path}: [jwt]: jwks_file: {error}.") from None
 
-        async def load() -> bytes:
-            return keys.read_bytes()
+        async def read_file() -> bytes:
+            return file.read_bytes()
 
-        return jwt.Tokens(rules, load)
+        return jwt.Tokens(rules, read_file, keys=keys, on_change=self._check_held)
 
 
 def _has_expired(caller: Caller, now: float) -> bool:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.callers.model import ANONYMOUS, Caller
+from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
-from gateway.errors import GatewayError, Unauthenticated
+from gateway.errors import Forbidden, GatewayError, Unauthenticated
+from gateway.web.cors import NO_ORIGINS, Origins
 from gateway.web.headers import named_headers
+from gateway.web.hosts import ANY_HOST, Hosts
 from gateway.web.problems import response_to
 
 OPEN_PATHS = frozenset(
@@ -79,11 +81,15 @@ class AuthenticationMiddleware:
         *,
         callers: Callers,
         clock: Clock,
+        hosts: Hosts = ANY_HOST,
+        origins: Origins = NO_ORIGINS,
         also_open: Callable[[Scope], bool] = lambda _: False,
     ) -> None:
         self._app = app
         self._callers = callers
         self._clock = clock
+        self._hosts = hosts
+        self._origins = origins
         self._also_open = also_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,8 +98,11 @@ class AuthenticationMiddleware:
             return
         try:
             caller = None
+            self._hosts.check(scope)
             if not self._is_open(scope):
                 caller = self._known(scope) or await self._look_closer(scope)
+            if caller is not None and caller.credential is None:
+                self._refuse_other_sites(scope)
             if caller is not None and scope["type"] == "http":
                 self._callers.quota.take(caller, self._clock.monotonic())
         except GatewayError as error:
@@ -105,11 +114,25 @@ class AuthenticationMiddleware:
     def _known(self, scope: Scope) -> Caller | None:
         """Who needs no closer look: nearly everybody."""
         if not self._callers.are_known:
-            return ANONYMOUS
+            return self._callers.anonymous
         authorization = named_headers(scope).get(b"authorization", b"")
         if not authorization.startswith(_BEARER):
             return None
         return self._callers.known(authorization[len(_BEARER) :], self._clock.time())
+
+    def _refuse_other_sites(self, scope: Scope) -> None:
+        """Nobody's key is needed, so a page of another site could ask as well as its reader.
+
+        Browsers tell so (W3C Fetch Metadata). Where a key is needed, such a page has none to send.
+        """
+        headers = named_headers(scope)
+        if headers.get(b"sec-fetch-site") == b"cross-site" and not self._origins.allow(
+            headers.get(b"origin", b"").decode("latin-1")
+        ):
+            raise Forbidden(
+                "A page of another site asked; whoever runs the gateway can let it, by naming the "
+                "site in GATEWAY_CORS_ORIGINS."
+            )
 
     async def _look_closer(self, scope: Scope) -> Caller | None:
         authorization = authorization_of(scope)

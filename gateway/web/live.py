@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import Receive, Scope, Send
 
 from gateway.callers.model import hidden_fields
-from gateway.errors import GatewayError, Unauthenticated
+from gateway.errors import GatewayError
 from gateway.freshness import Answer, Known
 from gateway.records import Record
 from gateway.service import at_least_standard, mismatch
@@ -86,22 +86,23 @@ async def _events(
     yield sse.RETRY
     path = scope["path"]
     try:
-        async with aclosing(
-            sse.paced(watches.follow(asked.key, reader), clock, seconds_left)
-        ) as events:
-            async for event in events:
-                if event is None:
-                    yield sse.HEARTBEAT
-                elif isinstance(event, GatewayError):
-                    yield sse.event("problem", told(path, event))
-                else:
-                    _check_kind(event.record, asked.kind)
-                    id_ = asked.projection.tag(event).event
-                    if id_ != seen:
-                        seen = id_
-                        yield sse.event("status", asked.projection.write(event), id_=id_)
-        if seconds_left() <= 0:
-            raise Unauthenticated("The key has expired.")
+        with callers.held(caller) as held:
+            following = watches.follow(asked.key, reader)
+            paced = sse.paced(following, clock, seconds_left, held.lost)
+            async with aclosing(paced):
+                async for event in paced:
+                    if event is None:
+                        yield sse.HEARTBEAT
+                    elif isinstance(event, GatewayError):
+                        yield sse.event("problem", told(path, event))
+                    else:
+                        _check_kind(event.record, asked.kind)
+                        id_ = asked.projection.tag(event).event
+                        if id_ != seen:
+                            seen = id_
+                            yield sse.event("status", asked.projection.write(event), id_=id_)
+            if held.lost.done() or seconds_left() <= 0:
+                raise callers.refusal(caller, clock.time())
     except GatewayError as error:
         yield sse.event("problem", told(path, error))
         return
@@ -141,14 +142,16 @@ async def awaited(
     """
     state: State = scope["state"]
     before = asked.projection.tag(answer).state
-    reader = _reader(asked, scope)
-    with state["callers"].quota.stream(caller_of(scope)):
+    reader, callers, caller = _reader(asked, scope), state["callers"], caller_of(scope)
+    with callers.quota.stream(caller), callers.held(caller) as held:
         change = asyncio.ensure_future(_next(state["watches"], asked, reader, before))
         pause = asyncio.ensure_future(state["clock"].sleep(seconds))
         gone = asyncio.ensure_future(_gone(receive))
-        waited_for: set[asyncio.Future[Any]] = {change, pause, gone}
+        waited_for: set[asyncio.Future[Any]] = {change, pause, gone, held.lost}
         try:
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+            if held.lost.done():
+                raise callers.refusal(caller, state["clock"].time())
             if change.done():
                 return change.result() or answer
             newest = state["watches"].latest(asked.key, reader.detail)

@@ -20,6 +20,7 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.RouteNotFound: 404,
+    errors.HostNotAllowed: 421,
     errors.KindMismatch: 404,
     errors.DeleteRefused: 409,
     errors.RateLimited: 429,

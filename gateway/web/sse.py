@@ -51,20 +51,26 @@ async def _closing(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes,
 
 
 async def paced(
-    events: AsyncGenerator[T, None], clock: Clock, seconds_left: Callable[[], float]
+    events: AsyncGenerator[T, None],
+    clock: Clock,
+    seconds_left: Callable[[], float],
+    lost: asyncio.Future[None],
 ) -> AsyncGenerator[T | None, None]:
-    """The events, and None after each pause of `HEARTBEAT_SECONDS`, while there is time left.
+    """The events, and None after each pause of `HEARTBEAT_SECONDS`, while they may go on.
 
-    `seconds_left` is asked again and again: what stays open for long may lose its permission.
+    What stays open for long may lose its permission: when its time is over, or when `lost` is done.
     """
     async with aclosing(events):
         coming: asyncio.Future[T] | None = None
         try:
-            while (left := seconds_left()) > 0:
+            while (left := seconds_left()) > 0 and not lost.done():
                 coming = coming or asyncio.ensure_future(anext(events))
-                if not await _comes(coming, clock, min(left, HEARTBEAT_SECONDS)):
-                    yield None
+                if not await _comes(coming, lost, clock, min(left, HEARTBEAT_SECONDS)):
+                    if not lost.done():
+                        yield None
                     continue
+                if lost.done():
+                    return
                 try:
                     event_, coming = coming.result(), None
                 except StopAsyncIteration:
@@ -76,10 +82,12 @@ async def paced(
                 await asyncio.wait({coming})
 
 
-async def _comes(coming: asyncio.Future[T], clock: Clock, seconds: float) -> bool:
-    """Does it come within these seconds?"""
+async def _comes(
+    coming: asyncio.Future[T], lost: asyncio.Future[None], clock: Clock, seconds: float
+) -> bool:
+    """Does it come within these seconds, before all is lost?"""
     pause = asyncio.ensure_future(clock.sleep(seconds))
-    either: set[asyncio.Future[Any]] = {coming, pause}
+    either: set[asyncio.Future[Any]] = {coming, pause, lost}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -22,12 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 
 from gateway.app import create_app
-from gateway.callers.model import ANONYMOUS
 from gateway.records import Message
 from gateway.server import Server, address, listen, run
 from gateway.settings import load
 from gateway.web.graphql.engine import Context
 from gateway.web.graphql.schema import strawberry_schema
+from tests.support.callers import ANONYMOUS
 
 
 def bare(file: str) -> ASGIApp:

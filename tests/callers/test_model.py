@@ -4,7 +4,6 @@ import pytest
 
 from gateway.callers.model import (
     ALL_SCOPES,
-    ANONYMOUS,
     HIDDEN_WITHOUT,
     Caller,
     Scope,
@@ -13,6 +12,7 @@ from gateway.callers.model import (
 )
 from gateway.errors import Forbidden
 from gateway.records import HlrLookup, Message
+from tests.support.callers import ANONYMOUS
 
 CONTENT, IDENTITY = {"text", "comment"}, {"imsi", "msc"}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.callers.model import ALL_SCOPES, ANONYMOUS, Allowance, Caller
+from gateway.callers.model import ALL_SCOPES, Allowance, Caller
 from gateway.callers.quota import (
     FEW_CALLERS,
     FREE_TRIES,
@@ -17,6 +17,7 @@ from gateway.callers.quota import (
     Throttle,
 )
 from gateway.errors import QuotaExceeded
+from tests.support.callers import ANONYMOUS
 from tests.support.clock import START
 
 

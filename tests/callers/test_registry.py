@@ -3,17 +3,18 @@
 import logging
 import time
 import tracemalloc
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from gateway.callers.file import ClientsFileError
-from gateway.callers.model import ANONYMOUS, Caller, Scope
+from gateway.callers.model import ALL_SCOPES, Caller, Scope
 from gateway.callers.quota import MAX_ADDRESSES
 from gateway.callers.registry import Callers
 from gateway.errors import QuotaExceeded, Unauthenticated
-from tests.support.callers import callers, client, no_fetch
+from tests.support.callers import ANONYMOUS, callers, client, no_fetch
 from tests.support.clock import START
 
 pytestmark = pytest.mark.anyio
@@ -79,7 +80,7 @@ def test_a_hash_is_no_key(path: Path) -> None:
 
 def test_keys_are_rotated_one_beside_the_other(path: Path) -> None:
     known = callers(path, client("a", "old", "new"))
-    assert known.known("old", START) is known.known("new", START) is not None
+    assert known.known("old", START) == known.known("new", START) == Caller("a", ALL_SCOPES)
     path.write_text(client("a", "new"))
     assert known.reload()
     assert known.known("old", START) is None
@@ -98,13 +99,13 @@ async def test_without_a_file_everybody_is_let_in() -> None:
     known = Callers(None, allow_anonymous=False, fetch=no_fetch)
     assert not known.are_known
     for authorization in (None, "Bearer what", "Basic what"):
-        assert await known.authenticate(authorization, START) is ANONYMOUS
+        assert await known.authenticate(authorization, START) == ANONYMOUS
     assert not known.reload()
 
 
 async def test_anonymous_callers_beside_those_with_keys(path: Path) -> None:
     known = callers(path, client("a", scopes=STATUS), allow_anonymous=True)
-    assert await known.authenticate(None, START) is ANONYMOUS
+    assert await known.authenticate(None, START) == ANONYMOUS
     assert (await known.authenticate("Bearer key of a", START)).name == "a"
     await refused(known, "Bearer wrong")
 
@@ -153,10 +154,36 @@ def test_what_stays_open_can_be_asked_for_again(path: Path) -> None:
     assert known.reload()
     assert known.standing(a, START) == Caller("a", STATUS)
     assert known.standing(b, START) is None
-    assert known.standing(ANONYMOUS, START) is ANONYMOUS
-    token = Caller("jwt:a", STATUS, START + 1)
-    assert known.standing(token, START) is token
-    assert known.standing(token, START + 1) is None
+    assert known.standing(ANONYMOUS, START) is None  # none is let in beside those with keys
+
+
+def test_a_caller_stands_by_the_key_it_came_with(path: Path) -> None:
+    known = callers(path, client("a", "leaked", "kept"))
+    leaked, kept = known.known("leaked", START), known.known("kept", START)
+    assert leaked is not None
+    assert kept is not None
+    path.write_text(client("a", "kept"))
+    assert known.reload()
+    assert known.standing(leaked, START) is None
+    assert known.standing(kept, START) == kept
+
+
+async def test_what_is_open_is_told_of_a_lost_key_or_scope(path: Path) -> None:
+    def rewrite(text: str) -> None:
+        path.write_text(text)
+        assert known.reload()
+
+    known = callers(path, client("a", "leaked", "kept") + client("b") + client("c", scopes=STATUS))
+    found = [known.known(key, START) for key in ("leaked", "kept", "key of b", "key of c")]
+    with ExitStack() as opened:
+        held = [opened.enter_context(known.held(one)) for one in found if one is not None]
+        rewrite(client("a", "kept") + client("b", scopes=STATUS) + client("c"))
+        assert [one.lost.done() for one in held] == [True, False, True, False]
+        told = [known.refusal(one.caller, START).code for one in (held[0], held[2])]
+        assert told == ["UNAUTHENTICATED", "FORBIDDEN"]
+    gone = held[1]
+    rewrite(client("b"))
+    assert not gone.lost.done()  # it is not open any more
 
 
 async def test_ten_thousand_wrong_keys_cost_little_and_lock_nobody_out(path: Path) -> None:

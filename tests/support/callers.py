@@ -3,8 +3,11 @@
 from hashlib import sha256
 from pathlib import Path
 
-from gateway.callers.model import ALL_SCOPES, Scope
+from gateway.callers.model import ALL_SCOPES, Caller, Scope
 from gateway.callers.registry import Callers
+
+ANONYMOUS = Caller("", ALL_SCOPES)
+"""Who asks without a key where none is needed."""
 
 
 def client(name: str, *keys: str, scopes: frozenset[Scope] = ALL_SCOPES, more: str = "") -> str:

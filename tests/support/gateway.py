@@ -44,7 +44,7 @@ class Setup:
     def client_from(self, host: str) -> httpx.AsyncClient:
         """A client that comes from another address."""
         transport = httpx.ASGITransport(self.app, client=(host, 1))
-        return httpx.AsyncClient(transport=transport, base_url="http://gateway.test")
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway.localhost")
 
     async def message(self, id: int, phone: str, **params: str) -> httpx.Response:
         return await self.client.get(f"/v1/messages/{id}", params={"phone": phone, **params})
@@ -81,7 +81,7 @@ async def running(**environ: str) -> AsyncIterator[Setup]:
         LifespanManager(app) as manager,
         httpx.AsyncClient(
             transport=httpx.ASGITransport(manager.app, raise_app_exceptions=False),
-            base_url="http://gateway.test",
+            base_url="http://gateway.localhost",
         ) as client,
         httpx.AsyncClient(transport=provider, base_url="http://provider.test") as direct,
     ):

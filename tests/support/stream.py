@@ -10,11 +10,14 @@ from tests.support.gateway import Setup
 
 
 class Stream:
-    """A GET whose answer is read as it comes."""
+    """A request whose answer is read as it comes."""
 
-    def __init__(self, setup: Setup, url: str, method: str = "GET", **headers: str) -> None:
+    def __init__(
+        self, setup: Setup, url: str, method: str = "GET", body: bytes = b"", **headers: str
+    ) -> None:
         path, _, query = url.partition("?")
-        named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        given = {"host": "gateway.localhost", **headers}
+        named = [(name.replace("_", "-"), value) for name, value in given.items()]
         scope: dict[str, Any] = {
             "type": "http",
             "method": method,
@@ -25,7 +28,7 @@ class Stream:
             "headers": [(name.encode(), value.encode()) for name, value in named],
             "scheme": "http",
             "http_version": "1.1",
-            "server": ("gateway.test", 80),
+            "server": ("gateway.localhost", 80),
             "client": ("127.0.0.1", 1),
             "state": dict(setup.state),
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -33,6 +36,7 @@ class Stream:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
+        self._sending: Message | None = {"type": "http.request", "body": body}
         self._gone = asyncio.Event()
         self._task = asyncio.ensure_future(setup.app(scope, self._receive, self._send))
 
@@ -57,6 +61,9 @@ class Stream:
         assert self.is_over
 
     async def _receive(self) -> Message:
+        if (sending := self._sending) is not None:
+            self._sending = None
+            return sending
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

@@ -26,6 +26,7 @@ FILE = (
     + client("slow", more="quota_per_minute = 2")
 )
 MESSAGE = "/v1/messages/1?phone=79990000001&fields=state"
+WHOLE = "/v1/messages/1?phone=79990000001"
 
 
 @pytest.fixture
@@ -196,9 +197,76 @@ async def test_without_a_file_keys_are_not_looked_at() -> None:
 
 async def test_anonymous_callers_beside_those_with_keys(clients_file: str) -> None:
     async with running(CLIENTS_FILE=clients_file, ALLOW_ANONYMOUS="true") as setup:
-        assert (await setup.client.get("/metrics")).status_code == 200
-        refused = await setup.client.get("/metrics", headers=bearer("key of status"))
-    assert refused.status_code == 403
+        record = (await setup.client.get(WHOLE)).json()
+        assert (record["text"], record["hiddenFields"]) == (None, ["text", "comment"])
+        refused = [
+            await setup.client.get("/metrics"),
+            await setup.client.get("/metrics", headers=bearer("key of status")),
+            await setup.client.delete(MESSAGE),
+        ]
+    assert [answer.status_code for answer in refused] == [403] * 3
+
+
+async def test_strangers_get_the_scopes_that_the_setting_names(clients_file: str) -> None:
+    scopes = "status:read, content:read"
+    environ = {"CLIENTS_FILE": clients_file, "ALLOW_ANONYMOUS": "true", "ANONYMOUS_SCOPES": scopes}
+    async with running(**environ) as setup:
+        assert (await setup.client.get(WHOLE)).json()["text"] == "Код 1234, никому"
+        assert (await setup.client.get("/metrics")).status_code == 403
+
+
+OTHER_SITE = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+QUERY = "/graphql?query={message(id:1,phone:%2279990000001%22){state}}"
+
+
+@pytest.mark.parametrize(
+    "url", [MESSAGE, QUERY, "/v1/provider", f"{MESSAGE.replace('?', '/events?')}"]
+)
+async def test_a_page_of_another_site_spends_nothing(url: str) -> None:
+    async with running() as setup:
+        answer = await setup.client.get(url, headers=OTHER_SITE)
+        assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+        assert "GATEWAY_CORS_ORIGINS" in answer.json()["detail"]
+        assert not await setup.asked()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {"sec-fetch-site": "same-site"},
+        {**OTHER_SITE, "origin": "https://app.example.com"},
+    ],
+)
+async def test_who_is_at_home_or_named_may_ask(headers: dict[str, str]) -> None:
+    async with running(CORS_ORIGINS="https://app.example.com") as setup:
+        assert (await setup.client.get(MESSAGE, headers=headers)).status_code == 200
+
+
+async def test_a_key_is_good_from_any_page(clients_file: str) -> None:
+    async with running(CLIENTS_FILE=clients_file) as setup:
+        headers = {**OTHER_SITE, **bearer("key of status")}
+        assert (await setup.client.get(MESSAGE, headers=headers)).status_code == 200
+
+
+async def test_pages_may_be_reached_by_a_link() -> None:
+    navigated = {"sec-fetch-site": "cross-site", "accept": "text/html"}
+    async with running() as setup:
+        for url in ("/", "/docs", "/graphql", "/openapi.json", "/livez"):
+            answer = await setup.client.get(url, headers=navigated)
+            assert answer.status_code in {200, 303}
+
+
+async def test_a_batch_without_its_type_is_refused() -> None:
+    """A page of another site may send such a body without asking first (no preflight)."""
+    async with running() as setup:
+        body = b'{"items": [{"id": "1", "phone": "79990000001"}]}'
+        for headers in ({}, {"content-type": "text/plain"}):
+            answer = await setup.client.post("/v1/statuses/batch", content=body, headers=headers)
+            assert answer.status_code == 415
+        assert not await setup.asked()
 
 
 class Inside:
@@ -230,7 +298,7 @@ async def through(
         "type": "websocket",
         "path": "/graphql",
         "query_string": b"",
-        "headers": [(b"host", b"gateway.test"), *headers],
+        "headers": [(b"host", b"gateway.localhost"), *headers],
         "client": None,
         "state": {"service": 1},
         **more,

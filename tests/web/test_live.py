@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.callers.model import Scope
 from gateway.web.live import LONGEST_WAIT, seconds_to_wait
 from gateway.web.sse import HEARTBEAT_SECONDS
 from tests.support.callers import client
@@ -34,7 +35,7 @@ def states(stream: Stream) -> list[str]:
 
 
 async def opened(setup: Setup, url: str = EVENTS, **headers: str) -> Stream:
-    stream = Stream(setup, url, **headers)
+    stream = Stream(setup, url, "GET", b"", **headers)
     await settle()
     return stream
 
@@ -320,3 +321,49 @@ async def test_what_can_not_be_followed_to_is_told(url: str, sentence: str) -> N
     async with running() as setup:
         answer = await setup.client.get(url)
     assert (answer.status_code, answer.json()["detail"]) == (400, sentence)
+
+
+async def test_a_stream_ends_as_soon_as_its_key_is_withdrawn(tmp_path: Path) -> None:
+    """Its client has another key, and stays in the file."""
+    path = tmp_path / "clients.toml"
+    path.write_text(client("one", "leaked", "kept"))
+    async with running(CLIENTS_FILE=str(path)) as setup:
+        leaked = await opened(setup, authorization="Bearer leaked")
+        kept = await opened(setup, authorization="Bearer kept")
+        waits = {"authorization": "Bearer leaked", "prefer": "wait=60"}
+        waiting = asyncio.create_task(setup.client.get(RECORD, headers=waits))
+        await settle()
+        path.write_text(client("one", "kept"))
+        assert setup.state["callers"].reload()
+        await settle()
+        assert (leaked.is_over, kept.is_over, waiting.done()) == (True, False, True)
+        assert (await waiting).json()["code"] == "UNAUTHENTICATED"
+        told = leaked.body
+        await setup.clock.advance(60)
+        assert leaked.body == told
+        assert states(kept)[-1] == "DELIVERED"
+    assert json.loads(leaked.events[-1]["data"])["code"] == "UNAUTHENTICATED"
+
+
+async def test_a_stream_ends_when_its_caller_loses_a_scope(tmp_path: Path) -> None:
+    path = tmp_path / "clients.toml"
+    path.write_text(client("one"))
+    async with running(CLIENTS_FILE=str(path)) as setup:
+        key = {"authorization": "Bearer key of one"}
+        stream = await opened(setup, f"/v1/messages/100/events?phone={LIVE}", **key)
+        path.write_text(client("one", scopes=frozenset({Scope.STATUS_READ})))
+        assert setup.state["callers"].reload()
+        await settle()
+        assert stream.is_over
+        again = await opened(setup, f"/v1/messages/100/events?phone={LIVE}", **key)
+        assert json.loads(again.events[1]["data"])["hiddenFields"] == ["text", "comment"]
+        await again.leave()
+    assert json.loads(stream.events[-1]["data"])["code"] == "FORBIDDEN"
+
+
+async def test_max_streams_may_be_none(tmp_path: Path) -> None:
+    path = tmp_path / "clients.toml"
+    path.write_text(client("one", more="max_streams = 0"))
+    async with running(CLIENTS_FILE=str(path)) as setup:
+        answer = await setup.client.get(EVENTS, headers={"authorization": "Bearer key of one"})
+    assert (answer.status_code, answer.json()["code"]) == (429, "QUOTA_EXCEEDED")

@@ -74,7 +74,7 @@ class Told:
             "type": "websocket",
             "path": "/graphql",
             "query_string": b"",
-            "headers": [],
+            "headers": [(b"host", b"localhost")],
             "subprotocols": ["graphql-transport-ws"],
             "client": ("127.0.0.1", 1),
             "state": {},
@@ -101,7 +101,7 @@ async def telling(**given: Any) -> AsyncIterator[Told]:  # noqa: ANN401 - of `cr
         LifespanManager(app) as manager,
         httpx.AsyncClient(
             transport=httpx.ASGITransport(manager.app, raise_app_exceptions=False),
-            base_url="http://gateway.test",
+            base_url="http://gateway.localhost",
         ) as http,
         httpx.AsyncClient(transport=provider, base_url="http://provider.test") as direct,
     ):
@@ -262,7 +262,11 @@ async def test_who_leaves_in_the_middle_of_a_question_is_no_fault_of_ours() -> N
             "method": "POST",
             "path": "/v1/statuses/batch",
             "query_string": b"",
-            "headers": [(b"content-length", b"100")],
+            "headers": [
+                (b"host", b"localhost"),
+                (b"content-length", b"100"),
+                (b"content-type", b"application/json"),
+            ],
             "client": ("127.0.0.1", 1),
             "state": {},
         }

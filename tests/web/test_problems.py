@@ -23,6 +23,7 @@ CONTRACT = {
     ("OVERLOADED", 503, True),
     ("NOT_CACHED", 504, False),
     ("ROUTE_NOT_FOUND", 404, False),
+    ("HOST_NOT_ALLOWED", 421, False),
     ("QUERY_TOO_COMPLEX", 400, False),
 }
 

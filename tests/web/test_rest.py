@@ -242,7 +242,8 @@ async def test_an_empty_batch_has_no_results() -> None:
 )
 async def test_a_bad_batch_is_told_what_is_wrong(body: bytes, word: str) -> None:
     async with running() as setup:
-        answer = await setup.client.post("/v1/statuses/batch", content=body)
+        headers = {"content-type": "application/json"}
+        answer = await setup.client.post("/v1/statuses/batch", content=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_ARGUMENT")
     assert word in answer.json()["detail"]
 
@@ -250,8 +251,8 @@ async def test_a_bad_batch_is_told_what_is_wrong(body: bytes, word: str) -> None
 async def test_a_body_too_large_or_of_another_type() -> None:
     async with running() as setup:
         post = setup.client.post
-        large = await post("/v1/statuses/batch", content=b" " * (MAX_BODY_BYTES + 1))
-        json_type = {"content-type": "application/json"}
+        json_type, long = {"content-type": "application/json"}, b" " * (MAX_BODY_BYTES + 1)
+        large = await post("/v1/statuses/batch", content=long, headers=json_type)
         graphql = await post("/graphql", content=b" " * (MAX_BODY_BYTES + 1), headers=json_type)
         text = await post("/v1/statuses/batch", content=b"x", headers={"content-type": "text/csv"})
     assert (large.status_code, text.status_code) == (413, 415)

@@ -41,7 +41,8 @@ class Stream:
             self.is_closed = True
 
     async def _read(self, clock: FakeClock, seconds_left: Callable[[], float]) -> None:
-        async for event in sse.paced(self._source(), clock, seconds_left):
+        self.lost = asyncio.get_running_loop().create_future()
+        async for event in sse.paced(self._source(), clock, seconds_left, self.lost):
             self.got.append(event)
 
 
@@ -70,6 +71,16 @@ async def test_a_stream_ends_when_its_time_is_over() -> None:
     assert (stream.got, stream.task.done(), stream.is_closed) == ([None, None], True, True)
 
 
+async def test_a_stream_ends_at_once_when_its_permission_is_lost() -> None:
+    clock = FakeClock()
+    stream = Stream(clock, lambda: math.inf)
+    await clock.advance(1)
+    stream.lost.set_result(None)
+    stream.queue.put_nowait("too late")
+    await settle()
+    assert (stream.got, stream.task.done(), stream.is_closed) == ([], True, True)
+
+
 async def test_who_leaves_closes_the_source() -> None:
     clock = FakeClock()
     stream = Stream(clock, lambda: math.inf)
@@ -84,7 +95,8 @@ async def test_what_fails_the_source_fails_the_stream() -> None:
         yield "a"
         raise LookupError
 
-    stream = sse.paced(source(), FakeClock(), lambda: math.inf)
+    lost = asyncio.get_running_loop().create_future()
+    stream = sse.paced(source(), FakeClock(), lambda: math.inf, lost)
     assert await anext(stream) == "a"
     with pytest.raises(LookupError):
         await anext(stream)

@@ -105,13 +105,19 @@ class GraphQLView:
         return prepared
 
     async def _events(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
-        results = self._engine.stream(prepared, context)
+        results, caller, callers = (
+            self._engine.stream(prepared, context),
+            context.caller,
+            self._callers,
+        )
         try:
-            with self._callers.quota.stream(context.caller):
-                paced = sse.paced(results, self._clock, self._seconds_left(context.caller))
+            with callers.quota.stream(caller), callers.held(caller) as held:
+                paced = sse.paced(results, self._clock, self._seconds_left(caller), held.lost)
                 async with aclosing(paced):
                     async for body in paced:
                         yield sse.HEARTBEAT if body is None else sse.event("next", body)
+                if held.lost.done():
+                    raise callers.refusal(caller, self._clock.time())
         except RequestRefused as refused:
             yield sse.event("next", response(None, refused.errors))
         except GatewayError as error:

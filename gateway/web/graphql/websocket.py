@@ -6,8 +6,8 @@ operations are executed by our engine, whose answers are bytes already.
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -45,9 +45,10 @@ MAX_OPERATIONS = 100
 """Operations open at a time on one connection."""
 
 CHECK_SECONDS = 15.0
-"""Pauses after which a caller's key is looked at again: it may have been withdrawn."""
+"""Most seconds until it is seen that a key expires sooner than it did when it was looked at."""
 
 _FORBIDDEN = 4403
+_WITHDRAWN = "The key is no longer valid"
 _SHAPES: dict[str, Mapping[str, type]] = {
     "connection_init": {},
     "ping": {},
@@ -122,6 +123,7 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
         self._gateway = view
         self._socket = websocket
         self._requests: dict[str, GraphQLRequest] = {}
+        self._check: asyncio.Task[None] | None = None
         self._connection = _Connection(
             address_of(websocket.scope), websocket.scope["state"]["caller"]
         )
@@ -137,11 +139,17 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
         )
 
     async def handle(self) -> None:
-        check = asyncio.create_task(self._check_key())
         try:
             await super().handle()
         finally:
-            check.cancel()
+            if self._check is not None:
+                self._check.cancel()
+
+    async def handle_connection_init(self, message: Any) -> None:  # noqa: ANN401 - a checked message
+        await super().handle_connection_init(message)
+        caller = self._connection.caller
+        if caller is not None and self._check is None:
+            self._check = asyncio.create_task(self._check_key(caller))
 
     async def handle_message(self, message: Any) -> None:  # noqa: ANN401 - whatever JSON it is
         type_ = message.get("type") if isinstance(message, dict) else None
@@ -178,7 +186,7 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
                 await self._send_last(operation, {"type": "complete"})
 
     async def _run(self, operation: Operation[Any, None], request: GraphQLRequest) -> None:
-        gateway, caller = self._gateway, self._caller()
+        gateway, caller = self._gateway, await self._caller()
         gateway.callers.quota.take(caller, gateway.clock.monotonic())
         prepared = gateway.engine.prepare(request)
         state = self._socket.scope["state"]
@@ -186,12 +194,28 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
         context = Context(state["service"], state["watches"], caller, who)
         head = b'{"id":' + orjson.dumps(operation.id) + b',"type":"next","payload":'
         with ExitStack() as held:
+            held.enter_context(self._ended_with(caller))
             if prepared.operation.type is OperationType.SUBSCRIPTION:
                 held.enter_context(gateway.callers.quota.stream(caller))
             results = gateway.engine.stream(prepared, context)
             async with aclosing(results):
                 async for body in results:
                     await self._send(head + body + b"}")
+
+    @contextmanager
+    def _ended_with(self, caller: Caller) -> Iterator[None]:
+        """End the operation at hand, with the reason, when the caller loses key or scope."""
+        callers, task = self._gateway.callers, asyncio.current_task()
+        assert task is not None  # noqa: S101 - each operation is a task
+        with callers.held(caller) as held:
+            held.lost.add_done_callback(lambda _: task.cancel())
+            try:
+                yield
+            except asyncio.CancelledError:
+                if not held.lost.done():
+                    raise
+                task.uncancel()
+                raise callers.refusal(caller, self._gateway.clock.time()) from None
 
     async def _fail(self, operation: Operation[Any, None], errors: list[GraphQLError]) -> None:
         told = [formatted(error) for error in errors]
@@ -207,20 +231,33 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
         with suppress(WebSocketDisconnect, RuntimeError):  # closed meanwhile, by one side or both
             await self._socket.send_text(message.decode())
 
-    def _caller(self) -> Caller:
-        """Known since `connection_init`, before which nothing is executed."""
-        assert self._connection.caller is not None  # noqa: S101 - says why
-        return self._connection.caller
+    async def _caller(self) -> Caller:
+        """The caller as he stands now; known since `connection_init`.
 
-    async def _check_key(self) -> None:
-        """Close the connection when its key expires or is withdrawn."""
+        Raises `Unauthenticated`, and closes the connection, for one who is no longer let in.
+        """
+        assert self._connection.caller is not None  # noqa: S101 - nothing is executed before
+        callers, now = self._gateway.callers, self._gateway.clock.time()
+        standing = callers.standing(self._connection.caller, now)
+        if standing is None:
+            await self._close(_FORBIDDEN, _WITHDRAWN)
+            raise callers.refusal(self._connection.caller, now)
+        self._connection.caller = standing
+        return standing
+
+    async def _check_key(self, caller: Caller) -> None:
+        """Close the connection when the caller's key expires or is withdrawn."""
         clock, callers = self._gateway.clock, self._gateway.callers
-        left = CHECK_SECONDS
-        while left > 0:
-            await clock.sleep(min(left, CHECK_SECONDS))
-            if self._connection.caller is not None:
-                left = callers.seconds_left(self._connection.caller, clock.time())
-        await self._close(_FORBIDDEN, "The key is no longer valid")
+        while (left := callers.seconds_left(caller, clock.time())) > 0:
+            with callers.held(caller) as held:
+                pause = asyncio.ensure_future(clock.sleep(min(left, CHECK_SECONDS)))
+                either: set[asyncio.Future[Any]] = {pause, held.lost}
+                try:
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    pause.cancel()
+            caller = callers.standing(caller, clock.time()) or caller
+        await self._close(_FORBIDDEN, _WITHDRAWN)
 
     async def _close(self, code: int, reason: str) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):

@@ -8,11 +8,12 @@ from collections.abc import Coroutine
 
 import pytest
 
-from gateway.callers.model import ALL_SCOPES, ANONYMOUS, Caller, Scope
+from gateway.callers.model import ALL_SCOPES, Caller, Scope
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, response
 from gateway.web.graphql.schema import create_schema
+from tests.support.callers import ANONYMOUS
 from tests.support.clock import settle
 from tests.support.gateway import Setup, running
 from tests.support.operations import Generated, Generator

@@ -15,6 +15,7 @@ from gateway.web.graphql.websocket import MAX_OPERATIONS
 from tests.support.callers import client
 from tests.support.clock import START, settle
 from tests.support.gateway import Setup, running
+from tests.support.stream import Stream
 
 pytestmark = pytest.mark.anyio
 
@@ -66,11 +67,13 @@ async def connected(
         "query_string": b"",
         "root_path": "",
         "scheme": "ws",
-        "headers": [(b"host", b"gateway.test")]
-        + [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
+        "headers": [
+            (name.encode(), value.encode())
+            for name, value in {"host": "gateway.localhost", **(headers or {})}.items()
+        ],
         "subprotocols": list(protocols),
         "client": ("10.0.0.1", 1),
-        "server": ("gateway.test", 80),
+        "server": ("gateway.localhost", 80),
         "extensions": {},
         "asgi": {"version": "3.0"},
     }
@@ -237,8 +240,8 @@ async def test_nobody_waits_for_an_init_for_ever(monkeypatch: pytest.MonkeyPatch
     ("origin", "accepted"),
     [
         (None, True),
-        ("http://gateway.test", True),
-        ("https://gateway.test", True),
+        ("http://gateway.localhost", True),
+        ("https://gateway.localhost", True),
         ("http://evil.test", False),
         ("null", False),
     ],
@@ -338,3 +341,71 @@ async def test_streams_of_one_caller_are_bounded_over_all_connections(tmp_path: 
             two.put(subscribe("d", LIVE))
             await settle()
             assert [told["id"] for told in two.told if told["type"] == "next"] == ["d"]
+
+
+TEXT = '{ message(id: 1, phone: "79990000001") { text } }'
+DELETE = 'mutation { deleteMessage(id: 1, phone: "79990000001") }'
+
+
+async def test_a_withdrawn_key_does_nothing_on_an_open_socket(tmp_path: Path) -> None:
+    """The client has another key, so it stays in the file."""
+    path = tmp_path / "clients.toml"
+    path.write_text(client("dashboard", "leaked", "kept"))
+    async with running(CLIENTS_FILE=str(path)) as setup:
+        headers = {"authorization": "Bearer leaked"}
+        async with connected(setup, headers) as socket:
+            socket.put(INIT, subscribe("live", LIVE), subscribe("a", TEXT))
+            await settle()
+            told = len(socket.told)
+            path.write_text(client("dashboard", "kept"))
+            assert setup.state["callers"].reload()
+            socket.put(subscribe("b", TEXT), subscribe("c", DELETE))
+            await settle()
+            assert socket.closed == (4403, "The key is no longer valid")
+            later = [one for one in socket.told[told:] if one["type"] != "error"]
+            assert not later
+        assert setup.world.look("79990000001", 1).status == 1
+
+
+async def test_an_operation_has_the_scopes_of_its_moment(tmp_path: Path) -> None:
+    path = tmp_path / "clients.toml"
+    path.write_text(client("dashboard"))
+    async with running(CLIENTS_FILE=str(path)) as setup:
+        headers = {"authorization": "Bearer key of dashboard"}
+        async with connected(setup, headers) as socket:
+            socket.put(INIT, subscribe("live", LIVE))
+            await settle()
+            path.write_text(client("dashboard", scopes=frozenset({Scope.STATUS_READ})))
+            assert setup.state["callers"].reload()
+            await settle()
+            (ended,) = [one for one in socket.told if one["type"] == "error"]
+            assert (ended["id"], ended["payload"][0]["extensions"]["code"]) == ("live", "FORBIDDEN")
+            socket.put(subscribe("a", TEXT), subscribe("b", DELETE))
+            await settle()
+            answers = {one["id"]: one["payload"] for one in socket.told if one["type"] == "next"}
+            assert answers["a"]["data"] == {"message": {"text": None}}
+            assert answers["b"]["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+            assert socket.closed is None
+        assert setup.world.look("79990000001", 1).status == 1
+
+
+async def test_a_subscription_over_sse_ends_with_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "clients.toml"
+    path.write_text(client("dashboard", "leaked", "kept"))
+    async with running(CLIENTS_FILE=str(path)) as setup:
+        stream = Stream(
+            setup,
+            "/graphql",
+            "POST",
+            json.dumps({"query": LIVE}).encode(),
+            accept="text/event-stream",
+            content_type="application/json",
+            authorization="Bearer leaked",
+        )
+        await settle()
+        path.write_text(client("dashboard", "kept"))
+        assert setup.state["callers"].reload()
+        await settle()
+        assert stream.is_over
+    last = json.loads([one for one in stream.events if one["event"] == "next"][-1]["data"])
+    assert last["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
