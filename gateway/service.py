@@ -298,8 +298,10 @@ class StatusService:
         Only what is further on than what is known, or as far on and later, changes anything; a
         repetition is no observation either. So an old push that somebody sends again neither moves
         a record back nor makes it look fresh. (Of a message that is not known it can't be told from
-        a new one.) The level of detail stays what it was: a change of state leaves most details as
-        they are, and a final one is to need no more requests.
+        a new one.) The signature covers id, phone and status alone: the same status, with another
+        error or time, changes nothing, and what shows the kind is not certain. The level of detail
+        stays what it was: a change of state leaves most details as they are, and a final one is to
+        need no more requests.
 
         A push reaches the record known by the number as pushed; if there is none, the one known by
         the same Russian number in another form (`8…` for `7…`).
@@ -321,7 +323,7 @@ class StatusService:
         )
         if found is None:
             return Pushed.IGNORED
-        found = _without_future(found, now)
+        found = _without_future(found, now)._replace(certain=False)
         if not _moves(before, found):
             return Pushed.DUPLICATE
         known = replace(_joined(before, found, now), source=FreshnessSource.CALLBACK)
@@ -621,7 +623,8 @@ def _moves(before: Known | None, found: Found) -> bool:
     if before is None or known is None:
         return True
     if type(known) is type(news):
-        return is_ahead(known, news)
+        is_repeated = known.provider_status.code == news.provider_status.code
+        return not is_repeated and is_ahead(known, news)
     return not before.certain and news.is_final >= known.is_final
 
 

@@ -28,8 +28,8 @@ from gateway.callers.model import ALL_SCOPES, Scope
 
 PREFIX = "GATEWAY_"
 
-MIN_SECRET_LENGTH = 8
-"""Characters of `CALLBACK_SECRET`."""
+MIN_SECRET_LENGTH = 16
+"""Characters of `CALLBACK_SECRET`: a fast hash is all that keeps one from being tried out."""
 
 
 class SettingsError(Exception):
@@ -91,7 +91,7 @@ class Settings(BaseModel):
     clients_file: Path | None = None
     """The callers: their keys' hashes, scopes and quotas, in TOML; SIGHUP has it read anew."""
     callback_secret: SecretStr | None = None
-    """The secret that the provider signs its pushes with, of 8 characters at least; it enables
+    """The secret that the provider signs its pushes with, of 16 characters at least; it enables
     their address, `/v1/callbacks/smsc`."""
 
     graphql_introspection: bool = True

@@ -1,6 +1,7 @@
 """Logs: one line an event, JSON unless on a terminal. Phones, texts and credentials stay out."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -34,20 +35,22 @@ QUIET = {
 """Loggers of libraries, each with the least level that tells nothing it should not."""
 
 _JWT = "jwt:"
+_NUMBER = re.compile(r"\d(?:[ ().-]{0,2}\d){4,}")
+"""Five digits and more, as phones are written."""
 
 
 def masked(phone: str) -> str:
     """A phone or address for the log: its last digits alone."""
-    return f"…{phone[-SHOWN:]}" if phone.isdigit() else "…"
+    return f"…{phone[-SHOWN:]}" if "@" not in phone else "…"
 
 
 @lru_cache(maxsize=1024)
 def masked_caller(name: str) -> str:
-    """A caller's name for the log. A token's subject may be an e-mail address or a number."""
+    """A caller's name for the log. A token's subject may be an e-mail address or hold a number."""
     subject = name.removeprefix(_JWT)
-    if subject != name and ("@" in subject or subject.lstrip("+").isdigit()):
-        return _JWT + masked(subject)
-    return name
+    if subject == name:
+        return name
+    return _JWT + ("…" if "@" in subject else _NUMBER.sub(lambda found: masked(found[0]), subject))
 
 
 def configure_logging(

@@ -7,6 +7,9 @@ nothing of limits: whoever calls has asked the budget.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TypeVar
 
 import httpx
 
@@ -27,6 +30,12 @@ log = logging.getLogger(__name__)
 
 LAST_CHOICE = 30.0
 """Seconds for which an address that could not be reached is tried after the others."""
+
+
+LONGEST_WORDS = 200
+"""Characters of the provider's own error text that the log gets."""
+
+T = TypeVar("T")
 
 
 class Upstream:
@@ -68,24 +77,30 @@ class Upstream:
             fmt=self._fmt,
             charset=self._charset,
         )
-        body = await self._post(form)
         many = len(keys) > 1
-        answer = reply.decode(body, charset=self._charset, expected=Expected(detail.all, many))
+        expected = Expected(detail.all, many, len(keys))
+
+        def read(body: bytes) -> Mapping[StatusKey, Row] | Refusal:
+            answer = reply.decode(body, charset=self._charset, expected=expected)
+            return answer if isinstance(answer, Refusal) else reply.match(answer, keys)
+
+        answer = await self._post(form, read)
         if isinstance(answer, Refusal):
             raise _refused(answer, limit=Limit.MASS if many else Limit.UNKNOWN)
-        return reply.match(answer, keys)
+        return answer
 
     async def delete(self, key: StatusKey) -> None:
         """Have a message deleted; raises as `ask` does, and `DeleteRefused`."""
         form = delete_form(key, credentials=self._credentials, fmt=self._fmt, charset=self._charset)
-        answer = reply.decode_deletion(await self._post(form), charset=self._charset)
+        read = partial(reply.decode_deletion, charset=self._charset)
+        answer = await self._post(form, read)
         if answer is not None:
             raise _refused(answer, limit=Limit.UNKNOWN)
 
-    async def _post(self, form: Mapping[str, str]) -> bytes:
+    async def _post(self, form: Mapping[str, str], read: Callable[[bytes], T]) -> T:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._post_to_any(form)
+                return await self._post_to_any(form, read)
         except (TimeoutError, httpx.TimeoutException):
             raise UpstreamTimeout(
                 f"The provider did not answer within {self._timeout:g} seconds."
@@ -94,19 +109,24 @@ class Upstream:
             log.warning("the connection to the provider broke: %s", type(error).__name__)
             raise UpstreamUnreachable("The connection to the provider broke.") from None
 
-    async def _post_to_any(self, form: Mapping[str, str]) -> bytes:
+    async def _post_to_any(self, form: Mapping[str, str], read: Callable[[bytes], T]) -> T:
         now = self._monotonic()
         for url in sorted(
             self._unreachable_until, key=lambda url: now < self._unreachable_until[url]
         ):
             try:
-                return await self._post_to(url, form)
+                return await self._post_to(url, form, read)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 self._unreachable_until[url] = self._monotonic() + LAST_CHOICE
                 log.warning("no connection to %s: %s", httpx.URL(url).host, type(error).__name__)
         raise UpstreamUnreachable("No connection to the provider can be made.", sent=False)
 
-    async def _post_to(self, url: str, form: Mapping[str, str]) -> bytes:
+    async def _post_to(self, url: str, form: Mapping[str, str], read: Callable[[bytes], T]) -> T:
+        """What `read` makes of the answer.
+
+        A connection that brought what can't be used is closed: whatever else comes on it may be
+        meant for another request.
+        """
         async with self._client.stream("POST", url, data=form) as response:
             if response.is_server_error:
                 raise UpstreamUnreachable(
@@ -117,11 +137,17 @@ class Upstream:
                 body += chunk
                 if len(body) > reply.MAX_BYTES:
                     raise UpstreamBadAnswer("The provider's answer is too long.")
-            return bytes(body)
+            try:
+                return read(bytes(body))
+            except UpstreamBadAnswer:
+                if (connection := response.extensions.get("network_stream")) is not None:
+                    await connection.aclose()
+                raise
 
 
 def _refused(refusal: Refusal, *, limit: Limit) -> GatewayError:
-    log.warning("the provider refused: error %d, %r", refusal.number, refusal.text)
+    words = refusal.text[:LONGEST_WORDS]
+    log.warning("the provider refused: error %d, %r", refusal.number, words)
     return codes.refusal_error(refusal.number, limit=limit)
 
 
@@ -148,5 +174,6 @@ def create_client(
         timeout=httpx.Timeout(timeout, connect=timeout / 2),
         limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
         headers={"user-agent": "smsc-gateway", "accept-encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # it would keep them for ever
         event_hooks={"response": [] if on_response is None else [show]},
     )

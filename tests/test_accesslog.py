@@ -131,7 +131,11 @@ async def test_libraries_tell_no_payloads_even_at_debug(name: str) -> None:
         ("jwt:service-a", "jwt:service-a"),
         ("jwt:ivan@example.com", "jwt:…"),
         ("jwt:79990000001", "jwt:…01"),
-        ("jwt:+79990000001", "jwt:…"),
+        ("jwt:+79990000001", "jwt:+…01"),
+        ("jwt:tel:79990000001", "jwt:tel:…01"),
+        ("jwt:tel:+7-999-000-00-01", "jwt:tel:+…01"),
+        ("jwt:user 8 (999) 000-00-01 x", "jwt:user …01 x"),
+        ("jwt:shard-1234", "jwt:shard-1234"),
     ],
 )
 async def test_callers_in_the_log(name: str, shown: str) -> None:

@@ -59,7 +59,7 @@ def test_an_api_key_stands_alone() -> None:
         ({"GATEWAY_REDIS_URL": "redis://h/none"}, "GATEWAY_REDIS_URL: must be an address such as"),
         (
             {"GATEWAY_CALLBACK_SECRET": "1234567"},
-            "GATEWAY_CALLBACK_SECRET: must have at least 8 characters.",
+            "GATEWAY_CALLBACK_SECRET: must have at least 16 characters.",
         ),
         (
             {"GATEWAY_CLIENTS_FILE": "/none"},
@@ -133,10 +133,12 @@ def test_hosts_are_limited_where_nobody_needs_a_key(tmp_path: Path) -> None:
     file = tmp_path / "clients.toml"
     file.write_text("")
     assert loaded().hosts is None
-    assert loaded(CLIENTS_FILE=str(file)).hosts == {"*"}
+    assert loaded(CLIENTS_FILE=str(file)).hosts == frozenset("*")
     assert loaded(CLIENTS_FILE=str(file), ALLOW_ANONYMOUS="true").hosts is None
-    assert loaded(HOST="0.0.0.0", ALLOW_ANONYMOUS="true").hosts == {"*"}
-    assert loaded(ALLOWED_HOSTS="GW.example, 10.0.0.7").hosts == {"gw.example", "10.0.0.7"}
+    assert loaded(HOST="0.0.0.0", ALLOW_ANONYMOUS="true").hosts == frozenset("*")
+    assert loaded(ALLOWED_HOSTS="GW.example, 10.0.0.7").hosts == frozenset(
+        {"gw.example", "10.0.0.7"}
+    )
 
 
 @pytest.mark.parametrize("value", ["http://gw.example", "gw.example:80", "a b", ",", "gw/x"])

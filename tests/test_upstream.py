@@ -1,6 +1,7 @@
 """The provider over real HTTP."""
 
 import gzip
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from gateway.smsc.query import Credentials
 from gateway.smsc.row import Row
 from gateway.upstream import Upstream, create_client
 from tests.support.clock import FakeClock
-from tests.support.server import closed_port, raw_server, serving
+from tests.support.server import Kept, closed_port, keeping_server, raw_server, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -256,3 +257,84 @@ async def test_a_deletion_that_is_answered_by_something_else_is_a_bad_answer(
     fault(provider, "html")
     with pytest.raises(errors.UpstreamBadAnswer):
         await delete(provider, KEY)
+
+
+def http(body: bytes, *headers: bytes) -> bytes:
+    head = [b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join([*head, b"", body])
+
+
+@pytest.mark.parametrize("fmt", [2, 3])
+@pytest.mark.parametrize(
+    ("named", "fits"),
+    [
+        ({}, True),
+        ({"phone": "79990000001"}, True),
+        ({"phone": "+7 999 000-00-01"}, True),
+        ({"phone": "89990000001"}, True),
+        ({"phone": "9990000001"}, True),
+        ({"phone": "79990000001", "id": 1}, True),
+        ({"phone": "79990000002"}, False),
+        ({"phone": "380990000001"}, False),
+        ({"phone": "someone@example.com"}, False),
+        ({"id": 2}, False),
+        ({"phone": "79990000002", "id": 1}, False),
+    ],
+)
+async def test_an_answer_about_another_message_is_told_to_nobody(
+    fmt: int, named: dict[str, object], fits: bool
+) -> None:
+    fields = {"status": 1, "message": "for somebody else", **named}
+    xml = "".join(f"<{name}>{value}</{name}>" for name, value in fields.items())
+    kept = Kept(http(json.dumps(fields).encode() if fmt == 3 else f"<sms>{xml}</sms>".encode()))
+    with keeping_server(kept) as server:
+        if fits:
+            assert (await ask(server, fmt=fmt))[KEY].fields["status"] == "1"
+        else:
+            with pytest.raises(errors.UpstreamBadAnswer) as caught:
+                await ask(server, fmt=fmt)
+            assert "about " in str(caught.value)
+            assert "somebody" not in str(caught.value)
+
+
+async def test_a_list_about_other_messages_is_told_to_nobody() -> None:
+    keys = (KEY, StatusKey("79990000002", 2))
+    rows = [{"status": 1, "id": 1, "phone": "79990000009"}, {"status": 1, "id": 3}]
+    kept = Kept(http(json.dumps(rows).encode()))
+    with keeping_server(kept) as server, pytest.raises(errors.UpstreamBadAnswer):
+        await ask(server, keys=keys)
+
+
+async def test_a_connection_that_brought_a_wrong_answer_is_not_used_again() -> None:
+    """What comes next on it may be the answer to somebody else's question."""
+    kept = Kept(http(b'{"status": 1, "phone": "79990000002"}') * 2)
+    right = http(b'{"status": 0, "phone": "79990000001"}', b"Set-Cookie: a=" + b"x" * 4000)
+    with keeping_server(kept) as server:
+        async with create_client(timeout=5, concurrency=1) as client:
+            upstream = Upstream(
+                client,
+                urls=[f"{server}/sys/"],
+                credentials=LOGIN,
+                monotonic=time.monotonic,
+                fmt=3,
+                charset="utf-8",
+                timeout=5,
+            )
+            with pytest.raises(errors.UpstreamBadAnswer):
+                await upstream.ask((KEY,), DetailLevel.FULL)
+            kept.answer = right
+            for _ in range(3):
+                rows = await upstream.ask((KEY,), DetailLevel.FULL)
+                assert rows[KEY].fields["status"] == "0"
+            assert kept.connections == 2
+            assert not client.cookies  # nothing of the provider's is kept and sent back
+
+
+async def test_only_the_beginning_of_the_providers_words_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    body = json.dumps({"error": "x" * 100_000, "error_code": 9}).encode()
+    with keeping_server(Kept(http(body))) as server, pytest.raises(errors.RateLimited):
+        await ask(server)
+    assert "x" * 200 in caplog.text
+    assert len(caplog.text) < 1000

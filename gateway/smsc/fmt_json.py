@@ -3,18 +3,28 @@
 import json
 import re
 
-from gateway.smsc.row import Refusal, Row, bad_answer, refusal, rows_or_refusal
+from gateway.smsc.row import (
+    Refusal,
+    Row,
+    bad_answer,
+    check_count,
+    refusal,
+    rows_or_refusal,
+)
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 """An escape may spell half a surrogate pair, which is no character and could not be sent on."""
 
 
-def read(text: str) -> list[Row] | Refusal:
-    """Read an answer that starts with `{` or `[`."""
+# Numbers stay text: "3.20" keeps its zero, and no size of integer can hurt. A raw line feed inside
+# a string is against RFC 8259 but harmless (strict=False).
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False)
+
+
+def read(text: str, rows: int | None = None) -> list[Row] | Refusal:
+    """Read an answer that starts with `{` or `[`; of more than `rows` none is built."""
     try:
-        # Numbers stay text: "3.20" keeps its zero, and no size of integer can hurt. A raw line
-        # feed inside a string is against RFC 8259 but harmless (strict=False).
-        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=str, strict=False)
+        value = _DECODER.decode(text) if rows is None or text[0] == "{" else _listed(text, rows)
     except (ValueError, RecursionError):
         raise bad_answer("The provider's JSON can't be read", text) from None
     if isinstance(value, dict) and ("error_code" in value or "error" in value):
@@ -26,6 +36,35 @@ def read(text: str) -> list[Row] | Refusal:
     if len(told) != len(items):
         raise bad_answer("The provider's JSON is no list of statuses", text)
     return rows_or_refusal(told)
+
+
+def _listed(text: str, rows: int) -> list[object]:
+    """The items of an array, one after the other."""
+    items: list[object] = []
+    at = _skip(text, 1)
+    separator = text[at : at + 1]
+    while separator != "]":
+        check_count(len(items) + 1, rows)
+        item, at = _DECODER.raw_decode(text, at)
+        items.append(item)
+        at = _skip(text, at)
+        separator = text[at : at + 1]
+        if separator not in {",", "]"}:
+            raise ValueError(at)
+        at = at if separator == "]" else _skip(text, at + 1)
+    if _skip(text, at + 1) != len(text):
+        raise ValueError(at)
+    return items
+
+
+def _skip(text: str, at: int) -> int:
+    """Where the white space ends."""
+    found = _WHITE.match(text, at)
+    assert found is not None  # noqa: S101 - it matches nothing as well
+    return found.end()
+
+
+_WHITE = re.compile(r"[ \t\n\r]*")
 
 
 def _fields(item: dict[str, object]) -> dict[str, str]:

@@ -5,9 +5,14 @@ from xml.etree import ElementTree as ET
 
 from gateway.smsc.row import Refusal, Row, bad_answer, is_refusal, refusal, rows_or_refusal
 
+TAGS_OF_ROW = 100
+"""Tags of one row at the most: 25 fields have 52, and an unescaped text may hold a few."""
 
-def read(text: str) -> list[Row] | Refusal:
-    """Read an answer that starts with `<`."""
+
+def read(text: str, asked: int | None = None) -> list[Row] | Refusal:
+    """Read an answer that starts with `<`; of far more than was `asked` for none is built."""
+    if asked is not None and text.count("<") > TAGS_OF_ROW * (asked + 1):
+        raise bad_answer("The provider's XML has more tags than what was asked for can have", text)
     # Without a document type there are no entities to expand and nothing outside to fetch.
     if "<!DOCTYPE" in text:
         raise bad_answer("The provider's XML has a document type", text)

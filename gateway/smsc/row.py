@@ -30,11 +30,13 @@ class Refusal(NamedTuple):
 class Expected(NamedTuple):
     """What was asked, where it is known; formats 0 and 1 are ambiguous without it.
 
-    `all` is the detail parameter, `many` tells a list from a single request.
+    `all` is the detail parameter, `many` tells a list from a single request; `rows` is how many
+    messages were asked for.
     """
 
     all: int | None = None
     many: bool | None = None
+    rows: int | None = None
 
 
 def whole(text: str) -> str:
@@ -64,6 +66,12 @@ def rows_or_refusal(told: list[dict[str, str]]) -> list[Row] | Refusal:
     if refusals and len(refusals) == len(told):
         return refusal(refusals[0])
     return [Row(fields) for fields in told if not is_refusal(fields)]
+
+
+def check_count(found: int, rows: int | None) -> None:
+    """Refuse an answer with more rows than were asked for; `rows` None: any number."""
+    if rows is not None and found > rows:
+        raise bad_answer("The provider's answer has more rows than were asked for", "")
 
 
 _NUMBER_LENGTH = 10

@@ -1,5 +1,6 @@
 """What each format's reader does where the provider's page leaves it open."""
 
+import json
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -276,3 +277,49 @@ def test_a_pair_may_be_printed_so_as_well() -> None:
 def test_other_fractions_are_no_numbers() -> None:
     with pytest.raises(UpstreamBadAnswer):
         decode(b'{"status": 1.5}')
+
+
+TOO_MANY = {
+    "objects": "[" + ",".join(["{}"] * 120_000) + "]",
+    "rows": "[" + ",".join(['{"status": 1}'] * 3) + "]",
+    "deep json": "[" * 400_000,
+    "deep objects": '{"a":' * 80_000,
+    "deep xml": "<sms>" + "<a>" * 150_000,
+    "xml rows": "<list>" + "<sms><status>1</status></sms>" * 3 + "</list>",
+    "many xml rows": "<list>" + "<sms/>" * 80_000 + "</list>",
+    "lines": "1,1\n" * 100_000,
+    "a few lines": "1,1,0,1,79990000001\n" * 3,
+    "text": "Status = 1\n" * 40_000,
+    "long": "1" * 600_000,
+}
+
+
+@pytest.mark.parametrize("body", TOO_MANY.values(), ids=TOO_MANY)
+def test_more_than_was_asked_for_is_refused_before_it_is_built(body: str) -> None:
+    with pytest.raises(UpstreamBadAnswer):
+        decode(body.encode(), expected=Expected(0, many=True, rows=2))
+
+
+def test_what_was_asked_for_is_read_to_the_largest() -> None:
+    rows = [
+        {"status": 1, "id": n, "phone": f"7999{n:07}", "message": "Ж{<&\n" * 200}
+        for n in range(1000)
+    ]
+    body = json.dumps(rows, ensure_ascii=False).encode()
+    answer = decode(body, expected=Expected(1, many=True, rows=1000))
+    assert isinstance(answer, list)
+    assert len(answer) == 1000
+
+
+@pytest.mark.parametrize("body", ["[{}", '[{"status": 1},]', "[{} {}]", "[{}] x", "[,]", "[{},"])
+def test_a_broken_list_is_a_bad_answer(body: str) -> None:
+    with pytest.raises(UpstreamBadAnswer):
+        decode(body.encode(), expected=Expected(0, many=True, rows=5))
+
+
+def test_white_space_in_a_list_is_of_no_interest() -> None:
+    answer = decode(
+        b' [ {"status": 1} ,\n{"status": 0}\t] \n', expected=Expected(0, many=True, rows=5)
+    )
+    assert isinstance(answer, list)
+    assert [row.fields["status"] for row in answer] == ["1", "0"]

@@ -31,6 +31,41 @@ def closed_port() -> int:
         return port
 
 
+class Kept:
+    """Connections that are kept open for the next request."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        self.connections = 0
+
+
+@contextmanager
+def keeping_server(kept: Kept) -> Iterator[str]:
+    """A server that answers each request on a connection with the bytes of `kept`."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve(connection: socket.socket) -> None:
+            with connection, contextlib.suppress(OSError):
+                while request := connection.recv(65_536):
+                    if b"charset=" in request:  # the last field of a form
+                        connection.sendall(kept.answer)
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):  # closed below
+                while True:
+                    connection, _ = listening.accept()
+                    kept.connections += 1
+                    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
 @contextmanager
 def raw_server(answer: bytes) -> Iterator[str]:
     """A server that answers every connection with these bytes, and hangs up."""

@@ -16,7 +16,7 @@ from tests.support.gateway import Setup, running
 
 pytestmark = pytest.mark.anyio
 
-SECRET = "a-good-secret"
+SECRET = "a-good-and-long-secret"
 PHONE = "79990000100"
 BAD = "0" * 32
 
