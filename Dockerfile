@@ -1,9 +1,13 @@
 # syntax=docker/dockerfile:1
 # Three stages: one builds the pages for browsers, one a virtual environment from the pinned packages
 # (tokens and traces among them) and the wheel, the last holds only that and Python. Runs as nobody,
-# with a read-only file system but for /state.
+# with a read-only file system but for /state. Bases are named by digest, so that a build gets what
+# was tried: `docker buildx imagetools inspect python:3.13-slim` tells the newest.
 
-FROM node:22-slim AS ui
+ARG NODE=node:22-slim@sha256:83f487e0a63425e5b4d146fb5e5be574bcbe1b7b843d3ebafdd95eaf7767a7e5
+ARG PYTHON=python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
+
+FROM ${NODE} AS ui
 WORKDIR /build/gateway/web/ui
 COPY gateway/web/ui/package.json gateway/web/ui/package-lock.json gateway/web/ui/.npmrc ./
 RUN npm ci
@@ -11,7 +15,7 @@ COPY gateway/web/ui ./
 COPY schema/examples /build/schema/examples
 RUN node build.mjs
 
-FROM python:3.13-slim AS build
+FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN python -m venv /app
@@ -22,7 +26,7 @@ COPY gateway gateway
 COPY --from=ui /build/gateway/web/static gateway/web/static
 RUN /app/bin/pip install --no-deps . && /app/bin/pip uninstall --yes pip
 
-FROM python:3.13-slim
+FROM ${PYTHON}
 COPY --from=build /app /app
 RUN install -d -o 65534 -g 65534 -m 700 /state
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

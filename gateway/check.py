@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
+from urllib.request import proxy_bypass
 
 import httpx
 
@@ -19,7 +20,7 @@ from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, RateLimited, UpstreamAuthFailed, UpstreamBadAnswer
 from gateway.records import MAX_ID, DetailLevel, StatusKey
-from gateway.settings import Settings, SettingsError, load
+from gateway.settings import Settings, SettingsError, is_loopback, load
 from gateway.upstream import create_client
 from gateway.web.counts import Counts
 
@@ -56,6 +57,8 @@ def check(
         yield Finding("settings", ok=False, about=str(error))
         return
     yield Finding("settings", ok=True)
+    for caution in cautions(settings, environ):
+        yield Finding("caution", ok=True, about=caution)
     yield _clients(settings)
     yield _state(settings)
     yield _documents(settings)
@@ -63,14 +66,33 @@ def check(
     yield from asyncio.run(_provider(settings, clock or Clock(), transport))
 
 
+def cautions(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """What works, but whoever runs the gateway should know: one sentence each."""
+    for url in map(httpx.URL, settings.smsc_urls):
+        is_plain = url.scheme == "http" and not is_loopback(url.host)
+        if is_plain:
+            yield f"GATEWAY_SMSC_URL: to {url.host} login and password travel unencrypted (http)."
+        proxies = (f"{url.scheme}_proxy", "all_proxy")
+        found = (name for name in proxies if environ.get(name) or environ.get(name.upper()))
+        proxy = next(found, "")
+        if proxy and not is_loopback(url.host) and not proxy_bypass(url.host):
+            sees = ", which sees login and password" if is_plain else ""
+            yield f"Requests to {url.host} go through the proxy of {proxy.upper()}{sees}."
+
+
+def strangers(settings: Settings) -> str:
+    """What callers without a key may do, in one sentence."""
+    if settings.clients_file is not None and not settings.allow_anonymous:
+        return "Nobody may ask without a key."
+    return f"Callers without a key may: {', '.join(sorted(settings.scopes_of_anonymous))}."
+
+
 def _clients(settings: Settings) -> Finding:
     try:
         create_callers(settings)
     except ClientsFileError as error:
         return Finding("clients", ok=False, about=str(error))
-    if settings.clients_file is None:
-        return Finding("clients", ok=True, about="no file, so whoever can connect is served")
-    return Finding("clients", ok=True)
+    return Finding("clients", ok=True, about=strangers(settings))
 
 
 def _state(settings: Settings) -> Finding:

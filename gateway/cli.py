@@ -2,6 +2,7 @@
 
 import asyncio
 import codecs
+import logging
 import os
 import secrets
 import signal
@@ -20,7 +21,7 @@ from gateway.accesslog import AccessLog
 from gateway.app import create_app, create_callers
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
-from gateway.check import check
+from gateway.check import cautions, check, strangers
 from gateway.cli_client import client
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument, NotFound
@@ -40,6 +41,8 @@ from gateway.web.lifetime import Lifetime
 from gateway.web.problems import problem_of
 from gateway.web.push import PATH as CALLBACK_PATH
 from gateway.web.shape import without_freshness
+
+log = logging.getLogger(__name__)
 
 _KINDS: dict[str, type[Record]] = {"message": Message, "hlr": HlrLookup}
 
@@ -90,6 +93,9 @@ def _serve_on(sockets: list[socket.socket] | None) -> None:
     """Serve, on a socket that is there already or on a new one."""
     settings = _settings()
     access_log = configure_logging(settings.log_level, settings.log_format)
+    for caution in cautions(settings, os.environ):
+        log.warning(caution)
+    log.info(strangers(settings))
     callers = _callers(settings)
     [listening] = sockets or [_listen(settings.host, settings.port, "GATEWAY_PORT")]
     run(_serve(settings, callers, access_log, listening))

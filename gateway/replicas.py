@@ -8,6 +8,7 @@ what is known goes on being served.
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gateway.errors import Overloaded
 from gateway.records import StatusKey
@@ -283,6 +284,9 @@ async def look(url: str) -> tuple[bool, str]:
     return True, f"{name} {info.get(f'{name}_version', '')}".rstrip()
 
 
+_FORBIDDEN = re.compile(r"run the '([a-z|]{1,30})' command")
+
+
 def unreachable() -> Overloaded:
     return Overloaded(
         "The gateway can't reach its Redis, without which the provider's limits can't be kept.",
@@ -312,5 +316,9 @@ def _hash(text: str) -> str:
 
 def _sentence(why: object) -> str:
     """What a server answers may repeat what it was told; what the library says does not."""
+    if isinstance(why, NoPermissionError):
+        lacks = _FORBIDDEN.search(str(why))
+        what = f"command {lacks[1].upper()}" if lacks else "one of our keys or channels"
+        return f"its user lacks the permission for the {what} (docs/operating.md, Replicas)"
     is_known = isinstance(why, str | RedisError | OSError) and not isinstance(why, ResponseError)
     return str(why) if is_known else type(why).__name__

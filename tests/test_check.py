@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.check import check
+from gateway.check import cautions, check, strangers
+from gateway.settings import load
 from gateway.simulator import create_simulator, sample_world
 from tests.support.callers import client
 from tests.support.clock import FakeClock
@@ -60,7 +61,7 @@ def look(
 
 def test_all_is_well(tmp_path: Path) -> None:
     found = look(tmp_path)
-    assert list(found) == NAMES
+    assert [name for name in found if name != "caution"] == NAMES
     assert all(ok for ok, _ in found.values())
     assert found["state"][1] == str(tmp_path / "smsc-gateway")
 
@@ -177,3 +178,38 @@ def test_a_redis_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ok, told = look(tmp_path, GATEWAY_REDIS_URL="redis://valkey")["redis"]
     assert not ok
     assert "pip install 'smsc-gateway[redis]'" in told
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, []),
+        (
+            {"GATEWAY_SMSC_URL": "http://smsc.example/sys/"},
+            ["GATEWAY_SMSC_URL: to smsc.example login and password travel unencrypted (http)."],
+        ),
+        ({"GATEWAY_SMSC_URL": "http://127.0.0.1:8081/sys/", "http_proxy": "http://p"}, []),
+        (
+            {"GATEWAY_SMSC_URL": "https://smsc.example/sys/", "HTTPS_PROXY": "http://p"},
+            ["Requests to smsc.example go through the proxy of HTTPS_PROXY."],
+        ),
+        (
+            {"GATEWAY_SMSC_URL": "http://smsc.example/sys/", "ALL_PROXY": "http://p"},
+            [
+                "GATEWAY_SMSC_URL: to smsc.example login and password travel unencrypted (http).",
+                (
+                    "Requests to smsc.example go through the proxy of ALL_PROXY, which sees login "
+                    "and password."
+                ),
+            ],
+        ),
+    ],
+)
+def test_what_whoever_runs_it_should_know(environ: dict[str, str], told: list[str]) -> None:
+    given = {"GATEWAY_SMSC_LOGIN": "a", "GATEWAY_SMSC_PASSWORD": "b", **environ}
+    assert list(cautions(load(given), given)) == told
+
+
+def test_what_strangers_may_is_told() -> None:
+    given = {"GATEWAY_SMSC_API_KEY": "k", "GATEWAY_HOST": "::", "GATEWAY_ALLOW_ANONYMOUS": "1"}
+    assert strangers(load(given)) == "Callers without a key may: status:read."

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -102,7 +104,7 @@ class Network(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def company(server: Valkey, size: int = 2) -> AsyncIterator[Company]:
+async def company(server: Valkey, size: int = 2, url: str = "") -> AsyncIterator[Company]:
     clock = FakeClock()
     world = sample_world(clock.time)
     world.add(Report(id=SENT.id, phone=SENT.phone, status=0, sent=int(START)))
@@ -114,7 +116,7 @@ async def company(server: Valkey, size: int = 2) -> AsyncIterator[Company]:
         async def new() -> Gateway:
             client = create_client(timeout=10, concurrency=4, transport=network)
             await stack.enter_async_context(client)
-            shared = settings(REDIS_URL=server.url)
+            shared = settings(REDIS_URL=url or server.url)
             service = await stack.enter_async_context(
                 serving(shared, client, clock, shared_time=clock.time)
             )
@@ -432,3 +434,43 @@ async def test_names_at_the_server_hide_phones(server: Valkey) -> None:
         assert b"record" in names
         assert DELIVERED.phone.encode() not in names
         assert b"demo" not in names
+
+
+NARROW = re.compile(r"^user gateway on >PASSWORD (.*)$", re.MULTILINE)
+"""A user of the server who may do what the gateway needs, as the documentation has it."""
+
+
+def narrow_user(server: Valkey, *more: str) -> str:
+    text = (Path(__file__).parent.parent / "docs" / "operating.md").read_text()
+    found = NARROW.search(text)
+    assert found is not None
+    rules = found[1].split()
+    client: Any = server.client
+    client.execute_command("ACL", "SETUSER", "gateway", "on", ">secret", *rules, *more)
+    return server.url_of("gateway", "secret")
+
+
+async def test_the_documented_user_may_do_all_that_is_needed(server: Valkey) -> None:
+    async with company(server, 2, narrow_user(server)) as all_:
+        a, b = all_.gateways
+        assert await a.get(DELIVERED) is MessageState.DELIVERED
+        a.service.ingest(push(SENT, 1))
+        keys = [StatusKey(f"7999000{2000 + n}", 2000 + n) for n in range(50)]
+        for gateway in (a, b):
+            await asyncio.gather(
+                gateway.service.get_many(keys, WANT), all_.clock.advance(10), return_exceptions=True
+            )
+        await all_.settle()
+        assert b.state(SENT) is MessageState.DELIVERED
+        await all_.new()
+        assert server.client.acl_log() == []
+        assert a.service.link().sharing is Sharing.SHARED
+
+
+async def test_what_a_user_may_not_do_is_named(
+    server: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with company(server, 1, narrow_user(server, "-zadd", "-eval")) as all_:
+        assert all_.gateways[0].service.link().sharing is Sharing.LOST
+    assert "lacks the permission for the command EVAL" in caplog.text
+    assert "secret" not in caplog.text

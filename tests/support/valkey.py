@@ -49,6 +49,9 @@ class Valkey:
             channels=["*"],
             categories=["+@all"],
         )
+        return self.url_of(user, password)
+
+    def url_of(self, user: str, password: str) -> str:
         return f"unix://{user}@{self._socket}?password={password}"
 
     @property
