@@ -12,13 +12,14 @@ LOCK    = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgr
 PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run ui test check fix bench contracts lock clean
+.PHONY: help demo run ui test coverage soak check fix bench contracts lock clean
 
 help:     ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/runtime     ## the gateway with a simulated provider beside it; no account needed
-	@$(TRY_UI)
+demo:                     ## the gateway with a simulated provider beside it; no account needed
+	@# The pages are built while the packages are installed; each alone takes half a minute.
+	@{ $(TRY_UI); } & $(MAKE) --silent $(VENV)/runtime; status=$$?; wait; exit $$status
 	@$(BIN)/smsc-gateway demo
 
 run: $(VENV)/runtime      ## the gateway with the settings of the environment
@@ -26,9 +27,16 @@ run: $(VENV)/runtime      ## the gateway with the settings of the environment
 
 ui: $(UI)                 ## the playground and the API page, from npm
 
-test: $(VENV)/dev         ## all tests, with branch coverage
+test: $(VENV)/dev         ## all tests; what is statistical is small here
+	@$(TRY_UI)
+	$(BIN)/pytest
+
+coverage: $(VENV)/dev     ## the same, with branch coverage
 	@$(TRY_UI)
 	$(BIN)/pytest --cov --cov-report=term
+
+soak: $(VENV)/dev         ## what is statistical, whole: a million hostile answers, two minutes of load
+	SOAK=1 $(BIN)/pytest -m soak -v
 
 check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts
 	$(BIN)/ruff check .

@@ -93,10 +93,10 @@ def _serve_on(sockets: list[socket.socket] | None) -> None:
     """Serve, on a socket that is there already or on a new one."""
     settings = _settings()
     access_log = configure_logging(settings.log_level, settings.log_format)
+    callers = _callers(settings)
     for caution in cautions(settings, os.environ):
         log.warning(caution)
     log.info(strangers(settings))
-    callers = _callers(settings)
     [listening] = sockets or [_listen(settings.host, settings.port, "GATEWAY_PORT")]
     run(_serve(settings, callers, access_log, listening))
 

@@ -31,7 +31,12 @@ class Telling(io.StringIO):
 
 
 class Full(io.StringIO):
+    """Takes nothing, and counts what it was to take."""
+
+    tries = 0
+
     def write(self, _: str) -> int:
+        self.tries += 1
         raise OSError(28, "No space left on device")
 
 
@@ -83,9 +88,12 @@ async def test_no_line_is_lost_between_threads() -> None:
 
 
 async def test_a_full_disk_stops_nobody() -> None:
-    log = AccessLog(Full(), delay=3600)
-    log.write({"n": 1})
-    log.flush()
+    full = Full()
+    log = AccessLog(full, delay=3600)
+    for n in range(2):
+        log.write({"n": n})
+        log.flush()
+    assert full.tries == 2
 
 
 async def test_lines_stay_in_the_order_of_what_happened() -> None:

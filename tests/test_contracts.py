@@ -10,6 +10,7 @@ import pytest
 import yaml
 from graphql import build_schema, find_breaking_changes
 from openapi_spec_validator import validate
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 from starlette.routing import request_response
 
 from gateway.records import HlrLookup, Message
@@ -48,7 +49,11 @@ def test_openapi_yaml_is_up_to_date() -> None:
 
 
 def test_openapi_is_valid() -> None:
-    validate(yaml.safe_load(openapi_yaml()))
+    document = yaml.safe_load(openapi_yaml())
+    validate(document)
+    del document["info"]["title"]
+    with pytest.raises(OpenAPIValidationError):
+        validate(document)
 
 
 def test_openapi_has_every_route() -> None:

@@ -15,10 +15,12 @@ from gateway.app import create_app
 from gateway.simulator import Limits, Report, create_simulator, sample_world
 from tests.support.clock import FakeClock
 from tests.support.gateway import settings
+from tests.support.size import size, soak
 
 pytestmark = pytest.mark.anyio
 
-MINUTES = 5
+MINUTES = size(small=2, whole=10)
+SEEDS = size(small=2, whole=12)
 CALLERS = 15
 MESSAGES = [(1000 + number, f"7999000{1000 + number}") for number in range(40)]
 
@@ -61,7 +63,8 @@ async def caller(client: httpx.AsyncClient, clock: FakeClock, random_: random.Ra
     return statuses
 
 
-@pytest.mark.parametrize("seed", range(3))
+@soak
+@pytest.mark.parametrize("seed", range(SEEDS))
 async def test_no_limit_is_broken_and_nearly_everybody_is_answered(seed: int) -> None:
     random_ = random.Random(seed)
     clock = FakeClock()

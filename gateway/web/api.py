@@ -229,12 +229,9 @@ _ROOT = {
         "name": {"const": "smsc-gateway"},
         "version": {"type": "string"},
         "operations": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["method", "path", "summary"],
-                "properties": {name: {"type": "string"} for name in ("method", "path", "summary")},
-            },
+            "type": "object",
+            "description": "By method and path, what each operation is for.",
+            "additionalProperties": {"type": "string"},
         },
     },
     "additionalProperties": {"type": "string", "description": "The address of a page."},

@@ -14,6 +14,7 @@ from gateway.callers import model
 from gateway.detail import field_paths
 from gateway.records import EMAIL_PATTERN, MAX_EMAIL_LENGTH, MAX_ID, PHONE_PATTERN, Record
 from gateway.watch import UNTIL_STATES
+from gateway.web.hosts import OPEN_TO_ALL
 from gateway.web.live import LONGEST_WAIT
 from gateway.web.problems import MEDIA_TYPE, STATUS, http_code, problem_of
 from gateway.web.resource import JSON, MAX_QUERY_BYTES
@@ -65,6 +66,8 @@ class Operation:
 
     def _refusals(self) -> dict[int, Json]:
         leaves = set(self.problems)
+        if self.path not in OPEN_TO_ALL:
+            leaves.add(errors.HostNotAllowed)
         refusals = set(self.refusals)
         if self.scope is not None:
             leaves |= {errors.Unauthenticated, errors.Forbidden, errors.QuotaExceeded}
@@ -119,9 +122,11 @@ def _example(leaf: type[errors.GatewayError]) -> Json:
 
 
 PROBLEMS = {
-    leaf.code: {"value": _example(leaf)} for leaf in STATUS if leaf.code != "QUERY_TOO_COMPLEX"
+    leaf.code: {"value": _example(leaf)}
+    for leaf in STATUS
+    if leaf not in {errors.QueryTooComplex, errors.RouteNotFound}
 }
-"""An example of each problem of the gateway's own that REST has, by its code."""
+"""An example of each problem of the gateway's own that an operation has, by its code."""
 
 
 def _component(section: str, name: str) -> Json:
@@ -278,7 +283,6 @@ UNTIL = {
         "`Prefer: wait`, and for events."
     ),
     "schema": {"type": "string", "enum": [state.value for state in UNTIL_STATES]},
-    "example": "READ",
 }
 LAST_EVENT_ID = _header(
     "Last-Event-ID",

@@ -41,9 +41,7 @@ async def get_root(request: Request) -> Response:
         "name": "smsc-gateway",
         "version": __version__,
         **_PAGES,
-        "operations": [
-            {"method": one.method, "path": one.path, "summary": one.summary} for one in OPERATIONS
-        ],
+        "operations": {f"{one.method} {one.path}": one.summary for one in OPERATIONS},
     }
     return Response(orjson.dumps(body), 200, _HEADERS, "application/json")
 

@@ -6,20 +6,16 @@ they need be.
 """
 
 import asyncio
-import os
 import random
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
+
+from tests.support.process import served
 
 SECONDS = 120
 CALLERS = 200
@@ -28,33 +24,11 @@ MAX_WAIT = 5.0
 PHONE = "79990001000"
 
 
-@contextmanager
-def _process(*arguments: str, **environ: str) -> Iterator[str]:
-    """A command of ours that runs, and its address."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "gateway", *arguments],
-        env=plain | {f"GATEWAY_{name}": value for name, value in environ.items()},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        found = re.search(r"http://[^/\s]+", process.stdout.readline())
-        assert found
-        # What it prints later is read, or it would stop when the pipe is full.
-        reader = threading.Thread(target=process.stdout.read)
-        reader.start()
-        try:
-            yield found[0]
-        finally:
-            process.terminate()
-            reader.join()
-
-
-class _Load:
+class Load:
     """The callers and what they got."""
 
-    def __init__(self, gateway: str, simulator: str) -> None:
+    def __init__(self, gateway: str, simulator: str, seconds: float) -> None:
+        self.seconds = seconds
         self.rng = random.Random(20261124)
         self.gateway = gateway
         self.simulator = simulator
@@ -68,7 +42,7 @@ class _Load:
         async with httpx.AsyncClient(limits=limits, timeout=60) as self.client:
             await self._post(f"{self.simulator}/control/latency", {"seconds": LATENCY})
             await self._post(f"{self.simulator}/control/fault", None, method="DELETE")
-            self.until = time.monotonic() + SECONDS
+            self.until = time.monotonic() + self.seconds
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sender())
                 for number in range(CALLERS):
@@ -116,20 +90,8 @@ class _Load:
 
 
 def main() -> None:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _process("simulator", "--port", "0") as simulator,
-        _process(
-            "serve",
-            PORT="0",
-            SMSC_URL=f"{simulator}/sys",
-            SMSC_LOGIN="demo",
-            SMSC_PASSWORD="demo",
-            STATE_DIR=folder,
-            LOG_LEVEL="warning",
-        ) as gateway,
-    ):
-        load = _Load(gateway, simulator)
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as running:
+        load = Load(running.gateway, running.provider, SECONDS)
         asyncio.run(load.run())
     total = load.outcomes.total()
     waits = sorted(load.waits)

@@ -70,14 +70,16 @@ def test_callers_have_quotas_of_their_own() -> None:
     quota = Quota()
     quota.take(caller(1, name="a"), 0)
     quota.take(caller(1, name="b"), 0)
-    refusal(quota, caller(1, name="b"), 0)
+    assert refusal(quota, caller(1, name="b"), 0).retry_after == pytest.approx(WINDOW, abs=1e-5)
 
 
 def test_without_a_quota_nothing_is_counted() -> None:
     quota = Quota()
     for _ in range(1000):
         quota.take(ANONYMOUS, 0)
+    assert len(quota) == 0
     quota.take(caller(1, name=""), 0)
+    assert len(quota) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [(4, 2), (2, 4)])
@@ -125,6 +127,10 @@ def test_a_few_wrong_keys_cost_nothing() -> None:
     throttle = Throttle()
     for second in range(FREE_TRIES):
         throttle.wrong("192.0.2.1", second)
+    assert throttle.wrong_keys == FREE_TRIES
+    throttle.wrong("192.0.2.1", FREE_TRIES)
+    with pytest.raises(QuotaExceeded):
+        throttle.wrong("192.0.2.1", FREE_TRIES)
 
 
 def test_pauses_grow_and_end() -> None:
@@ -156,6 +162,7 @@ def test_a_clock_that_is_set_back_pauses_nobody_for_years() -> None:
     for _ in range(FREE_TRIES + 1):
         throttle.wrong("192.0.2.1", START)
     throttle.wrong("192.0.2.1", START - 100 * WINDOW)
+    assert (throttle.wrong_keys, len(throttle)) == (FREE_TRIES + 2, 1)
 
 
 @pytest.mark.parametrize(

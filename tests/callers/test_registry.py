@@ -1,7 +1,6 @@
 """Keys open the door to whom they belong, while they do; wrong ones cost little."""
 
 import logging
-import time
 import tracemalloc
 from contextlib import ExitStack
 from hashlib import sha256
@@ -190,7 +189,6 @@ async def test_ten_thousand_wrong_keys_cost_little_and_lock_nobody_out(path: Pat
     known = callers(path, client("a"))
     told: dict[type[Exception], int] = {}
     tracemalloc.start()
-    began = time.process_time()
     for n in range(10_000):
         address = "192.0.2.1" if n % 2 else f"198.51.{n // 256}.{n % 256}"
         try:
@@ -200,11 +198,9 @@ async def test_ten_thousand_wrong_keys_cost_little_and_lock_nobody_out(path: Pat
         if n % 100 == 0:
             right = await known.authenticate("Bearer key of a", START, address="192.0.2.1")
             assert right.name == "a"
-    seconds = time.process_time() - began
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert told == {Unauthenticated: 5000 + 6, QuotaExceeded: 5000 - 6}
     assert known.throttle.wrong_keys == 10_000
     assert len(known.throttle) <= MAX_ADDRESSES
     assert size < 2_000_000
-    assert seconds < 10  # 0.1 where nothing is traced

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import node
 from tests.support.process import Served
+from tests.support.size import PATIENCE
 
 OPENAPI = Path(__file__).parent.parent.parent / "openapi" / "openapi.yaml"
 PHONE = "79990000001"
@@ -42,7 +43,7 @@ def _client(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Any:  #
         env={**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert made.returncode == 0, made.stdout + made.stderr

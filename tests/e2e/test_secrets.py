@@ -27,6 +27,7 @@ from tests.support.callers import client
 from tests.support.collector import Collector
 from tests.support.process import PLAIN
 from tests.support.server import closed_port, serving
+from tests.support.size import PATIENCE
 from tests.support.valkey import Valkey, valkey
 
 PASSWORD = "pAssw0rd-of-the-account"
@@ -90,7 +91,7 @@ class Gateway:
             self.address + path,
             headers={"content-type": "application/json"} | headers,
             content=None if body is None else content,
-            timeout=30,
+            timeout=PATIENCE,
         )
         asked = f"{path} {content}"
         if answer.is_error:

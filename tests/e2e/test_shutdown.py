@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from gateway.server import GRACE
 from tests.support.collector import Collector
 from tests.support.process import PLAIN, command
 from tests.support.server import serving
+from tests.support.size import PATIENCE
 
 HAMMERS = 8
 PHONE = "79990000001"
@@ -51,7 +51,7 @@ class Hammer(threading.Thread):
 
     def run(self) -> None:
         while True:
-            connection = http.client.HTTPConnection(self._netloc, timeout=30)
+            connection = http.client.HTTPConnection(self._netloc, timeout=PATIENCE)
             try:
                 connection.connect()
             except ConnectionRefusedError:
@@ -95,8 +95,8 @@ def test_no_request_fails_when_the_gateway_is_told_to_stop(delay: str) -> None:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         for hammer in hammers:
-            hammer.join(timeout=20)
-        assert process.wait(timeout=20) in {0, -signal.SIGTERM}
+            hammer.join(timeout=PATIENCE)
+        assert process.wait(timeout=PATIENCE) in {0, -signal.SIGTERM}
     outcomes = [hammer.outcome for hammer in hammers]
     assert [outcome.broken for outcome in outcomes] == [[]] * HAMMERS
     assert {status for outcome in outcomes for status in outcome.answers} == {200}
@@ -113,15 +113,15 @@ def test_what_is_under_way_is_answered_and_spent_for_good() -> None:
 
         def ask() -> None:
             url = f"{address}/v1/statuses/batch"
-            answers.append(httpx.post(url, json={"items": items}, timeout=30))
+            answers.append(httpx.post(url, json={"items": items}, timeout=PATIENCE))
 
         asking = threading.Thread(target=ask)
         asking.start()
         while not httpx.get(f"{address}/v1/provider").json()["inFlight"]:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        asking.join(timeout=20)
-        process.wait(timeout=20)
+        asking.join(timeout=PATIENCE)
+        process.wait(timeout=PATIENCE)
         (answer,) = answers
         assert {result["outcome"] for result in answer.json()["results"]} == {"FOUND"}
         assert answer.headers["connection"] == "close"
@@ -150,33 +150,33 @@ def test_streams_end_and_nobody_waits_for_them() -> None:
             f"{address}/graphql",
             json={"query": query},
             headers={"accept": "text/event-stream"},
-            timeout=30,
+            timeout=PATIENCE,
         ) as stream,
     ):
         lines = stream.iter_lines()
         assert next(lines) == "event: next"
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         list(lines)
-        process.wait(timeout=20)
-        assert time.monotonic() - began < GRACE / 2
+        process.wait(timeout=PATIENCE)
+        assert process.stdout is not None
+        assert "graceful shutdown exceeded" not in process.stdout.read()
 
 
 def test_load_balancers_are_told_before_anybody_is_turned_away() -> None:
     with (
         command("simulator", "--port", "0") as (_, provider),
-        command("serve", SMSC_URL=f"{provider}/sys", SHUTDOWN_DELAY="30", **LOGIN) as (
+        command("serve", SMSC_URL=f"{provider}/sys", SHUTDOWN_DELAY="300", **LOGIN) as (
             process,
             address,
         ),
     ):
         assert httpx.get(f"{address}/readyz").status_code == 200
         process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while (told := httpx.get(f"{address}/readyz")).status_code == 200:
             assert time.monotonic() < deadline
         assert (told.status_code, told.json()["reason"]) == (503, "STOPPING")
         answer = httpx.get(f"{address}/v1/messages/1", params={"phone": PHONE})
         assert answer.json()["state"] == "DELIVERED"
         process.send_signal(signal.SIGTERM)  # a second one has nobody wait any longer
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)

@@ -9,14 +9,17 @@ import WebSocket from 'ws'
 
 const [protocol, url, retries, operations] = process.argv.slice(2)
 const retryAttempts = Number(retries)
+const retryWait = () => new Promise((resolve) => setTimeout(resolve, 200))
 const tell = (...news) => console.log(JSON.stringify(news))
 
 function createClient () {
-  if (protocol === 'sse') return createSseClient({ url, retryAttempts })
+  if (protocol === 'sse') return createSseClient({ url, retryAttempts, retry: retryWait })
   return createWsClient({
     url: url.replace('http', 'ws'),
     webSocketImpl: WebSocket,
     retryAttempts,
+    retryWait,
+    shouldRetry: () => true,
     on: { closed: (event) => tell('', 'closed', event.code) }
   })
 }

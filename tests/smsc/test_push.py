@@ -13,6 +13,7 @@ from gateway.settings import load
 from gateway.simulator.push import signed
 from gateway.smsc.normalise import Found, normalise
 from gateway.smsc.push import Push, read_form, spellings, usual_spelling, verify
+from tests.support.size import size, soak
 
 SECRET = "zxc"
 PHONE = "79998887766"
@@ -20,7 +21,7 @@ MD5 = "811e077235d1871bb1824f9e4c1a7bff"
 SHA1 = "9baad458ca78b2484ecfd0eaf72fbe8d1b0df471"
 STATUS = {"id": "30", "phone": PHONE, "status": "1"}
 ZONE = load({"GATEWAY_SMSC_API_KEY": "k"}).zone
-CASES = 100_000
+CASES = size(small=5_000, whole=100_000)
 
 
 def read(form: dict[str, str] | bytes) -> Push | None:
@@ -307,6 +308,7 @@ def _mangled(random_: random.Random) -> bytes:
     return bytes(form)
 
 
+@soak
 def test_whatever_comes_is_a_status_or_one_of_two_errors() -> None:
     random_ = random.Random(1)
     read_ = 0

@@ -12,9 +12,10 @@ from gateway.records import StatusKey
 from gateway.simulator import Report, not_found, render, render_error
 from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected, Refusal, Row
+from tests.support.size import size, soak
 
 CHARSETS = ("utf-8", "windows-1251", "koi8-r")
-EXAMPLES = settings().max_examples // 4
+EXAMPLES = size(small=4, whole=100)
 """For each of the 72 shapes."""
 SHAPES = list(product(range(4), range(3), (False, True), CHARSETS))
 
@@ -104,6 +105,7 @@ def read(
     return dict(match(rows, [StatusKey(report.phone, report.id) for report in told]))
 
 
+@soak
 @pytest.mark.parametrize(("fmt", "all_", "many", "charset"), SHAPES)
 @settings(max_examples=EXAMPLES)
 @given(told=st.lists(reports(), min_size=1, max_size=4, unique_by=lambda r: (r.phone, r.id)))
@@ -120,6 +122,7 @@ def test_plain_values_come_back(
         assert row == carried(report, fmt, all_, many=many)
 
 
+@soak
 @pytest.mark.parametrize(("fmt", "all_", "many", "charset"), SHAPES)
 @settings(max_examples=EXAMPLES)
 @given(

@@ -18,10 +18,12 @@ from typing import IO, Any
 
 import pytest
 
+from tests.support.size import PATIENCE
+
 FOLDER = Path(__file__).parent.parent / "node"
 OLDEST = 20
 """Node's major version that the packages ask for."""
-INSTALL_TIMEOUT = 100.0
+INSTALL_TIMEOUT = 500.0
 """Seconds; within the time-out of a test."""
 
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
@@ -47,7 +49,7 @@ def packages() -> Path:
     return FOLDER
 
 
-def run(script: str, *arguments: str, timeout: float = 60.0) -> Any:  # noqa: ANN401 - whatever JSON holds
+def run(script: str, *arguments: str, timeout: float = PATIENCE) -> Any:  # noqa: ANN401 - whatever JSON holds
     """Run a script of `tests/node` and give what it prints, read as JSON."""
     done = tool("node", script, *arguments, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -55,7 +57,7 @@ def run(script: str, *arguments: str, timeout: float = 60.0) -> Any:  # noqa: AN
 
 
 def tool(
-    name: str, *arguments: str, timeout: float = 60.0, **environ: str
+    name: str, *arguments: str, timeout: float = PATIENCE, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `node` or a command of one of the packages, in `tests/node`, to its end."""
     folder = _packages_or_skip()

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.size import PATIENCE
+
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
 """The environment without settings of ours."""
 
@@ -43,7 +45,7 @@ def running(
             yield process, found
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
+            process.communicate(timeout=PATIENCE)
     assert process.returncode in {0, -signal.SIGTERM, -signal.SIGKILL}
 
 
@@ -62,22 +64,30 @@ def demo(state: Path, **settings: str) -> Iterator[tuple[str, str]]:
     `state` is for what they keep, `settings` are the gateway's, without their prefix.
     """
     own = {f"GATEWAY_{name}": value for name, value in {"PORT": "0", **settings}.items()}
-    with running(
-        "demo",
-        "--simulator-port",
-        "0",
-        told=r"Gateway\s+(http://[^/\s]+).*Provider\s+(http://[^/\s]+)",
-        environ=PLAIN | own | {"XDG_STATE_HOME": str(state)},
-    ) as (process, found):
-        assert process.stdout is not None
-        # What it prints later is read, or it would stop when the pipe is full.
-        reader = threading.Thread(target=process.stdout.read)
-        reader.start()
-        try:
-            yield found[1], found[2]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            reader.join()
+    with (
+        running(
+            "demo",
+            "--simulator-port",
+            "0",
+            told=r"Gateway\s+(http://[^/\s]+).*Provider\s+(http://[^/\s]+)",
+            environ=PLAIN | own | {"XDG_STATE_HOME": str(state)},
+        ) as (process, found),
+        drained(process),
+    ):
+        yield found[1], found[2]
+
+
+@contextmanager
+def drained(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Read what a process prints, or it would stop when the pipe is full; end it with the block."""
+    assert process.stdout is not None
+    reader = threading.Thread(target=process.stdout.read)
+    reader.start()
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        reader.join()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,8 @@ class Served:
     def look(self, id: int) -> None:
         """Have the gateway ask the provider for a message now, for a caller who can't wait."""
         url = f"{self.gateway}/v1/messages/{id}"
-        answer = httpx.get(url, params={"phone": PHONE}, headers={"cache-control": "no-cache"})
+        no_cache = {"cache-control": "no-cache"}
+        answer = httpx.get(url, params={"phone": PHONE}, headers=no_cache, timeout=PATIENCE)
         assert not answer.raise_for_status().json()["freshness"]["stale"]
 
     def asked(self) -> int:
@@ -110,12 +121,16 @@ def gateway(provider: str, state: Path, port: int = 0) -> Iterator[Served]:
     """A gateway that asks this provider, and keeps what it spent in `state`."""
     login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "SMSC_CURRENCY": "RUB"}
     asks = {"SMSC_URL": f"{provider}/sys", "STATE_DIR": str(state), **login}
-    with command("serve", PORT=str(port), **asks) as (process, address):
+    with command("serve", PORT=str(port), **asks) as (process, address), drained(process):
         yield Served(process, address, provider)
 
 
 @contextmanager
 def served(state: Path) -> Iterator[Served]:
     """A gateway, and a provider of its own that knows the samples."""
-    with command("simulator", "--port", "0") as (_, provider), gateway(provider, state) as running:
+    with (
+        command("simulator", "--port", "0") as (process, provider),
+        drained(process),
+        gateway(provider, state) as running,
+    ):
         yield running

@@ -16,12 +16,13 @@ class Valkey:
     """A server that a test may stop and start again; what it held is gone then."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._socket = folder / "valkey.sock"
         self.url = f"unix://{self._socket}"
         self._server: ValkeyServer | None = None
 
     def start(self) -> None:
-        self._server = ValkeyServer(port=0, unix_socket_path=self._socket)
+        self._server = ValkeyServer(port=0, unix_socket_path=self._socket, data_dir=self._folder)
         self._server.start()
 
     def stop(self) -> None:

@@ -1,7 +1,6 @@
 """The compiled path and Strawberry's agree on every operation, to the byte."""
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import Coroutine
@@ -17,14 +16,17 @@ from tests.support.callers import ANONYMOUS
 from tests.support.clock import settle
 from tests.support.gateway import Setup, running
 from tests.support.operations import Generated, Generator
+from tests.support.size import size, soak
 
 pytestmark = pytest.mark.anyio
 
 SCHEMA = create_schema()
-OPERATIONS = int(os.environ.get("GENERATED_OPERATIONS", "20000"))
-COLD_OPERATIONS = OPERATIONS // 50
-PARTS = 4
-"""Run side by side."""
+OPERATIONS = 250
+COLD_OPERATIONS = 50
+"""Of each part."""
+PARTS = size(small=2, whole=80)
+COLD_PARTS = size(small=2, whole=8)
+"""Run side by side; 20,000 operations in all, where it is the whole."""
 
 BLIND = Caller("blind", ALL_SCOPES - {Scope.CONTENT_READ, Scope.IDENTITY_READ})
 NOBODY = Caller("nobody", frozenset())
@@ -76,29 +78,30 @@ def kind_of(body: bytes) -> str:
     return "with errors" if b'"errors":' in body else "whole"
 
 
-@pytest.mark.timeout(600)
+@soak
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_both_ways_tell_the_same(part: int) -> None:
     two = Two()
     async with running() as setup:
         await warm(setup)
-        for number in range(part, OPERATIONS, PARTS):
+        for number in range(part * OPERATIONS, (part + 1) * OPERATIONS):
             chance = random.Random(number)
             generated = Generator(SCHEMA, chance).operation()
             caller = chance.choice([ANONYMOUS] * 8 + [BLIND, NOBODY])
             await two.compare(generated, context_of(setup, caller))
-    seen, some = two.seen, OPERATIONS / PARTS / 50
+    seen, some = two.seen, OPERATIONS / 100
     # Else the comparison would say little.
-    assert seen["compiled"] > OPERATIONS / PARTS / 2, seen
+    assert seen["compiled"] > OPERATIONS / 2, seen
     assert min(seen["whole"], seen["with errors"], seen["refused"]) > some, seen
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@soak
+@pytest.mark.parametrize("part", range(COLD_PARTS))
 async def test_both_ways_ask_the_provider_alike(part: int) -> None:
     """Two gateways that begin with nothing, each asked in one way, as time goes on."""
     two = Two()
     async with running() as first, running() as second:
-        for number in range(part, COLD_OPERATIONS, PARTS):
+        for number in range(part * COLD_OPERATIONS, (part + 1) * COLD_OPERATIONS):
             chance = random.Random(number)
             generated = Generator(SCHEMA, chance).operation()
             answers = await asyncio.gather(
@@ -115,7 +118,7 @@ async def test_both_ways_ask_the_provider_alike(part: int) -> None:
         assert [(one["pairs"], one["all"]) for one in asked[0]] == [
             (one["pairs"], one["all"]) for one in asked[1]
         ]
-        assert len(asked[0]) > COLD_OPERATIONS / PARTS / 10
+        assert len(asked[0]) > COLD_OPERATIONS / 10
 
 
 async def in_time(answer: Coroutine[None, None, bytes], setup: Setup) -> bytes:
