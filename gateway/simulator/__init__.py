@@ -1,10 +1,14 @@
 """A provider that behaves as the provider's page says, limits included.
 
 For `smsc-gateway demo`, for the tests, and for teams that test their own systems. It knows nothing
-of the rest of the gateway: `model` what is told of a message, `render` the answers byte by byte,
-`limits` what is refused, `world` messages that live in time, `samples` some worth looking at,
-`control` what steers it, `push` what it tells by itself, `page` what it shows at its address,
-`app` the server.
+of the rest of the gateway.
+
+- `model` what is told of a message, `render` the answers byte by byte, `defaults` what is told of a
+  message that nobody said more of, `samples` some worth looking at, `world` messages that live in
+  time, `limits` what is refused;
+- `form` reads what is sent, `asked` what it asks, `sending` takes in messages, `calls` answers;
+- `control` steers, with `messages`, `faults` and `checks`; `push` tells by itself, `page` is what
+  it shows at its address, `app` the server.
 """
 
 from gateway.simulator.app import create_simulator
