@@ -48,14 +48,14 @@ FAULTS = {
     "empty": "no bytes at all",
     "comma": "a comma, as the provider's libraries make of no answer",
     "cut": "half of the answer",
-    "hang": "the answer comes after so many seconds; 3600",
-    "status": "this HTTP status, with a page of nginx; 503",
-    "format": "the answer in this format, whichever was asked for; 0",
-    "charset": "the answer in this charset, whichever was asked for; windows-1251",
-    "header": "Content-Type names this charset, whichever was used; windows-1251, as seen in 2016",
-    "error": "this error of the provider's, and nothing is done; 9",
+    "hang": "the answer comes after so many seconds (3600)",
+    "status": "this HTTP status (503), with a page of nginx",
+    "format": "the answer is in this format (0), whichever was asked for",
+    "charset": "the answer is in this charset (windows-1251), whichever was asked for",
+    "header": "Content-Type names this charset (windows-1251), whichever was used: seen in 2016",
+    "error": "this error of the provider's (9); nothing is done",
 }
-"""The kinds of faults in words, with the value that is taken if none is given."""
+"""The kinds of faults in words, with the value that each has if none is given."""
 
 
 def read_fault(body: dict[str, Any]) -> Fault:

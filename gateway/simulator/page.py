@@ -46,8 +46,10 @@ def page(world: World, *, base: str, login: str, password: str, apikey: str) -> 
     }
     tables = {
         "endings": _table(("phone", "what becomes of the message"), _words(endings, "…{}")),
-        "fields": _table(("field", "what it is, and what it is by itself"), _words(FIELDS)),
-        "faults": _table(("kind", "what happens; the value if none is given"), _words(FAULTS)),
+        "fields": _table(("field", "what it is"), _words(FIELDS)),
+        "faults": _table(
+            ("kind", "what happens (with the value if none is given)"), _words(FAULTS)
+        ),
         "others": _table(("address", "what it takes and does"), _words(_OTHERS)),
         "messages": _table(
             ("id", "phone", "kind", "status", "err"), (_row(report) for report in reports[:SHOWN])
