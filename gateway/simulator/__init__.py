@@ -15,7 +15,7 @@ from gateway.simulator.app import create_simulator
 from gateway.simulator.limits import Limits
 from gateway.simulator.model import Report, not_found
 from gateway.simulator.push import Handler
-from gateway.simulator.render import render, render_error
+from gateway.simulator.render import render, render_error, render_sent
 from gateway.simulator.samples import sample_world
 from gateway.simulator.world import World
 
@@ -28,5 +28,6 @@ __all__ = [
     "not_found",
     "render",
     "render_error",
+    "render_sent",
     "sample_world",
 ]

@@ -96,18 +96,23 @@ def _urlencoded(text: bytes) -> dict[str, bytes]:
 def _multipart(content_type: str, body: bytes) -> dict[str, bytes]:
     """The fields, without the files."""
     fields: dict[str, bytes] = {}
+    files: list[bytes | None] = []
 
     def on_field(field: Field) -> None:
         fields[(field.field_name or b"").decode("latin-1")] = field.value or b""
 
     def on_file(file: File) -> None:
+        files.append(file.field_name)
         file.close()
 
     try:
         headers = {"Content-Type": content_type.encode("latin-1")}
         parse_form(headers, BytesIO(body), on_field, on_file)
     except FormParserError:
-        raise _Unreadable("the multipart body is broken") from None
+        fields.clear()
+        files.clear()
+    if not fields and not files:
+        raise _Unreadable("the multipart body is broken")
     return fields
 
 
