@@ -28,8 +28,6 @@ TIMEOUT = 5.0
 
 _SHOWN = 20
 _NETWORK = ("imsi", "msc", "mcc", "mnc", "cn", "net", "rcn", "rnet")
-
-
 _SIGNATURES = ("md5", "sha1")
 
 
@@ -46,7 +44,7 @@ class Handler(NamedTuple):
         """Where to push this form: a hash, or what is `forged`, in the place of the secret."""
         parts = urlsplit(self.url)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        hashes = {name: signed(form, query[name])[name] for name in _SIGNATURES if name in query}
+        hashes = {name: signed(form, query[name])[name] for name in _SIGNATURES if query.get(name)}
         query |= {**hashes, **forged}
         return parts._replace(query=urlencode(query)).geturl()
 
