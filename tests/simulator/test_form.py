@@ -135,10 +135,15 @@ async def test_a_body_that_is_not_read_is_error_1_in_the_format_asked_for(
 
 @pytest.mark.parametrize("path", [STATUS, SEND, "/rest/send/", "/control/messages"])
 async def test_a_body_is_bounded(provider: Provider, path: str) -> None:
+    megabytes = 0
+
     async def endless() -> AsyncIterator[bytes]:
+        nonlocal megabytes
         while True:
+            megabytes += 1
             yield b"x" * 2**20
 
     answer = await provider.client.post(path, content=endless())
     assert answer.status_code == 413
     assert str(MAX_BODY) in answer.json()["detail"]
+    assert megabytes <= MAX_BODY // 2**20 + 2
