@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, nullcontext
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
@@ -58,5 +58,10 @@ def create_simulator(
             *control.routes(),
         ],
         lifespan=lifespan,
-        exception_handlers={HTTPException: problem},
+        exception_handlers={HTTPException: problem, ClientDisconnect: _to_nobody},
     )
+
+
+async def _to_nobody(_: Request, __: Exception) -> Response:
+    """A caller who went in the middle of a body is nothing to log as a fault of ours."""
+    return Response()

@@ -21,28 +21,31 @@ HANDED_OVER, SETTLED, OPENED = 1, 4, 8
 QUEUED, SENT, DELIVERED = -1, 0, 1
 
 OUTCOMES: dict[str, tuple[tuple[tuple[int, int], ...], str]] = {
-    "0000": (((HANDED_OVER, SENT),), "stays with the operator"),
-    "0002": (((HANDED_OVER, SENT), (SETTLED, DELIVERED), (OPENED, 2)), "delivered, then read"),
-    "0003": (((HANDED_OVER, SENT), (SETTLED, 3)), "expires, err 6"),
-    "0004": (
+    "000010": (((HANDED_OVER, SENT),), "stays with the operator"),
+    "000002": (((HANDED_OVER, SENT), (SETTLED, DELIVERED), (OPENED, 2)), "delivered, then read"),
+    "000003": (((HANDED_OVER, SENT), (SETTLED, 3)), "expires, err 6"),
+    "000004": (
         ((HANDED_OVER, SENT), (SETTLED, DELIVERED), (OPENED, 4)),
         "delivered, then its link is clicked",
     ),
-    "0020": (((HANDED_OVER, SENT), (SETTLED, 20)), "can't be delivered, err 6: subscriber absent"),
-    "0022": (((HANDED_OVER, 22),), "invalid number, err 249"),
-    "0023": (((HANDED_OVER, 23),), "prohibited, err 254"),
-    "0024": (((HANDED_OVER, 24),), "insufficient funds"),
-    "0025": (((HANDED_OVER, 25),), "unavailable number, err 248"),
+    "000020": (
+        ((HANDED_OVER, SENT), (SETTLED, 20)),
+        "can't be delivered, err 6: subscriber absent",
+    ),
+    "000022": (((HANDED_OVER, 22),), "invalid number, err 249"),
+    "000023": (((HANDED_OVER, 23),), "prohibited, err 254"),
+    "000024": (((HANDED_OVER, 24),), "insufficient funds"),
+    "000025": (((HANDED_OVER, 25),), "unavailable number, err 248"),
 }
 """End of the phone → when it gets which status, and that in words."""
 
 DELIVERY = ((HANDED_OVER, SENT), (SETTLED, DELIVERED))
 """What becomes of all others."""
 
-REFUSALS = {"0093": 3, "0096": 6, "0097": 7, "0098": 8}
+REFUSALS = {"000093": 3, "000096": 6, "000097": 7, "000098": 8}
 """End of the phone → the error that `send.php` answers with."""
 
-_ENDING = 4
+_ENDING = 6
 _SHORTEST_PHONE, _LONGEST_PHONE = 7, 15
 _PARAMETERS = 1
 _NO_MONEY = 3

@@ -133,6 +133,26 @@ async def test_a_body_that_is_not_read_is_error_1_in_the_format_asked_for(
     assert why in provider.lines[-1]
 
 
+async def test_a_caller_who_goes_in_the_middle_of_a_body_is_no_fault(provider: Provider) -> None:
+    transport = provider.client._transport  # noqa: SLF001 - the app is in there
+    assert isinstance(transport, httpx.ASGITransport)
+    heard: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"login=", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, object]:
+        return heard.pop(0)
+
+    async def send(_: object) -> None:
+        pass
+
+    scope = {"type": "http", "method": "POST", "path": SEND, "headers": [], "query_string": b""}
+    await transport.app(scope, receive, send)
+    assert heard == []
+    assert (await provider.stats())["calls"] == {}
+
+
 @pytest.mark.parametrize("path", [STATUS, SEND, "/rest/send/", "/control/messages"])
 async def test_a_body_is_bounded(provider: Provider, path: str) -> None:
     megabytes = 0
