@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from starlette.requests import Request
 
@@ -97,8 +97,9 @@ class Arrival(NamedTuple):
             return int(self.fault.value)
         return None
 
-    def refused(self, number: int, **more: Any) -> tuple[bytes, str]:  # noqa: ANN401 - passed on
-        body = render_error(number, fmt=self.told.fmt, charset=self.told.charset, **more)
+    def refused(self, number: int, text: str | None = None) -> tuple[bytes, str]:
+        """The answer with this error, and what the log says of it."""
+        body = render_error(number, fmt=self.told.fmt, charset=self.told.charset, text=text)
         unread = f" ({self.form.unread})" if self.form.unread and number == PARAMETERS else ""
         return body, f"error {number}{unread}{self.why}"
 

@@ -104,10 +104,10 @@ class Calls:
         if limit:
             body = render_error(_LIMITED, fmt=told.fmt, charset=told.charset)
             return body, f"error {_LIMITED} ({limit})"
-        if query is None and arrival.login:
-            return arrival.refused(PARAMETERS)
+        if not arrival.login:
+            return arrival.refused(arrival.refusal or LOGIN)
         if query is None or arrival.refusal:
-            return arrival.refused(arrival.refusal or PARAMETERS)
+            return arrival.refused(PARAMETERS if query is None else arrival.refusal or LOGIN)
         if query.delete:
             deleted = [self.world.delete(phone, id_) for phone, id_ in query.pairs]
             if any(deleted):

@@ -43,10 +43,13 @@ class Handler(NamedTuple):
     def address(self, form: Mapping[str, str], forged: Mapping[str, str]) -> str:
         """Where to push this form: a hash, or what is `forged`, in the place of the secret."""
         parts = urlsplit(self.url)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        hashes = {name: signed(form, query[name])[name] for name in _SIGNATURES if query.get(name)}
-        query |= {**hashes, **forged}
-        return parts._replace(query=urlencode(query)).geturl()
+        given = parse_qsl(parts.query, keep_blank_values=True)
+        query = [
+            (name, signed(form, value)[name] if name in _SIGNATURES and value else value)
+            for name, value in given
+            if name not in forged
+        ]
+        return parts._replace(query=urlencode([*query, *forged.items()])).geturl()
 
     @property
     def charset(self) -> str:

@@ -160,14 +160,16 @@ class Desk:
 def _read(fields: Mapping[str, str]) -> _Order | None:
     """The parameters; None: error 1. Those that change nothing here are not looked at."""
     kind = next((kind for name, kind in _FLAGS if fields.get(name, "0") not in {"", "0"}), 0)
-    text = fields.get("mes", "")
     given = fields.get("id", "").strip()
     if given and not (given.isascii() and given.isdigit() and len(given) <= len(str(MAX_ID))):
         return None
     id_ = int(given or 0)
     if id_ > MAX_ID:
         return None
-    texts = _listed(fields["list"]) if "list" in fields else _addressed(fields, text)
+    if "list" in fields:
+        texts = _listed(fields["list"])
+    else:
+        texts = _addressed(fields.get("phones", ""), fields.get("mes", ""))
     if not texts or not (kind in _NEEDS_NO_TEXT or all(texts.values())):
         return None
     cost = fields.get("cost", "")
@@ -180,16 +182,19 @@ def _read(fields: Mapping[str, str]) -> _Order | None:
     )
 
 
-def _addressed(fields: Mapping[str, str], text: str) -> dict[str, str]:
+def _addressed(phones: str, text: str) -> dict[str, str]:
     """One text for phones between commas or semicolons."""
-    phones = fields.get("phones", "").replace(";", ",").replace("\n", ",").split(",")
-    return {one_spelling(phone): text for phone in phones if phone.strip()}
+    parts = phones.replace(";", ",").replace("\n", ",").split(",")
+    return {one_spelling(phone): text for phone in parts if phone.strip()}
 
 
 def _listed(lines: str) -> dict[str, str]:
-    """A text for each: lines of `phone:text`."""
-    pairs = [line.partition(":") for line in lines.splitlines() if line.strip()]
-    return {one_spelling(phone): text for phone, _, text in pairs}
+    """A text for each: lines of `phones:text`."""
+    texts: dict[str, str] = {}
+    for line in lines.splitlines():
+        phones, _, text = line.partition(":")
+        texts |= _addressed(phones, text)
+    return texts
 
 
 def _can_be_sent_to(phone: str, kind: int) -> bool:

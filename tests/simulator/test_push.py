@@ -146,6 +146,7 @@ def test_the_signatures_are_those_that_customers_compute() -> None:
         (f"?sha1={SECRET}", f"?sha1={SHA1}"),
         (f"?key=a%26b&md5={SECRET}&empty=", f"?key=a%26b&md5={MD5}&empty="),
         (f"?md5={SECRET}&sha1={SECRET}", f"?md5={MD5}&sha1={SHA1}"),
+        ("?md5=&a=1&a=2", "?md5=&a=1&a=2"),
     ],
 )
 async def test_a_hash_stands_where_the_address_has_the_secret(query: str, pushed: str) -> None:

@@ -187,10 +187,10 @@ async def test_phones_are_a_list_under_one_id(provider: Provider, phones: str) -
 
 
 async def test_a_list_has_a_text_for_each(provider: Provider) -> None:
-    lines = "79991234567:Пароль: 1\n79990000020:Пароль: 2"
+    lines = "79991234567:Пароль: 1\n\n79990000020;79990000021:Пароль: 2"
     answer = await provider.send(list=lines, fmt=3, charset="utf-8")
-    assert answer.json()["cnt"] == 2
-    for phone, text in (("79991234567", "Пароль: 1"), ("79990000020", "Пароль: 2")):
+    assert answer.json()["cnt"] == 3
+    for phone, text in (("79991234567", "Пароль: 1"), ("79990000021", "Пароль: 2")):
         told = await provider.get(phone=phone, id=1001, fmt=3, all=1, charset="utf-8")
         assert json.loads(told.content)["message"] == text
 
