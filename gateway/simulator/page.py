@@ -20,8 +20,8 @@ _TEMPLATE = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
 _OTHERS = {
     "control/latency": '{"seconds": 2}: every answer takes so long',
     "control/balance": '{"amount": 0.5}: what is on the account; too little is error 3',
-    "control/push": '{"id": 1, "phone": "79990000001"}: push its status now, "times" over, as it '
-    'was "ago" seconds, with "fields" changed; needs --callback',
+    "control/push": '{"id": 1, "phone": "79990000001"}: push its status now, or as it was "ago" '
+    'seconds before, "times" over, with "fields" changed; needs --callback',
     "control/reset": "back to the samples, with nothing asked",
 }
 _DELIVERED = frozenset({1, 2, 4})
