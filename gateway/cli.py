@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from datetime import tzinfo
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -122,12 +122,16 @@ def demo(simulator_port: int) -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8081, show_default=True, help="0: any free one.")
-@click.option("--callback", metavar="URL", help="Push each change of a status to this address.")
-@click.option("--callback-secret", metavar="SECRET", help="What to sign the pushes with.")
-def simulator(host: str, port: int, callback: str | None, callback_secret: str | None) -> None:
+@click.option(
+    "--callback",
+    metavar="URL",
+    help="Push each change of a status to this address. With sha1=SECRET or md5=SECRET in its query"
+    " the pushes are signed, as the provider does it.",
+)
+def simulator(host: str, port: int, callback: str | None) -> None:
     """Run the provider simulator alone; it prints what it is asked, and what it pushes."""
     configure_logging("warning", "auto")
-    handler = _handler(callback, callback_secret)
+    handler = _handler(callback)
     run(_simulate(_listen(host, port, "--port"), handler))
 
 
@@ -204,15 +208,13 @@ def _phone(told: str) -> str:
         return told
 
 
-def _handler(callback: str | None, secret: str | None) -> Handler | None:
-    if (callback is None) != (secret is None):
-        raise click.UsageError("--callback and --callback-secret need each other.")
-    if callback is None or secret is None:
+def _handler(callback: str | None) -> Handler | None:
+    if callback is None:
         return None
     parts = urlsplit(callback)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise click.UsageError("--callback must be an http(s) address.")
-    return Handler(callback, secret)
+    return Handler(callback)
 
 
 def _print_json(value: object) -> None:
@@ -292,7 +294,8 @@ async def _demo(
     world = sample_world(Clock().time)
     secret = settings.callback_secret
     url = f"http://{address(listening)}{CALLBACK_PATH}"
-    handler = Handler(url, secret.get_secret_value()) if secret else None
+    # As the README has it entered in the provider's settings.
+    handler = Handler(f"{url}?sha1={quote(secret.get_secret_value(), safe='')}") if secret else None
     simulator = create_simulator(
         world, handler=handler, echo=lambda line: click.echo(f"  provider  {line}")
     )

@@ -30,6 +30,7 @@ LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 HOMES = {
     "httpx": {"upstream", "app", "check", "callers/fetch", "simulator/push"},
     "joserfc": {"callers/jwt"},
+    "python_multipart": {"simulator/form"},
     "redis": {"replicas"},
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},

@@ -107,7 +107,10 @@ async def test_each_failure_is_its_leaf(
     assert type(caught.value) is error
 
 
-@pytest.mark.parametrize(("kind", "value"), [("format", n) for n in range(3)] + [("charset", None)])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [*(("format", n) for n in range(3)), ("charset", None), ("header", None), ("header", "koi8-r")],
+)
 async def test_an_answer_that_was_not_asked_for_reads_all_the_same(
     provider: str, kind: str, value: object
 ) -> None:

@@ -2,6 +2,7 @@
 
 More than five status requests a minute for one message, more than one mass request a minute, five
 or more at the same time under one login. A mass request counts once for each of its messages.
+Of what is sent: the same twice a minute, or its price more than five times.
 
 The page says "attempt to send more than five", which can be read either way. Here a refused request
 takes no room in the windows, or a caller who keeps on asking would never be answered again; with
@@ -9,10 +10,16 @@ takes no room in the windows, or a caller who keeps on asking would never be ans
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 Pair = tuple[str, int]
 """Phone and id, in one spelling."""
+
+SAME_SENT = 1
+"""So often a minute the same may be sent."""
+
+SAME_PRICED = 5
+"""So often a minute the price of the same may be asked."""
 
 _PRUNE_AT = 1024
 """So many windows may stand before the run-out ones are looked for."""
@@ -66,14 +73,19 @@ class Limits:
             refused = "MASS"
         elif any(self._is_full(key, limit, now) for key, limit in limits.items()):
             refused = "PER_MESSAGE"
-        if refused:
-            self.refused[refused] += 1
-        else:
+        if mass:
+            limits[login] = self._mass
+        if refused is None:
             self.admitted += 1
-        if refused is None or self._count_refused:
-            for key, limit in (limits | ({login: self._mass} if mass else {})).items():
-                self._windows.setdefault(key, deque(maxlen=limit)).append(now)
-            self._prune(now)
+        self._count(refused, limits, now)
+        return refused
+
+    def admit_sending(self, login: str, content: Hashable, *, priced: bool) -> str | None:
+        """Take in something to be sent, or only to be priced: None, or which limit refuses it."""
+        now = self._clock()
+        key, limit = (login, content, priced), SAME_PRICED if priced else SAME_SENT
+        refused = "IDENTICAL" if self._is_full(key, limit, now) else None
+        self._count(refused, {key: limit}, now)
         return refused
 
     def leave(self, login: str) -> None:
@@ -81,6 +93,15 @@ class Limits:
         self._under_way[login] -= 1
         if not self._under_way[login]:
             del self._under_way[login]
+
+    def _count(self, refused: str | None, limits: Mapping[Hashable, int], now: float) -> None:
+        """Enter what was admitted in its windows; what was refused only if that counts."""
+        if refused is not None:
+            self.refused[refused] += 1
+        if refused is None or self._count_refused:
+            for key, limit in limits.items():
+                self._windows.setdefault(key, deque(maxlen=limit)).append(now)
+            self._prune(now)
 
     def _is_full(self, key: Hashable, limit: int, now: float) -> bool:
         """Whether the last `limit` arrivals lie within one window; older ones don't matter."""

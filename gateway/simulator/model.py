@@ -5,6 +5,12 @@ from dataclasses import dataclass
 HLR = 4
 """The message type of an HLR lookup."""
 
+EMAIL = 8
+"""The message type of an e-mail."""
+
+MAX_ID = 2_147_483_647
+"""The largest id of the provider's own libraries."""
+
 STATUS_NAMES = {
     -3: "Сообщение не найдено",
     -2: "Остановлено",
@@ -24,11 +30,30 @@ STATUS_NAMES = {
 ERROR_TEXTS = {
     1: "parameters error",
     2: "authorise error",
+    3: "no money",
     4: "ip is blocked, http://smsc.ru/faq/99/",
     5: "delete error",
+    6: "message is denied",
+    7: "invalid number",
+    8: "can't to deliver",
     9: "duplicate request, wait a minute",
 }
-"""Those of 2, 4 and 9 are recorded; no recording of 1 and 5 is public."""
+"""As they were recorded; no recording of 1 and 5 is public."""
+
+TYPES = {
+    0: "SMS",
+    1: "flash SMS",
+    2: "binary SMS",
+    3: "WAP push",
+    HLR: "HLR lookup",
+    5: "ping SMS",
+    6: "MMS",
+    7: "call",
+    EMAIL: "e-mail",
+    10: "Viber",
+    12: "social network",
+}
+"""The types of messages that have a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,80 +1,88 @@
 """The page at `/`: what this server is, how to ask it and how to steer it."""
 
 import html
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from string import Template
 
 from gateway.simulator import samples
-from gateway.simulator.control import FAULTS
-from gateway.simulator.model import Report
+from gateway.simulator.faults import FAULTS
+from gateway.simulator.messages import FIELDS
+from gateway.simulator.model import ERROR_TEXTS, TYPES, Report
 from gateway.simulator.render import JSON, render
+from gateway.simulator.sending import HANDED_OVER, OUTCOMES, REFUSALS, SETTLED
 from gateway.simulator.world import World
 
-_TYPES = {
-    0: "SMS",
-    1: "flash SMS",
-    2: "binary SMS",
-    3: "WAP push",
-    4: "HLR lookup",
-    5: "ping",
-    6: "MMS",
-    7: "call",
-    8: "e-mail",
-    10: "Viber",
-    12: "social network",
+SHOWN = 100
+"""Messages on the page, the newest first."""
+
+_TEMPLATE = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
+_OTHERS = {
+    "control/latency": '{"seconds": 2}: every answer takes so long',
+    "control/balance": '{"amount": 0.5}: what is on the account; too little is error 3',
+    "control/push": '{"id": 1, "phone": "79990000001"}: push its status now, or as it was "ago" '
+    'seconds before, "times" over, with "fields" changed; needs --callback',
+    "control/reset": "back to the samples, with nothing asked",
 }
+_DELIVERED = frozenset({1, 2, 4})
+_LAST_PENDING = 0
 
 
 def page(world: World, *, base: str, login: str, password: str, apikey: str) -> str:
     """The page in HTML; it needs nothing else. `base` is the server's own address."""
     sample = world.look(samples.MESSAGE.phone, samples.MESSAGE.id)
-    answer = render([sample], fmt=JSON, all=0, many=False, charset="utf-8").decode()
-    account = f"login={login}&psw={password}"
-    single = f"curl {base}sys/status.php -d '{account}&phone=79990000001&id=1&fmt=3'"
-    mass = (
-        f"curl {base}sys/status.php -d 'apikey={apikey}"
-        "&phone=79990000003,79990000010&id=3,10&fmt=3&all=2&charset=utf-8'"
-    )
-    add = (
-        f"curl {base}control/messages -d '"
-        '{"id": 500, "phone": "79990000500", "status": 0, "type": 0,'
-        ' "timeline": [{"after": 20, "status": 1}]}\''
-    )
-    fault = f"""curl {base}control/fault -d '{{"kind": "html", "times": 2}}'"""
-    push = f"""curl {base}control/push -d '{{"id": 1, "phone": "79990000001", "times": 2}}'"""
-    rows = "\n".join(_row(report) for report in world.reports())
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>SMSC simulator</title>
-<style>body{{font:16px/1.5 system-ui;margin:2rem auto;max-width:54rem;padding:0 1rem}}
-td,th{{padding:0 1rem 0 0;text-align:left}}pre{{background:#f4f4f4;padding:1rem;overflow:auto}}
-</style>
-<h1>A simulated SMSC</h1>
-<p>It answers as the provider's page says, limits included; nothing is sent anywhere.
-Login <b>{html.escape(login)}</b>, password <b>{html.escape(password)}</b>,
-or API key <b>{html.escape(apikey)}</b>.
-<pre>{html.escape(single)}
-{html.escape(answer)}</pre>
-<p>A comma in <code>id</code> or <code>phone</code> makes a list: one such request a minute.
-<pre>{html.escape(mass)}</pre>
-<h2>Steer it</h2>
-<p>JSON to <code>POST control/messages</code>, <code>control/fault</code> (clear them by DELETE),
-<code>control/latency</code>, <code>control/reset</code>, and <code>control/push</code> if it was
-started with a handler to push to. See what it was asked:
-<a href="control/stats">stats</a>, <a href="control/log">log</a>. Faults: {", ".join(FAULTS)}.
-<pre>{html.escape(add)}
-{html.escape(fault)}
-{html.escape(push)}</pre>
-<h2>What it knows</h2>
-<table><tr><th>id<th>phone<th>kind<th>status<th>name<th>err
-{rows}</table>
-"""
+    reports = world.reports()[::-1]
+    refusals = {end: f"error {n} at once: {ERROR_TEXTS[n]}" for end, n in REFUSALS.items()}
+    endings = {end: words for end, (_, words) in OUTCOMES.items()} | refusals
+    texts = {
+        "base": base,
+        "login": login,
+        "password": password,
+        "apikey": apikey,
+        "answer": render([sample], fmt=JSON, all=0, many=False, charset="utf-8").decode(),
+        "handed_over": str(HANDED_OVER),
+        "settled": str(SETTLED),
+        "hidden": f"And {len(reports) - SHOWN} older ones." if len(reports) > SHOWN else "",
+    }
+    tables = {
+        "endings": _table(("phone", "what becomes of the message"), _words(endings, "…{}")),
+        "fields": _table(("field", "what it is"), _words(FIELDS)),
+        "faults": _table(
+            ("kind", "what happens (with the value if none is given)"), _words(FAULTS)
+        ),
+        "others": _table(("address", "what it takes and does"), _words(_OTHERS)),
+        "messages": _table(
+            ("id", "phone", "kind", "status", "err"), (_row(report) for report in reports[:SHOWN])
+        ),
+    }
+    escaped = {name: html.escape(text) for name, text in texts.items()}
+    return _TEMPLATE.substitute(escaped | tables)
 
 
-def _row(report: Report) -> str:
-    cells = (
-        report.id,
-        report.phone,
-        _TYPES.get(report.type or 0, f"type {report.type}"),
-        report.status,
-        report.status_name or "",
-        "" if report.err is None else report.err,
+def _words(words: Mapping[str, str], form: str = "{}") -> Iterable[tuple[str, str]]:
+    return (
+        (f"<code>{html.escape(form.format(name))}</code>", html.escape(text))
+        for name, text in words.items()
     )
-    return "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells)
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of cells that are HTML already."""
+    head = "".join(f"<th>{name}" for name in heads)
+    body = "\n".join("<tr>" + "".join(f"<td>{cell}" for cell in row) for row in rows)
+    return f'<div class="wide"><table><tr>{head}\n{body}</table></div>'
+
+
+def _row(report: Report) -> tuple[str, ...]:
+    if report.status in _DELIVERED:
+        group = "good"
+    else:
+        group = "wait" if report.status <= _LAST_PENDING else "bad"
+    status = html.escape(f"{report.status} {report.status_name or ''}")
+    return (
+        str(report.id),
+        html.escape(report.phone),
+        TYPES.get(report.type or 0, f"type {report.type}"),
+        f'<span class="s {group}">{status}</span>',
+        "" if report.err is None else str(report.err),
+    )

@@ -1,8 +1,9 @@
 """What the provider tells by itself: each change of a status, to its customer's handler.
 
 No page of the provider's shows it; fields, signatures and the form are those that customers'
-handlers are written for. It does not push again what was not taken: nobody knows when the provider
-does.
+handlers are written for. A push is signed only where the handler's address asks for it: it has the
+secret in `md5` or `sha1`, and the provider puts the hash in its place. All else of the address
+stays. It does not push again what was not taken: nobody knows when the provider does.
 """
 
 import asyncio
@@ -13,9 +14,11 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 
+from gateway.simulator.form import URLENCODED, charset_of
 from gateway.simulator.model import Report
 from gateway.simulator.render import MOSCOW, date
 from gateway.simulator.world import World
@@ -25,17 +28,33 @@ TIMEOUT = 5.0
 
 _SHOWN = 20
 _NETWORK = ("imsi", "msc", "mcc", "mnc", "cn", "net", "rcn", "rnet")
+_SIGNATURES = ("md5", "sha1")
 
 
 class Handler(NamedTuple):
-    """The customer's handler, and the secret that the customer gave the provider.
+    """The customer's handler, as entered in the provider's settings: with the secret in it, if any.
 
     `transport` stands in for the network in tests.
     """
 
     url: str
-    secret: str
     transport: httpx.AsyncBaseTransport | None = None
+
+    def address(self, form: Mapping[str, str], forged: Mapping[str, str]) -> str:
+        """Where to push this form: a hash, or what is `forged`, in the place of the secret."""
+        parts = urlsplit(self.url)
+        given = parse_qsl(parts.query, keep_blank_values=True)
+        query = [
+            (name, signed(form, value)[name] if name in _SIGNATURES and value else value)
+            for name, value in given
+            if name not in forged
+        ]
+        return parts._replace(query=urlencode([*query, *forged.items()])).geturl()
+
+    @property
+    def charset(self) -> str:
+        """The charset of the form; the address may name it."""
+        return charset_of(dict(parse_qsl(urlsplit(self.url).query)))
 
 
 class Pusher:
@@ -72,13 +91,22 @@ class Pusher:
             await self._client.aclose()
 
     async def send(self, report: Report, other: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Push one report with `other` fields in it, signed unless they are signatures.
+        """Push one report with `other` fields in it; a signature among them is sent as it is.
 
         Gives the outcome.
         """
-        form = {**signed({**push_form(report), **other}, self._handler.secret), **other}
+        forged = {name: value for name, value in other.items() if name in _SIGNATURES}
+        form = {
+            **push_form(report),
+            **{name: value for name, value in other.items() if name not in forged},
+        }
+        body = urlencode(form, encoding=self._handler.charset, errors="replace")
         try:
-            answer = await self._client.post(self._handler.url, data=form)
+            answer = await self._client.post(
+                self._handler.address(form, forged),
+                content=body.encode(),
+                headers={"content-type": URLENCODED},
+            )
             said = answer.text[:_SHOWN] if answer.is_success else ""
             outcome = f"{answer.status_code} {said}".strip()
         except httpx.HTTPError as error:

@@ -45,15 +45,65 @@ def render(
 
 
 def render_error(
-    code: int, *, fmt: int, charset: str = "windows-1251", text: str | None = None
+    code: int,
+    *,
+    fmt: int,
+    charset: str = "windows-1251",
+    text: str | None = None,
+    id: int | None = None,
 ) -> bytes:
-    """The answer when the request is refused."""
+    """The answer when the request is refused; a refused message may have an `id` already."""
     text = ERROR_TEXTS.get(code, "error") if text is None else text
     fields: Fields = [("error", text), ("error_code", code)]
+    line = f"ERROR = {code} ({text})"
+    if id is not None:
+        fields.append(("id", id))
+        line += f", ID - {id}"
+    return _result(line, f"{id or 0},-{code}", fields, fmt, charset)
+
+
+def render_sent(
+    *,
+    id: int | None,
+    cnt: int,
+    cost: str | None,
+    balance: str | None,
+    fmt: int,
+    charset: str = "windows-1251",
+) -> bytes:
+    """The answer of `send.php`: without an id the price alone, which stands first then.
+
+    Format 0 is recorded without prices only; how they are told there is a guess.
+    """
+    fields: Fields = []
+    if id is None:
+        fields = [("cost", cost or ""), ("cnt", cnt)]
+    else:
+        given = {"id": id, "cnt": cnt, "cost": cost, "balance": balance}
+        fields = [(name, value) for name, value in given.items() if value is not None]
+    labelled = {"ID": id, "COST": cost, "BALANCE": balance}
+    parts = [f"OK - {cnt} SMS"]
+    parts += [f"{label} - {value}" for label, value in labelled.items() if value is not None]
+    values = ",".join(str(value) for _, value in fields)
+    return _result(", ".join(parts), values, fields, fmt, charset)
+
+
+def render_balance(
+    balance: str, currency: str | None, *, fmt: int, charset: str = "windows-1251"
+) -> bytes:
+    """The answer of `balance.php`: the bare number in formats 0 and 1."""
+    fields: Fields = [("balance", balance)]
+    if currency is not None:
+        fields.append(("currency", currency))
+    return _result(balance, balance, fields, fmt, charset)
+
+
+def _result(line: str, values: str, fields: Fields, fmt: int, charset: str) -> bytes:
+    """One result in the format asked for, of those that it was spelled in."""
     if fmt == TEXT:
-        return _bytes(f"ERROR = {code} ({text})", charset)
+        return _bytes(line, charset)
     if fmt == CSV:
-        return _bytes(f"0,-{code}", charset)
+        return _bytes(values, charset)
     if fmt == XML:
         return _element("result", fields).encode(charset, "xmlcharrefreplace")
     return _json_bytes(_object(fields), charset)
@@ -116,23 +166,32 @@ def _geography(report: Report, all: int) -> tuple[str, ...]:
 
 
 def _csv(report: Report, all: int, *, many: bool) -> str:
-    """Format 1: every field has its place; -3 has the shape of a message, also for a lookup."""
-    values: list[str | int | None] = [report.status, report.last, report.err]
+    """Format 1: every field has its place; -3 has the shape of a message, also for a lookup.
+
+    The page prints a blank before a lookup's time of sending, and before a message's comment and
+    type; nowhere else.
+    """
+    values: list[object] = [report.status, report.last, report.err]
     if report.is_missing:
         values = [report.status, 0, 0]
     else:
         if report.is_lookup:
             values += [getattr(report, name) for name in _NETWORK]
         if all:
-            values += [report.sent, report.phone]
+            values += [_spaced(report.sent) if report.is_lookup else report.sent, report.phone]
             values += [getattr(report, name) for name in _GEOGRAPHY] if all > 1 else []
             values += [report.cost, report.sender, report.status_name, report.message]
-            values += [report.type] if report.is_lookup else [report.comment, report.type]
+            tail = [report.comment, report.type]
+            values += [report.type] if report.is_lookup else [_spaced(value) for value in tail]
     if many:
         values.append(report.id)
         if all == 0 or report.is_missing:
             values.append(report.phone)
     return ",".join("" if value is None else str(value) for value in values)
+
+
+def _spaced(value: object) -> str:
+    return " " if value is None else f" {value}"
 
 
 def _line(fields: Fields) -> str:

@@ -61,7 +61,7 @@ LOOKUP = Report(
 
 _NOT_REACHED = {"imsi": "", "msc": ""}
 
-_NOWHERE: dict[str, object] = dict.fromkeys(
+NOWHERE: dict[str, object] = dict.fromkeys(
     ("mccmnc", "country", "operator", "operator_orig", "region", "sms_cnt")
 )
 """An e-mail has none of these."""
@@ -92,7 +92,7 @@ _MESSAGES: list[dict[str, object]] = [
     {"type": 1, "flag": 1},
     {"type": 7, "flag": 7, "sms_cnt": 34, "sender": "79990000000"},
     {"type": 10, "flag": 10, "status": 2},
-    {"type": 8, "flag": 8, "status": 2, "phone": "someone@example.com", **_NOWHERE},
+    {"type": 8, "flag": 8, "status": 2, "phone": "someone@example.com", **NOWHERE},
     {"message": "Счёт = 120,50, оплатите до 5.12, comment = нет", "comment": "a, b", "sms_cnt": 2},
     {"flag": 32 + 256 + 1024, "message": "Код 5678"},
 ]

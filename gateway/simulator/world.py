@@ -7,6 +7,12 @@ from typing import Any
 
 from gateway.simulator.model import STATUS_NAMES, Report, not_found
 
+MAX_MESSAGES = 100_000
+"""What is known at once; a new message takes the place of the oldest."""
+
+_FIRST_ID = 1001
+"""Behind the samples."""
+
 _PUNCTUATION = str.maketrans("", "", "+ -()")
 
 
@@ -26,9 +32,13 @@ class Life:
     began: float
     changes: Sequence[Change] = ()
 
-    def moments(self) -> list[float]:
-        """When its status changes."""
-        return [self.began + change.after for change in self.changes if "status" in change.fields]
+    def moments(self, after: float) -> list[float]:
+        """When its status changes, after that moment."""
+        if not self.changes or self.began + self.changes[-1].after <= after:
+            return []  # most are over, and all are looked at
+        changes = [change for change in self.changes if "status" in change.fields]
+        moments = [self.began + change.after for change in changes]
+        return [moment for moment in moments if moment > after]
 
     def at(self, now: float) -> Report:
         report = self.report
@@ -52,13 +62,25 @@ class World:
         self.on_add: Callable[[Report | None], None] = lambda _: None
         """Called when a life begins, with its report if it took the place of another status."""
         self._lives: dict[tuple[str, int], Life] = {}
+        self._ids: set[int] = set()
+        self._next_id = _FIRST_ID
+
+    def next_id(self) -> int:
+        """An id that no message has or had, for one that is sent without."""
+        while self._next_id in self._ids:
+            self._next_id += 1
+        self._ids.add(self._next_id)
+        return self._next_id
 
     def add(self, report: Report, changes: Sequence[Change] = ()) -> None:
         """Bring a message or lookup to life now, in place of an older one of the same pair."""
         report = replace(report, phone=one_spelling(report.phone))
         life = Life(report, self.clock(), tuple(sorted(changes, key=lambda change: change.after)))
-        before = self._lives.get((report.phone, report.id))
+        before = self._lives.pop((report.phone, report.id), None)
+        if len(self._lives) >= MAX_MESSAGES:
+            del self._lives[next(iter(self._lives))]
         self._lives[report.phone, report.id] = life
+        self._ids.add(report.id)
         is_change = before is not None and before.at(life.began).status != report.status
         self.on_add(report if is_change else None)
 
@@ -74,6 +96,8 @@ class World:
 
     def clear(self) -> None:
         self._lives.clear()
+        self._ids.clear()
+        self._next_id = _FIRST_ID
 
     def looked_back(self, phone: str, id: int, seconds: float) -> Report:
         """What it told of a pair so many seconds ago, or when the pair's life began."""
@@ -84,16 +108,18 @@ class World:
 
     def next_change(self, after: float) -> float | None:
         """When the next status changes after that moment."""
-        moments = (moment for life in self._lives.values() for moment in life.moments())
-        return min((moment for moment in moments if moment > after), default=None)
+        return min(
+            (moment for life in self._lives.values() for moment in life.moments(after)),
+            default=None,
+        )
 
     def changed(self, after: float, until: float) -> list[Report]:
         """The reports whose status changed in that time, in order, each as it was then."""
         moments = [
             (moment, life.at(moment))
             for life in self._lives.values()
-            for moment in life.moments()
-            if after < moment <= until
+            for moment in life.moments(after)
+            if moment <= until
         ]
         return [report for _, report in sorted(moments, key=itemgetter(0))]
 

@@ -59,8 +59,7 @@ class Load:
             id_ = len(self.sent) + 1000
             delivered = self.rng.lognormvariate(2, 1.2)
             timeline = [{"after": 1, "status": 0}, {"after": 1 + delivered, "status": 1}]
-            now = int(time.time())
-            body = {"id": id_, "phone": PHONE, "status": -1, "sent": now, "type": 0, "flag": 0}
+            body = {"id": id_, "phone": PHONE, "status": -1}
             await self._post(
                 f"{self.simulator}/control/messages", {**body, "timeline": timeline[:2]}
             )

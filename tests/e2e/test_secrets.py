@@ -116,7 +116,7 @@ class Gateway:
 @contextmanager
 def gateway(folder: Path, **account: str) -> Iterator[Gateway]:
     port = closed_port()
-    handler = Handler(f"http://127.0.0.1:{port}/v1/callbacks/smsc", CALLBACK_SECRET)
+    handler = Handler(f"http://127.0.0.1:{port}/v1/callbacks/smsc?sha1={CALLBACK_SECRET}")
     simulator = create_simulator(
         sample_world(Clock().time),
         login="login",

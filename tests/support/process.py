@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ class Served:
 
     def tell(self, id: int, status: int) -> None:
         """From now on the provider tells this status of a message; one it did not know is sent."""
-        told = {"id": id, "phone": PHONE, "status": status, "type": 0, "sent": int(time.time())}
+        told = {"id": id, "phone": PHONE, "status": status}
         httpx.post(f"{self.provider}/control/messages", json=told).raise_for_status()
 
     def look(self, id: int) -> None:
