@@ -36,7 +36,7 @@ coverage: $(VENV)/dev     ## the same, with branch coverage
 	$(BIN)/pytest --cov --cov-report=term
 
 soak: $(VENV)/dev         ## what is statistical, whole: a million hostile answers, two minutes of load
-	SOAK=1 $(BIN)/pytest -m soak -v
+	SOAK=1 $(BIN)/pytest -m soak -vv
 
 check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts
 	$(BIN)/ruff check .

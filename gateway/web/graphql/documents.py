@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cachetools import LRUCache
 from graphql import (
@@ -44,6 +44,30 @@ MAX_DEPTH = 16
 MAX_ALIASES = 50
 """Fields under another name, fragments counted wherever they are spread. For many messages there
 is `statuses`."""
+
+MAX_LENGTH = 256 * 1024
+"""Characters; a list of 1,000 keys written out has 45,000. To read a million takes 0.1 s."""
+
+MAX_SELECTIONS = 2_500
+"""Fields, spreads and inline fragments as they are written: fifty messages with fifty fields."""
+
+MAX_DEFINITIONS = 100
+"""Operations and fragments of one document; validation compares each two fragments."""
+
+MAX_VARIABLES = 500
+"""Variables of one operation."""
+
+MAX_PAIRS = 8_000
+"""Pairs of fields with the same response name, fragments spread. Validation compares each pair, and
+what is selected below: a thousand equal fields cost it a second. Twenty components that each select
+the same 24 fields make 4,600."""
+
+MAX_EXPANDED = 10_000
+"""Fields with all fragments spread wherever they are."""
+
+MAX_INTROSPECTED = 500_000
+"""Values that a question about the schema may ask for, by a rough count of its lists. What tools
+send asks for 140,000."""
 
 MAX_ERRORS = 10
 """Mistakes told of one document."""
@@ -181,6 +205,8 @@ class Documents:
         self._trusted = trusted or {}
         self._trusted_only = trusted_only
         self._valid: LRUCache[str, Document] = LRUCache(CACHE_BYTES, lambda known: known.size)
+        self._refused: LRUCache[bytes, _Refused] = LRUCache(CACHE_BYTES, lambda known: known.size)
+        self._introspection = introspection
         self._stored: LRUCache[str, str] = LRUCache(STORED_BYTES, len)
 
     def find(self, text: str | None, digest: str | None) -> Document:
@@ -190,10 +216,21 @@ class Documents:
         assert text is not None  # noqa: S101 - a request has a text or a hash
         known = self._valid.get(text)
         if known is None:
-            known = self._read(text)
-            if known.size <= CACHE_BYTES:
-                self._valid[text] = known
+            known = self._valid[text] = self._read_once(text)
         return known
+
+    def _read_once(self, text: str) -> Document:
+        """Read a text; one that was refused before is refused at once."""
+        if len(text) > MAX_LENGTH:
+            raise _too_complex(f"The document has more than {MAX_LENGTH} characters.")
+        digest = hashlib.sha256(text.encode(errors="replace")).digest()
+        if (before := self._refused.get(digest)) is not None:
+            raise before.again()
+        try:
+            return self._read(text)
+        except RequestRefused as refused:
+            self._refused[digest] = _Refused(refused, len(text))
+            raise
 
     def _named(self, text: str | None, digest: str | None) -> str:
         """The text behind a hash. Apollo's names for the errors: its clients act on them."""
@@ -229,8 +266,38 @@ class Documents:
         except RecursionError:
             raise _too_deep() from None
         if errors:
-            raise RequestRefused(errors)
+            raise RequestRefused([self._told(error) for error in errors])
         return Document(node, len(text))
+
+    def _told(self, error: GraphQLError) -> GraphQLError:
+        """The error in words for callers.
+
+        Python's own words for a literal it can't read are left out; and where nobody may ask about
+        the schema, suggestions of what is in it.
+        """
+        message = error.message
+        if error.original_error is not None:
+            message = _REASON.sub(".", message)
+        if not self._introspection:
+            message = _HINT.sub("", message)
+        if message == error.message:
+            return error
+        return GraphQLError(message, error.nodes, extensions=error.extensions)
+
+
+class _Refused(NamedTuple):
+    """A refusal, and the length of the text it was for."""
+
+    refused: RequestRefused
+    size: int
+
+    def again(self) -> RequestRefused:
+        refused = self.refused
+        return RequestRefused(refused.errors, status=refused.status, fixed=refused.fixed)
+
+
+_REASON = re.compile(r", but encountered error .*\Z", re.DOTALL)
+_HINT = re.compile(r" Did you mean .*\?$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +309,9 @@ class _Size:
 
 
 def _measure(node: DocumentNode) -> None:
-    """Refuse operations that are too deep or have too many aliases."""
+    """Refuse what is too large, or would take validation too long."""
+    if len(node.definitions) > MAX_DEFINITIONS:
+        raise _too_complex(f"The document has more than {MAX_DEFINITIONS} definitions.")
     fragments = {
         definition.name.value: definition
         for definition in node.definitions
@@ -259,6 +328,102 @@ def _measure(node: DocumentNode) -> None:
                     f"More than {MAX_ALIASES} fields have an alias; for many messages there is "
                     "`statuses`."
                 )
+    _Expansion(fragments).measure(node)
+
+
+class _Expansion:
+    """A document with its fragments spread, as validation walks through it.
+
+    The walk ends as soon as a bound is passed, so it is never longer than what it allows.
+    """
+
+    def __init__(self, fragments: Mapping[str, FragmentDefinitionNode]) -> None:
+        self._fragments = fragments
+        self._written = self._expanded = self._pairs = self._introspected = 0
+
+    def measure(self, node: DocumentNode) -> None:
+        for definition in node.definitions:
+            if isinstance(definition, OperationDefinitionNode):
+                if len(definition.variable_definitions or ()) > MAX_VARIABLES:
+                    raise _too_complex(f"The operation has more than {MAX_VARIABLES} variables.")
+            elif not isinstance(definition, FragmentDefinitionNode):
+                continue
+            self._count(definition.selection_set)
+        for definition in node.definitions:
+            if isinstance(definition, OperationDefinitionNode | FragmentDefinitionNode):
+                self._merge([definition.selection_set], 0, 0)
+
+    def _count(self, selections: SelectionSetNode | None) -> None:
+        """What is written, fragments not spread."""
+        for node in selections.selections if selections else ():
+            self._written += 1
+            if isinstance(node, FieldNode | InlineFragmentNode):
+                self._count(node.selection_set)
+        if self._written > MAX_SELECTIONS:
+            raise _too_complex(f"The document selects more than {MAX_SELECTIONS} fields.")
+
+    def _merge(self, scope: list[SelectionSetNode], depth: int, times: int) -> None:
+        """One object's fields, those of one response name together (specification, 6.3.2).
+
+        `times` is how often a question about the schema meets such an object; 0: it is none.
+        """
+        if depth > MAX_DEPTH:
+            return  # a fragment inside itself, which validation tells
+        groups: dict[str, list[FieldNode]] = {}
+        visited: set[str] = set()
+        for selections in scope:
+            self._collect(selections, visited, groups)
+        for group in groups.values():
+            self._pairs += len(group) * (len(group) - 1) // 2
+            if self._pairs > MAX_PAIRS:
+                raise _too_complex(
+                    "Too many fields have the same response name; select each once, or give it an "
+                    "alias."
+                )
+            inner = [node.selection_set for node in group if node.selection_set]
+            self._merge(inner, depth + 1, self._meets(group[0].name.value, depth, times))
+
+    def _meets(self, name: str, depth: int, times: int) -> int:
+        if not times:
+            return 1 if depth == 0 and name in {"__schema", "__type"} else 0
+        times *= _LENGTHS.get(name, 1)
+        self._introspected += times
+        if self._introspected > MAX_INTROSPECTED:
+            raise _too_complex("The operation asks too much about the schema at a time.")
+        return times
+
+    def _collect(
+        self, selections: SelectionSetNode, visited: set[str], groups: dict[str, list[FieldNode]]
+    ) -> None:
+        for node in selections.selections:
+            if isinstance(node, FieldNode):
+                self._expanded += 1
+                if self._expanded > MAX_EXPANDED:
+                    raise _too_complex(
+                        f"The document selects more than {MAX_EXPANDED} fields, its fragments "
+                        "spread."
+                    )
+                key = node.alias.value if node.alias else node.name.value
+                groups.setdefault(key, []).append(node)
+            elif isinstance(node, InlineFragmentNode):
+                self._collect(node.selection_set, visited, groups)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value not in visited:
+                visited.add(node.name.value)
+                if (fragment := self._fragments.get(node.name.value)) is not None:
+                    self._collect(fragment.selection_set, visited, groups)
+
+
+_LENGTHS = {
+    "types": 70,
+    "fields": 12,
+    "args": 3,
+    "inputFields": 3,
+    "enumValues": 8,
+    "possibleTypes": 3,
+    "interfaces": 2,
+    "directives": 6,
+}
+"""How long the lists of the schema are, roughly: most types are small."""
 
 
 def _size(

@@ -29,6 +29,10 @@ from gateway.web.graphql.arguments import Key, key_of
 SPELLINGS = 20_000
 """Spellings of keys remembered, so that a dashboard's hundred need no parsing each time."""
 
+MAX_DIGITS = 20
+"""Of a literal that is read as a number: no argument takes more, and Python reads no more than
+4,300."""
+
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -108,6 +112,8 @@ def plain_key(id_: object, phone: object) -> Key | None:
 def literal(node: ValueNode) -> object:
     """A literal as JSON would have it."""
     if isinstance(node, IntValueNode):
+        if len(node.value) > MAX_DIGITS:
+            raise NotTaken
         return int(node.value)
     if isinstance(node, StringValueNode | BooleanValueNode | EnumValueNode):
         return node.value

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import random
+import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from graphql import get_introspection_query
 
 from gateway.settings import SettingsError
 from gateway.web.graphql.documents import (
     CACHE_BYTES,
     MAX_ALIASES,
     MAX_DEPTH,
+    MAX_LENGTH,
     MAX_TOKENS,
     Documents,
 )
@@ -20,6 +24,7 @@ from gateway.web.graphql.errors import RequestRefused
 from gateway.web.graphql.schema import create_schema
 from gateway.web.graphql.trusted import read_trusted
 from tests.support.gateway import Setup, running
+from tests.support.size import size, soak
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +35,10 @@ ANSWER = {"data": {"message": {"state": "DELIVERED"}}}
 HASH = hashlib.sha256(QUERY.encode()).hexdigest()
 PHONE = "79990000001"
 KEY = {"id": "1", "phone": PHONE}
+WHOLE = (
+    "phone type isFinal lastStatusTime sentAt sender text error { code category permanent } "
+    "providerStatus { code name text } cost { amount currency } freshness { source stale }"
+)
 
 
 def nested(depth: int) -> str:
@@ -58,7 +67,38 @@ def chain(number: int) -> str:
     return f"{{ ...F0 }} {spreads} fragment F{number} on Query {{ __typename }}"
 
 
+def record(selections: str, more: str = "") -> str:
+    return f'{{ message(id: 1, phone: "79990000001") {{ {selections} }} }} {more}'
+
+
+INTROSPECTED = "{ types { name fields { name args { name type { name } } type { name } } } }"
+
 LARGE = {
+    "equal fields": record("providerStatus { code } " * 1000),
+    "equal fields, a few": record("providerStatus { code } " * 100),
+    "equal selections at the root": "{ " + 'message(id: 1, phone: "7") { id } ' * 800 + "}",
+    "inline fragments": record("... on Message { id } " * 800),
+    "many fragments": record(
+        " ".join(f"...F{n}" for n in range(90)),
+        " ".join(f"fragment F{n} on Message {{ id state }}" for n in range(90)),
+    ),
+    "hundreds of fragments": record(
+        " ".join(f"...F{n}" for n in range(600)),
+        " ".join(f"fragment F{n} on Message {{ a{n}: id }}" for n in range(600)),
+    ),
+    "hundreds of spreads": record("...F " * 2600, "fragment F on Message { id }"),
+    "an unused fragment": record("id", f"fragment F on Message {{ {'id ' * 1000} }}"),
+    "introspection again and again": "{ "
+    + " ".join(f"a{n}: __schema {INTROSPECTED}" for n in range(50))
+    + " }",
+    "introspection in width": "{ __schema { "
+    + " ".join(f"a{n}: {INTROSPECTED[1:-1]}" for n in range(50))
+    + " } }",
+    "fields": record("id " * 10 + " ".join(f"a{n}: state" for n in range(40)) + " text" * 2500),
+    "operations": " ".join(f"query Q{n} {{ __typename }}" for n in range(2000)),
+    "variables": f"query({' '.join(f'$v{n}: Int' for n in range(2000))}) {{ __typename }}",
+    "text": f'{{ message(id: 1, phone: "{"7" * 1_000_000}") {{ id }} }}',
+    "comment": "#" + "x" * 1_000_000 + "\n" + QUERY,
     "tokens": "{" + " __typename" * MAX_TOKENS + "}",
     "10,000 items": "{ statuses(items: [" + '{id: 1, phone: "1"} ' * 10_000 + "]) { id } }",
     "30 deep": nested(30),
@@ -134,14 +174,158 @@ async def test_ten_thousand_items_are_told_what_is_wrong() -> None:
     assert (answer["data"], error["extensions"]["code"]) == (None, "INVALID_ARGUMENT")
 
 
+@pytest.mark.parametrize("name", sorted(LARGE.keys() - {"records"}))
+def test_what_was_refused_is_refused_again_without_being_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = Documents(SCHEMA)
+    with pytest.raises(RequestRefused) as first:
+        documents.find(LARGE[name], None)
+    monkeypatch.setattr("gateway.web.graphql.documents.parse", None)
+    with pytest.raises(RequestRefused) as again:
+        documents.find(LARGE[name], None)
+    assert again.value.errors == first.value.errors or len(LARGE[name]) > MAX_LENGTH
+    assert (again.value.status, again.value.fixed) == (400, True)
+
+
+def test_a_mistake_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = Documents(SCHEMA)
+    for _ in range(2):
+        with pytest.raises(RequestRefused) as caught:
+            documents.find("{ nonsense }", None)
+        assert caught.value.errors[0].message.startswith("Cannot query field 'nonsense'")
+        monkeypatch.setattr("gateway.web.graphql.documents.parse", None)
+
+
+WITHIN = {
+    "what tools ask": get_introspection_query(input_value_deprecation=True),
+    "fifty messages": "{ "
+    + " ".join(f'a{n}: message(id: {n + 1}, phone: "{PHONE}") {{ id {WHOLE} }}' for n in range(50))
+    + " }",
+    "a thousand keys": "{ statuses(items: ["
+    + " ".join(f'{{id: {n + 1}, phone: "{PHONE}"}}' for n in range(1000))
+    + f"]) {{ record {{ {WHOLE} }} }} }}",
+    "twenty components": record(
+        " ".join(f"...F{n}" for n in range(20)),
+        " ".join(f"fragment F{n} on Message {{ {WHOLE} }}" for n in range(20)),
+    ),
+    "equal fields": record("providerStatus { code } " * 30),
+}
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_honest_documents_are_within_the_bounds(name: str) -> None:
+    assert Documents(SCHEMA).find(WITHIN[name], None).operation(None).type_name == "query"
+
+
+def work(text: str) -> int:
+    """Steps of Python that parsing, measuring and validating a document takes."""
+    steps = 0
+
+    def count(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        Documents(SCHEMA).find(text, None)
+    except RequestRefused:
+        pass
+    finally:
+        sys.setprofile(None)
+    return steps
+
+
+def odd(chance: random.Random) -> str:
+    """A document of few shapes, each as often as the bounds allow or a little more."""
+    names = ["id", "state", "text", "providerStatus { code name }", "cost { amount }", "... { id }"]
+    some = chance.sample(names, chance.randint(1, len(names)))
+    body = " ".join(chance.choices(some, k=chance.choice([5, 30, 80, 120, 400, 1200])))
+    number = chance.choice([1, 5, 30, 90])
+    spreads = " ".join(f"...F{n}" for n in range(number))
+    parts = [
+        record(body),
+        record(spreads, " ".join(f"fragment F{n} on Message {{ {body} }}" for n in range(number))),
+        "{ "
+        + " ".join(f'message(id: 1, phone: "7") {{ {body[:200]} }}' for _ in range(number))
+        + "}",
+        "{ " + " ".join(f'a{n}: message(id: 1, phone: "7") {{ id }}' for n in range(number)) + " }",
+        " ".join(f"query Q{n} {{ {QUERY[1:-1]} }}" for n in range(number)),
+        "{ __schema { types { " + "ofType { " * number + "name" + " }" * number + " } } }",
+        f"{{ statuses(items: [{' '.join(['{id: 1, phone: 1}'] * number * 10)}]) {{ outcome }} }}",
+    ]
+    return chance.choice(parts)
+
+
+@soak
+def test_no_document_costs_much_more_than_the_largest_honest_one() -> None:
+    honest = max(map(work, WITHIN.values()))
+    for seed in range(size(small=60, whole=5_000)):
+        text = odd(random.Random(seed))
+        assert work(text) < 3 * honest, text
+
+
+HUGE = "1" * 4301
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f'{{ message(id: {HUGE}, phone: "{PHONE}") {{ id }} }}',
+        f'{{ message(id: 1, phone: "{PHONE}", maxAge: {HUGE}) {{ id }} }}',
+        f'{{ statuses(items: [{{id: {HUGE}, phone: "{PHONE}"}}]) {{ outcome }} }}',
+        f'query($a: Int = {HUGE}) {{ message(id: 1, phone: "{PHONE}", maxAge: $a) {{ id }} }}',
+        f'query($a: ID = {HUGE}) {{ message(id: $a, phone: "{PHONE}") {{ id }} }}',
+        f'{{ message(id: 1, phone: "{PHONE}", maxAge: 1{"0" * 400}.0e999) {{ id }} }}',
+    ],
+)
+async def test_a_number_of_any_length_is_a_mistake_of_the_caller(query: str) -> None:
+    async with running() as setup:
+        answer = await setup.client.post("/graphql", json={"query": query})
+    told = answer.json()
+    results = (told.get("data") or {}).get("statuses")
+    codes = {error["extensions"]["code"] for error in told.get("errors", ())}
+    assert codes == {"INVALID_ARGUMENT"} or results == [{"outcome": "INVALID"}]
+
+
+@pytest.mark.parametrize("name", ["id", "maxAge"])
+async def test_nor_is_one_in_a_variable(name: str) -> None:
+    query = "query($id: ID!, $maxAge: Int) { message(id: $id, phone: 1, maxAge: $maxAge) { id } }"
+    query = query.replace("phone: 1", f'phone: "{PHONE}"')
+    body = json.dumps({"query": query, "variables": {"id": "1", name: 1}}).replace(
+        ": 1}", f": {HUGE}}}"
+    )
+    async with running() as setup:
+        headers = {"content-type": "application/json"}
+        answer = await setup.client.post("/graphql", content=body, headers=headers)
+    assert b"INTERNAL" not in answer.content
+    assert answer.status_code in {200, 400}
+
+
+async def test_without_introspection_no_mistake_names_what_there_is() -> None:
+    wrong = [
+        "{ mesage(id: 1) { id } }",
+        record("stat"),
+        "query($p: Strin) { __typename }",
+        record("... on Mesage { id }"),
+        'subscription { status(id: 1, phone: "7", until: REED) { id } }',
+        "{ message(idd: 1) { id } }",
+    ]
+    async with running(GRAPHQL_INTROSPECTION="false") as setup:
+        for query in wrong:
+            answer = await setup.client.post("/graphql", json={"query": query})
+            assert answer.json()["errors"], query
+            assert "Did you mean" not in answer.text, query
+
+
 def test_a_document_is_read_once() -> None:
     documents = Documents(SCHEMA)
     assert documents.find(QUERY, None) is documents.find(QUERY, None)
     assert documents.find(QUERY, None) is documents.find(QUERY, HASH)
 
 
-async def test_a_document_too_long_to_be_kept_is_answered_all_the_same() -> None:
-    long = f"# {'x' * 2 * CACHE_BYTES}\n{QUERY}"
+async def test_a_document_that_fills_the_cache_is_answered() -> None:
+    long = f"# {'x' * (CACHE_BYTES - 1000)}\n{QUERY}"
     digest = hashlib.sha256(long.encode()).hexdigest()
     async with running() as setup:
         assert await setup.graphql(long) == ANSWER
