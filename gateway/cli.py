@@ -28,7 +28,7 @@ from gateway.errors import GatewayError, InvalidArgument, NotFound
 from gateway.freshness import at_observation
 from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey, parse_phone
 from gateway.server import CantListen, Server, address, beside, listen, run, run_reloading
-from gateway.settings import Settings, SettingsError, load
+from gateway.settings import Settings, SettingsError, is_loopback, load
 from gateway.simulator import Handler, create_simulator, sample_world
 from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
@@ -132,7 +132,9 @@ def simulator(host: str, port: int, callback: str | None) -> None:
     """Run the provider simulator alone; it prints what it is asked, and what it pushes."""
     configure_logging("warning", "auto")
     handler = _handler(callback)
-    run(_simulate(_listen(host, port, "--port"), handler))
+    if not is_loopback(host):
+        click.echo("Whoever reaches it can steer it: it listens beyond this machine.", err=True)
+    run(_simulate(_listen(host, port, "--port"), handler, is_local=is_loopback(host)))
 
 
 @main.command()
@@ -279,9 +281,9 @@ async def _serve(
     await server.serve(sockets=[listening])
 
 
-async def _simulate(listening: socket.socket, handler: Handler | None) -> None:
+async def _simulate(listening: socket.socket, handler: Handler | None, *, is_local: bool) -> None:
     world = sample_world(Clock().time)
-    app = create_simulator(world, handler=handler, echo=click.echo)
+    app = create_simulator(world, handler=handler, echo=click.echo, is_local=is_local)
     banner = f"The provider simulator listens on http://{address(listening)}/ (look there first)"
     await Server(app, banner=banner).serve(sockets=[listening])
 
@@ -297,7 +299,10 @@ async def _demo(
     # As the README has it entered in the provider's settings.
     handler = Handler(f"{url}?sha1={quote(secret.get_secret_value(), safe='')}") if secret else None
     simulator = create_simulator(
-        world, handler=handler, echo=lambda line: click.echo(f"  provider  {line}")
+        world,
+        handler=handler,
+        echo=lambda line: click.echo(f"  provider  {line}"),
+        is_local=True,
     )
     banner = _DEMO.format(gateway=address(listening), provider=address(provider))
     lifetime = Lifetime()

@@ -17,6 +17,7 @@ from gateway.simulator.control import Control, problem
 from gateway.simulator.limits import Limits
 from gateway.simulator.page import page
 from gateway.simulator.push import Handler, Pusher
+from gateway.simulator.sites import PAGE_HEADERS, guarded
 from gateway.simulator.world import World
 
 
@@ -31,10 +32,12 @@ def create_simulator(
     limits: Limits | None = None,
     handler: Handler | None = None,
     echo: Callable[[str], None] | None = None,
+    is_local: bool = False,
 ) -> Starlette:
     """Build the server. `echo` gets a line for each request, without phones or credentials.
 
-    `handler` is told each change of a status while the server's lifespan lasts.
+    `handler` is told each change of a status while the server's lifespan lasts. `is_local`: it
+    listens on loopback, so what steers it is for loopback names alone.
     """
     limits = limits or Limits(monotonic)
     calls = Calls(world, limits, sleep, Account(login, password, apikey), echo)
@@ -43,7 +46,8 @@ def create_simulator(
 
     async def landing(request: Request) -> Response:
         base = str(request.base_url)
-        return HTMLResponse(page(world, base=base, login=login, password=password, apikey=apikey))
+        html = page(world, base=base, login=login, password=password, apikey=apikey)
+        return HTMLResponse(html, headers=PAGE_HEADERS)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -52,10 +56,10 @@ def create_simulator(
 
     return Starlette(
         routes=[
-            Route("/", landing),
+            Route("/", guarded(landing, is_local=is_local)),
             Route("/sys/{call}", calls.call, methods=["GET", "POST"]),
             Route("/rest/{call}/", calls.rest, methods=["POST"]),
-            *control.routes(),
+            *control.routes(is_local=is_local),
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: problem, ClientDisconnect: _to_nobody},

@@ -20,6 +20,7 @@ from gateway.simulator.messages import FIELDS, read_message, told
 from gateway.simulator.model import MAX_ID
 from gateway.simulator.push import Pusher
 from gateway.simulator.sending import Desk
+from gateway.simulator.sites import guarded
 from gateway.simulator.world import World
 
 LOG_LENGTH = 1000
@@ -65,17 +66,21 @@ class Control:
         self._steering = steering
         self._pusher = pusher
 
-    def routes(self) -> list[Route]:
+    def routes(self, *, is_local: bool) -> list[Route]:
+        endpoints = (
+            ("GET", "log", self.get_log),
+            ("GET", "stats", self.get_stats),
+            ("POST", "messages", self.post_message),
+            ("POST", "fault", self.post_fault),
+            ("DELETE", "fault", self.delete_fault),
+            ("POST", "latency", self.post_latency),
+            ("POST", "balance", self.post_balance),
+            ("POST", "push", self.post_push),
+            ("POST", "reset", self.post_reset),
+        )
         return [
-            Route("/control/log", self.get_log),
-            Route("/control/stats", self.get_stats),
-            Route("/control/messages", self.post_message, methods=["POST"]),
-            Route("/control/fault", self.post_fault, methods=["POST"]),
-            Route("/control/fault", self.delete_fault, methods=["DELETE"]),
-            Route("/control/latency", self.post_latency, methods=["POST"]),
-            Route("/control/balance", self.post_balance, methods=["POST"]),
-            Route("/control/push", self.post_push, methods=["POST"]),
-            Route("/control/reset", self.post_reset, methods=["POST"]),
+            Route(f"/control/{path}", guarded(endpoint, is_local=is_local), methods=[method])
+            for method, path, endpoint in endpoints
         ]
 
     async def get_log(self, _: Request) -> Response:

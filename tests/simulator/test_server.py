@@ -412,7 +412,9 @@ NEW = {"id": 5, "phone": "70001", "status": 1}
 async def test_a_wrong_body_is_told_and_changes_nothing(
     provider: Provider, path: str, body: object, detail: str
 ) -> None:
-    answer = await provider.client.post(f"/control/{path}", content=json.dumps(body))
+    json_type = {"content-type": "application/json"}
+    content = json.dumps(body)
+    answer = await provider.client.post(f"/control/{path}", content=content, headers=json_type)
     told = answer.json()
     assert told.pop("fields", None) == (FIELDS if path == "messages" and body != [] else None)
     assert told == {"title": "Bad Request", "status": 400, "detail": detail}
@@ -423,7 +425,8 @@ async def test_a_wrong_body_is_told_and_changes_nothing(
 
 
 async def test_a_body_that_is_no_json_is_told(provider: Provider) -> None:
-    answer = await provider.client.post("/control/fault", content=b"{")
+    json_type = {"content-type": "application/json"}
+    answer = await provider.client.post("/control/fault", content=b"{", headers=json_type)
     assert answer.json()["detail"] == "the body must be a JSON object"
 
 
