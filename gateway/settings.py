@@ -106,6 +106,9 @@ class Settings(BaseModel):
     `ALLOW_ANONYMOUS=true`."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; 0: any free one."""
+    trusted_proxies: str | None = None
+    """Comma list of addresses or networks of the proxies whose `X-Forwarded-For` and
+    `X-Forwarded-Proto` are believed, such as `10.0.0.5, fd00::/8`."""
     shutdown_delay: float = Field(default=0, ge=0, le=300)
     """Seconds after SIGTERM for which everything is served as ever while `/readyz` says STOPPING:
     as long as load balancers take to notice."""
@@ -146,6 +149,18 @@ class Settings(BaseModel):
                     "must be * or a comma list of origins such as https://app.example.com, "
                     "in lower case and without a path"
                 )
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        for one in (value or "::1").split(","):
+            try:
+                ipaddress.ip_network(one.strip())
+            except ValueError:
+                raise ValueError(
+                    "must be a comma list of addresses or networks such as 10.0.0.5 or 10.0.0.0/8"
+                ) from None
         return value
 
     @field_validator("smsc_timezone")
@@ -221,6 +236,11 @@ class Settings(BaseModel):
     def origins(self) -> tuple[str, ...]:
         """The origins of `cors_origins`."""
         return tuple(origin.strip() for origin in (self.cors_origins or "").split(",") if origin)
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The proxies of `trusted_proxies`."""
+        return tuple(one.strip() for one in (self.trusted_proxies or "").split(",") if one)
 
     @property
     def zone(self) -> ZoneInfo:
