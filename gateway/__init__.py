@@ -7,8 +7,9 @@ answer joins what is known, `detail` and `freshness` how much is asked and how l
 `backlog` when whoever is turned away may come back, `upstream` asks, `dispatch` brings them
 together, with a `flight` for each question. `link` tells how it goes, `service` is the one door,
 `watch` follows changes through it, `web` are the surfaces, `app` builds it all, `server` and `cli`
-run it, `check` looks before that. `telemetry`, `accesslog` and `tracing` tell of it. `simulator` is
-a provider of its own and knows nothing of the rest.
+run it, `protocol` holds its connections within bounds, `check` looks before that. `telemetry`,
+`accesslog` and `tracing` tell of it, `memo` bounds what is remembered of texts. `simulator` is a
+provider of its own and knows nothing of the rest.
 """
 
 __version__ = "0.1.0"

@@ -277,6 +277,7 @@ async def _serve(
         banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",
         lifetime=lifetime,
         shutdown_delay=settings.shutdown_delay,
+        trusted_proxies=settings.proxies,
     )
     await server.serve(sockets=[listening])
 
@@ -308,7 +309,9 @@ async def _demo(
     lifetime = Lifetime()
     app = _app(settings, callers, lifetime, access_log)
     async with beside(simulator, provider):
-        await Server(app, banner=banner, lifetime=lifetime).serve(sockets=[listening])
+        proxies = settings.proxies
+        server = Server(app, banner=banner, lifetime=lifetime, trusted_proxies=proxies)
+        await server.serve(sockets=[listening])
 
 
 _DEMO = """\

@@ -15,17 +15,25 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import click
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import ChangeReload
 
+from gateway.clock import Clock
+from gateway.protocol.bounds import (
+    KEEP_ALIVE,
+    UNREAD_SECONDS,
+    available_descriptors,
+    room_within,
+)
+from gateway.protocol.room import Connections
 from gateway.web.body import MAX_BODY_BYTES
 from gateway.web.lifetime import Lifetime
 
@@ -35,11 +43,10 @@ GRACE: Final = 10
 LINGER: Final = 0.5
 """Seconds of silence after which nothing is on its way in any more."""
 
-KEEP_ALIVE: Final = 75
-"""Seconds that an idle connection stays open: longer than clients and load balancers keep theirs
-(60 is common), or they would send requests into connections that we are about to close."""
-
 _TICK = 0.02
+
+_SWEEP_EVERY = 1.0
+"""Seconds between two looks at who has waited too long."""
 
 
 class CantListen(Exception):
@@ -53,10 +60,13 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise CantListen(f"Can't listen on {host}:{port}: {reason} (change {setting}).") from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+    return listening
 
 
 def address(listening: socket.socket) -> str:
@@ -66,7 +76,11 @@ def address(listening: socket.socket) -> str:
 
 
 class Server(uvicorn.Server):
-    """A server that says something once it listens, and stops in the steps told above."""
+    """A server that says something once it listens, and stops in the steps told above.
+
+    `trusted_proxies` are addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto`
+    tell of the caller. There are as many connections as `descriptors` leave room for.
+    """
 
     def __init__(
         self,
@@ -75,10 +89,19 @@ class Server(uvicorn.Server):
         banner: str = "",
         lifetime: Lifetime | None = None,
         shutdown_delay: float = 0.0,
+        trusted_proxies: Sequence[str] = (),
+        descriptors: int | None = None,
+        clock: Clock | None = None,
+        http: type[asyncio.Protocol] | None = None,
     ) -> None:
+        room = room_within(descriptors or available_descriptors())
         super().__init__(
             uvicorn.Config(
                 app,
+                http=http or _http_protocol(),
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=list(trusted_proxies),
+                backlog=room.backlog,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -88,12 +111,16 @@ class Server(uvicorn.Server):
                 ws_max_size=MAX_BODY_BYTES,
             )
         )
+        self._clock = clock or Clock()
+        self.server_state: Connections = Connections(room.most, self._clock.monotonic)
+        self._sweeping: asyncio.Task[None] | None = None
         self._banner = banner
         self._lifetime = lifetime or Lifetime()
         self._shutdown_delay = shutdown_delay
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._sweeping = asyncio.create_task(self._sweep())
         gc.collect()
         gc.freeze()  # what was made by now stays: it need not be looked through again and again
         if self._banner and self.started:
@@ -115,6 +142,13 @@ class Server(uvicorn.Server):
         self._lifetime.close()
         await self._fall_silent()
         await super().shutdown(sockets)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._clock.sleep(_SWEEP_EVERY)
+            self.server_state.sweep()
 
     async def _leave(self) -> None:
         waited = 0.0
@@ -141,12 +175,16 @@ class _Beside(Server):
 
 
 @asynccontextmanager
-async def beside(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
+async def beside(
+    app: ASGIApp,
+    listening: socket.socket,
+    **options: Any,  # noqa: ANN401 - of `Server`
+) -> AsyncIterator[Server]:
     """The app served beside the main one."""
-    server = _Beside(app)
+    server = _Beside(app, **options)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        yield
+        yield server
     finally:
         server.should_exit = True
         await task
@@ -169,6 +207,16 @@ def run_reloading(
         "", reload=True, reload_dirs=[str(Path(__file__).parent)], log_config=None
     )
     ChangeReload(config, target, [listening]).run()
+
+
+def _http_protocol() -> type[asyncio.Protocol]:
+    try:
+        from gateway.protocol.with_httptools import HttpToolsConnection  # noqa: PLC0415 - as below
+    except ImportError:
+        from gateway.protocol.with_h11 import H11Connection  # noqa: PLC0415 - only where needed
+
+        return H11Connection
+    return HttpToolsConnection
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -109,6 +109,9 @@ class Settings(BaseModel):
     `ALLOW_ANONYMOUS=true`."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; 0: any free one."""
+    trusted_proxies: str | None = None
+    """Comma list of addresses or networks of the proxies whose `X-Forwarded-For` and
+    `X-Forwarded-Proto` are believed, such as `10.0.0.5, fd00::/8`."""
     shutdown_delay: float = Field(default=0, ge=0, le=300)
     """Seconds after SIGTERM for which everything is served as ever while `/readyz` says STOPPING:
     as long as load balancers take to notice."""
@@ -176,6 +179,18 @@ class Settings(BaseModel):
         for name in (value or str(Scope.STATUS_READ)).split(","):
             if name.strip() not in list(Scope):
                 raise ValueError(f"must be a comma list of scopes; there are {', '.join(Scope)}")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        for one in (value or "::1").split(","):
+            try:
+                ipaddress.ip_network(one.strip())
+            except ValueError:
+                raise ValueError(
+                    "must be a comma list of addresses or networks such as 10.0.0.5 or 10.0.0.0/8"
+                ) from None
         return value
 
     @field_validator("smsc_timezone")
@@ -273,7 +288,12 @@ class Settings(BaseModel):
     @property
     def is_for_local_callers(self) -> bool:
         """Can nobody ask without a key but from this machine, and not through something on it?"""
-        return is_loopback(self.host) and self.clients_file is None and self.allowed_hosts is None
+        return (
+            is_loopback(self.host)
+            and self.clients_file is None
+            and self.allowed_hosts is None
+            and self.trusted_proxies is None
+        )
 
     @property
     def scopes_of_anonymous(self) -> frozenset[Scope]:
@@ -281,6 +301,11 @@ class Settings(BaseModel):
         if self.anonymous_scopes is not None:
             return frozenset(Scope(name.strip()) for name in self.anonymous_scopes.split(","))
         return ALL_SCOPES if self.is_for_local_callers else frozenset({Scope.STATUS_READ})
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The proxies of `trusted_proxies`."""
+        return tuple(one.strip() for one in (self.trusted_proxies or "").split(",") if one)
 
     @property
     def zone(self) -> ZoneInfo:

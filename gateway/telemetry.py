@@ -5,13 +5,13 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Literal, TextIO
 
 import orjson
 import structlog
 
 from gateway.accesslog import AccessLog
+from gateway.memo import memoize
 
 SHOWN = 2
 """Digits of a phone that a log may show: enough to tell two messages of one id apart."""
@@ -44,7 +44,7 @@ def masked(phone: str) -> str:
     return f"…{phone[-SHOWN:]}" if "@" not in phone else "…"
 
 
-@lru_cache(maxsize=1024)
+@memoize(1024)
 def masked_caller(name: str) -> str:
     """A caller's name for the log. A token's subject may be an e-mail address or hold a number."""
     subject = name.removeprefix(_JWT)

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "gateway"
 
 ORDER = [
-    {"errors", "clock", "accesslog", "simulator", "__init__"},
+    {"errors", "clock", "memo", "accesslog", "simulator", "__init__"},
     {"records", "callers"},
     {"merge", "detail", "freshness"},
     {"settings"},
@@ -20,7 +20,7 @@ ORDER = [
     {"service"},
     {"watch"},
     {"web"},
-    {"app"},
+    {"app", "protocol"},
     {"cli_client", "server", "check"},
     {"cli"},
     {"__main__"},
@@ -35,7 +35,9 @@ HOMES = {
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},
     "graphql": {"web/graphql"},
-    "uvicorn": {"server"},
+    "uvicorn": {"server", "protocol"},
+    "httptools": set(),
+    "h11": {"protocol"},
     "click": {"cli", "cli_client", "server"},
     "structlog": {"telemetry"},
     "sqlite3": {"budget/journal"},

@@ -30,6 +30,12 @@ def test_addresses_get_their_slash() -> None:
     assert settings.smsc_urls == ("https://a.test/sys/", "http://b.test/sys/")
 
 
+def test_proxies_are_addresses_and_networks() -> None:
+    assert load(LOGIN).proxies == ()
+    settings = load(LOGIN | {"GATEWAY_TRUSTED_PROXIES": "10.0.0.5, fd00::/8,192.0.2.0/24"})
+    assert settings.proxies == ("10.0.0.5", "fd00::/8", "192.0.2.0/24")
+
+
 def test_empty_values_count_as_unset() -> None:
     assert load(LOGIN | {"GATEWAY_SMSC_API_KEY": "", "GATEWAY_PORT": ""}).port == 8080
 
@@ -53,6 +59,10 @@ def test_an_api_key_stands_alone() -> None:
         ({"GATEWAY_CORS_ORIGINS": "https://a.test/"}, "GATEWAY_CORS_ORIGINS: must be * or a comma"),
         ({"GATEWAY_CORS_ORIGINS": "a.test"}, "GATEWAY_CORS_ORIGINS: must be * or a comma list of"),
         ({"GATEWAY_CORS_ORIGINS": "*,https://A.test"}, "GATEWAY_CORS_ORIGINS: must be * or a "),
+        ({"GATEWAY_TRUSTED_PROXIES": "*"}, "GATEWAY_TRUSTED_PROXIES: must be a comma list of addr"),
+        ({"GATEWAY_TRUSTED_PROXIES": "10.0.0.1/8"}, "GATEWAY_TRUSTED_PROXIES: must be a comma "),
+        ({"GATEWAY_TRUSTED_PROXIES": "::1,lb.local"}, "GATEWAY_TRUSTED_PROXIES: must be a comma "),
+        ({"GATEWAY_TRUSTED_PROXIES": "10.0.0.1,"}, "GATEWAY_TRUSTED_PROXIES: must be a comma "),
         ({"GATEWAY_REDIS_URL": "valkey:6379"}, "GATEWAY_REDIS_URL: must be an address such as"),
         ({"GATEWAY_REDIS_URL": "redis://"}, "GATEWAY_REDIS_URL: must be an address such as"),
         ({"GATEWAY_REDIS_URL": "redis://h:x"}, "GATEWAY_REDIS_URL: must be an address such as"),
@@ -155,6 +165,7 @@ def test_strangers_may_read_and_never_delete(tmp_path: Path) -> None:
     assert loaded(CLIENTS_FILE=str(file)).scopes_of_anonymous == read
     assert loaded(HOST="0.0.0.0", ALLOW_ANONYMOUS="true").scopes_of_anonymous == read
     assert loaded(ALLOWED_HOSTS="gw.example").scopes_of_anonymous == read
+    assert loaded(TRUSTED_PROXIES="127.0.0.1").scopes_of_anonymous == read
     two = loaded(ANONYMOUS_SCOPES="status:read,content:read").scopes_of_anonymous
     assert two == read | {Scope.CONTENT_READ}
     assert Scope.MESSAGE_DELETE in loaded(ANONYMOUS_SCOPES="message:delete").scopes_of_anonymous

@@ -5,9 +5,9 @@ Unknown numbers survive as values, a value that can't be read is None, and nothi
 
 import re
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
 from typing import NamedTuple, TypedDict
 
+from gateway.memo import memoize
 from gateway.records import (
     DeliveryError,
     Freshness,
@@ -167,19 +167,19 @@ def _error(fields: _Fields, state: MessageState | None) -> DeliveryError | None:
 # Small values repeat from message to message: made once, they cost neither time nor memory again.
 
 
-@lru_cache(maxsize=4096)
+@memoize(4096)
 def _money(amount: str | None, currency: str | None) -> Money | None:
     if amount is None or not _DECIMAL.fullmatch(amount):
         return None
     return Money(amount=amount, currency=currency)
 
 
-@lru_cache(maxsize=4096)
+@memoize(4096)
 def _provider_status(code: int, name: str, text: str | None) -> ProviderStatus:
     return ProviderStatus(code=code, name=name, text=text)
 
 
-@lru_cache(maxsize=4096)
+@memoize(4096)
 def _subscriber(
     country: str | None,
     operator: str | None,
@@ -200,7 +200,7 @@ def _subscriber(
     )
 
 
-@lru_cache(maxsize=4096)
+@memoize(4096)
 def _network(
     name: str | None, country: str | None, mcc: str | None, mnc: str | None
 ) -> Network | None:

@@ -29,6 +29,9 @@ OPEN_PATHS = frozenset(
 
 OPEN_FOLDER = "/assets/"
 
+LONGEST_ADDRESS = 45
+"""Characters of an IPv6 address that holds one of IPv4 (RFC 4291, section 2.2)."""
+
 _BEARER = b"Bearer "
 
 _POLICY_VIOLATION = 1008
@@ -51,9 +54,12 @@ def authorization_of(scope: Scope) -> str | None:
 
 
 def address_of(scope: Scope) -> str:
-    """Where the request comes from, as the server tells it."""
+    """Where the request comes from, as the server or a trusted proxy tells it.
+
+    It names callers in tables; a proxy that passes on what strangers wrote must not fill them.
+    """
     client = scope.get("client")
-    return client[0] if client else ""
+    return client[0][:LONGEST_ADDRESS] if client else ""
 
 
 def wants_page(scope: Scope) -> bool:

@@ -5,10 +5,10 @@ Answers are private, for callers differ in what they may see.
 
 import math
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.freshness import Answer, Known
+from gateway.memo import memoize_header
 from gateway.records import StaleReason
 from gateway.service import Want
 from gateway.web.headers import Headers
@@ -37,7 +37,7 @@ class Directives(NamedTuple):
 NO_DIRECTIVES = Directives()
 
 
-@lru_cache(maxsize=256)
+@memoize_header(256)
 def directives(cache_control: bytes) -> Directives:
     """Read the directives that mean something here; ignore the rest.
 

@@ -6,8 +6,8 @@ A middleware would look at every answer; here only who writes long ones pays.
 import asyncio
 import re
 import zlib
-from functools import lru_cache
 
+from gateway.memo import memoize_header
 from gateway.web.headers import Headers
 
 PLAIN = "identity"
@@ -39,7 +39,7 @@ def best_coding(accepted: str, offered: tuple[str, ...]) -> str:
     return max(wanted, key=wanted.__getitem__)
 
 
-@lru_cache(maxsize=256)
+@memoize_header(256)
 def takes_gzip(accept_encoding: bytes) -> bool:
     return best_coding(accept_encoding.decode("latin-1"), ("gzip",)) == "gzip"
 

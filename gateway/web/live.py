@@ -8,7 +8,6 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Receive, Scope, Send
@@ -16,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.callers.model import hidden_fields
 from gateway.errors import GatewayError
 from gateway.freshness import Answer, Known
+from gateway.memo import memoize_header
 from gateway.records import Record
 from gateway.service import at_least_standard, mismatch
 from gateway.watch import Following, Watches
@@ -110,7 +110,7 @@ async def _events(
         yield sse.event("end", b"{}")
 
 
-@lru_cache(maxsize=256)
+@memoize_header(256)
 def seconds_to_wait(prefer: bytes) -> int:
     """The preference `wait` in a header `Prefer`; 0 for none."""
     found = _WAIT.search(prefer)

@@ -5,13 +5,15 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from gateway.errors import InvalidArgument
+from gateway.memo import LONGEST
 from gateway.records import DetailLevel, Message, MessageState, Record, StatusKey
 from gateway.watch import check_until
 from gateway.web.projection import Projection
 from gateway.web.shape import shape_of
 
-QUESTIONS = 16_384
-"""Addresses remembered as they were read: those that dashboards ask for again and again."""
+QUESTIONS = 8192
+"""Addresses kept as they were read, unless they are long: those that dashboards ask for again and
+again."""
 
 
 class Question(NamedTuple):
@@ -24,18 +26,26 @@ class Question(NamedTuple):
     until: MessageState | None
 
 
-@lru_cache(maxsize=QUESTIONS)
 def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
     """Read an address; `hidden` are the fields that the caller may not see.
 
     Raises `InvalidArgument` naming what is wrong, and `Forbidden` for a hidden field that is named.
     """
+    if len(id_) + len(query) <= LONGEST:
+        return _question_kept(kind, id_, query, hidden)
+    return _question(kind, id_, query, hidden)
+
+
+def _question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
     given = _parameters(query)
     key = StatusKey.parse(id=id_, phone=_one(given, "phone"))
     fields = given.get("fields")
     names = None if fields is None else tuple(",".join(fields).split(","))
     shape = shape_of((kind,), names, hidden)
     return Question(key, kind, shape.detail, shape.alone, _until(given, kind))
+
+
+_question_kept = lru_cache(maxsize=QUESTIONS)(_question)
 
 
 def key_in(id_: str, query: bytes) -> StatusKey:

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.callers import model
+from gateway.memo import LONGEST
 from gateway.web.auth import caller_of
 from gateway.web.headers import Headers
 
@@ -52,11 +53,13 @@ class Resource:
 
 def check_accept(accept: bytes | None, media: str) -> None:
     """Raise `HTTPException` 406 unless the caller takes this media type, or problems at least."""
-    if accept is not None and not _takes(accept, media):
+    if accept is None:
+        return
+    takes = _takes_kept if len(accept) <= LONGEST else _takes
+    if not takes(accept, media):
         raise HTTPException(406, f"There is {media}.")
 
 
-@lru_cache(maxsize=256)
 def _takes(accept: bytes, media: str) -> bool:
     """RFC 9110, section 12.5.1: of the ranges that hold a media type, the narrowest decides."""
     qualities: dict[str, float] = {}
@@ -69,6 +72,9 @@ def _takes(accept: bytes, media: str) -> bool:
         next((qualities[one] for one in narrowing if one in qualities), 0.0) > 0
         for narrowing in ranges
     )
+
+
+_takes_kept = lru_cache(maxsize=256)(_takes)
 
 
 def quality(given: list[str]) -> float:

@@ -27,7 +27,6 @@ class Shape(NamedTuple):
     found: Projection
 
 
-@lru_cache(maxsize=SHAPES)
 def shape_of(
     kinds: tuple[type[Record], ...], fields: tuple[str, ...] | None, hidden: frozenset[str]
 ) -> Shape:
@@ -36,11 +35,18 @@ def shape_of(
     `hidden` are the fields that the caller may not see. Raises `InvalidArgument` for a field that
     is none, `Forbidden` for one that is hidden and named all the same.
     """
-    wanted = None
-    if fields is not None:
-        wanted = parse_fields((name.strip() for name in fields), kinds)
-        for name in sorted(wanted & hidden):
-            raise hidden_error(name)
+    if fields is None:
+        return _shape(kinds, None, hidden)
+    wanted = parse_fields((name.strip() for name in fields), kinds)
+    for name in sorted(wanted & hidden):
+        raise hidden_error(name)
+    return _shape(kinds, wanted, hidden)
+
+
+@lru_cache(maxsize=SHAPES)
+def _shape(
+    kinds: tuple[type[Record], ...], wanted: frozenset[str] | None, hidden: frozenset[str]
+) -> Shape:
     picks = {kind.__name__: _picks(kind, wanted, hidden) for kind in kinds}
     asked = kinds[0] if len(kinds) == 1 else None
     return Shape(

@@ -33,6 +33,9 @@ MAX_DIGITS = 20
 """Of a literal that is read as a number: no argument takes more, and Python reads no more than
 4,300."""
 
+LONGEST_SPELLING = 64
+"""Characters of an id or phone, or bits of an id, that are remembered."""
+
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -101,12 +104,17 @@ def items_of(given: object) -> Items:
     return Items(given, cast("list[Key]", keys))
 
 
-@lru_cache(maxsize=SPELLINGS, typed=True)
 def plain_key(id_: object, phone: object) -> Key | None:
     """The key or what is wrong with it; None: not even of the arguments' types."""
     if type(phone) is not str or (type(id_) is not str and type(id_) is not int):
         return None
+    digits = id_.bit_length() if isinstance(id_, int) else len(id_)
+    if digits <= LONGEST_SPELLING and len(phone) <= LONGEST_SPELLING:
+        return _key_kept(id_, phone)
     return key_of(id_, phone)
+
+
+_key_kept = lru_cache(maxsize=SPELLINGS)(key_of)
 
 
 def literal(node: ValueNode) -> object:

@@ -7,7 +7,6 @@ What is not GraphQL is answered with a problem (RFC 9457).
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -21,6 +20,7 @@ from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument
+from gateway.memo import memoize_header
 from gateway.web import sse
 from gateway.web.auth import address_of, caller_of, wants_page
 from gateway.web.body import read_body
@@ -145,7 +145,7 @@ def _refusal(refused: RequestRefused, media: str) -> Response:
     return Response(body, status, {"cache-control": "no-store"}, type_)
 
 
-@lru_cache(maxsize=256)
+@memoize_header(256)
 def acceptable(sent: bytes) -> str:
     """The media type to answer in (RFC 9110, section 12.5.1); `HTTPException` 406 for none.
 
@@ -178,7 +178,7 @@ def _check_operation(type_: OperationType, method: str, media: str) -> None:
         raise HTTPException(406, f"A subscription needs `Accept: {EVENTS}`, or a WebSocket.")
 
 
-@lru_cache(maxsize=256)
+@memoize_header(256)
 def _check_type(content_type: bytes) -> None:
     type_, *parameters = content_type.decode("latin-1").lower().split(";")
     charsets = [parameter for parameter in parameters if "charset" in parameter]

@@ -1,0 +1,91 @@
+"""Nothing that strangers send is kept for ever."""
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import gateway
+from gateway.memo import CACHES, LONGEST
+from gateway.records import Message
+from gateway.telemetry import masked_caller
+from gateway.web import caching, compression, live, question, resource
+from gateway.web.auth import LONGEST_ADDRESS, address_of
+from gateway.web.graphql import plain, view
+
+KEYS_ARE_OURS = {
+    "gateway.callers.model._hidden": "sets of five scopes",
+    "gateway.detail.field_paths": "our models",
+    "gateway.smsc.codes.delivery_error": "numbers of 32 bits",
+    "gateway.web.docs.openapi": "no argument",
+    "gateway.web.docs.openapi_yaml": "no argument",
+    "gateway.web.docs._body": "the media types and codings that are offered",
+    "gateway.web.graphql.picks._fields_of": "our models",
+    "gateway.web.pages._manifest": "a folder of ours",
+    "gateway.web.pages._read": "files of the manifest",
+    "gateway.web.shape._shape": "sets of names that are fields",
+    "urllib.parse.urlsplit": "addresses in settings and options",
+    "gateway.service.Want": "levels, numbers, and who asks: an address or a name of 200 at most",
+}
+LENGTH_IS_CHECKED = {
+    "gateway.web.graphql.arguments.key_of": "by plain_key",
+    "gateway.web.question._question": "by question",
+    "gateway.web.resource._takes": "by check_accept",
+}
+"""Where a wrapper would cost every hit, and tests below hold it."""
+
+
+def _name(cache: object) -> str:
+    function = cache.__wrapped__  # type: ignore[attr-defined]
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _plain_caches() -> list[object]:
+    kind = functools._lru_cache_wrapper  # noqa: SLF001 - it has no public name
+    names = [module.name for module in pkgutil.walk_packages(gateway.__path__, "gateway.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    found = {id(one): one for module in modules for one in vars(module).values()}
+    return [one for one in found.values() if type(one) is kind]
+
+
+def test_every_cache_has_keys_of_bounded_length() -> None:
+    assert {_name(cache) for cache in _plain_caches()} == set(KEYS_ARE_OURS | LENGTH_IS_CHECKED)
+
+
+LONG = b"text/plain, " * LONGEST
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        compression.takes_gzip,
+        caching.directives,
+        live.seconds_to_wait,
+        view.acceptable,
+        lambda sent: resource.check_accept(sent, "application/json"),
+        lambda sent: question.question(Message, "1", b"phone=79990000001&x=" + sent, frozenset()),
+        lambda sent: plain.plain_key("1", sent.decode()),
+        lambda sent: plain.plain_key(sent.decode(), "79990000001"),
+        lambda sent: plain.plain_key(int.from_bytes(sent[:20]), "79990000001"),
+        lambda sent: masked_caller(sent.decode()),
+    ],
+)
+def test_what_is_long_is_read_and_not_kept(read: Callable[[bytes], object]) -> None:
+    def kept() -> int:
+        caches: list[Any] = [*_plain_caches(), *CACHES]
+        return sum(cache.cache_info().currsize for cache in caches)
+
+    value = LONG + b"*/*"
+    read(value)  # what it needs besides is kept now
+    before = kept()
+    for n in range(5):
+        read(value + b";v=%d" % n)
+    assert kept() == before
+
+
+def test_an_address_that_a_proxy_passes_on_is_cut() -> None:
+    assert address_of({"client": ("2001:db8::1", 0)}) == "2001:db8::1"
+    assert address_of({"client": ("x" * 60_000, 0)}) == "x" * LONGEST_ADDRESS
