@@ -1,4 +1,4 @@
-"""Every bound of a connection, with its reason. docs/bounds.md has them in one table."""
+"""Every bound of a connection, with its reason. SECURITY.md has them in one table."""
 
 import sys
 from typing import Final, NamedTuple
