@@ -96,7 +96,8 @@ def probes_only(app: ASGIApp) -> ASGIApp:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
-        if scope["path"] in PROBES:
+        # A body could be half sent, to hold the place of a probe.
+        if scope["path"] in PROBES and scope["method"] in {"GET", "HEAD"}:
             await app(scope, receive, send_last)
             return
         headers = [
