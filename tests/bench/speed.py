@@ -146,7 +146,7 @@ def _call(
             "raw_path": path.encode(),
             "query_string": query,
             "root_path": "",
-            "headers": [(b"host", b"x"), (b"content-type", b"application/json")],
+            "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
             "scheme": "http",
             "http_version": "1.1",
             "server": ("x", 80),
