@@ -119,28 +119,31 @@ def match(rows: Sequence[Row], keys: Sequence[StatusKey]) -> Mapping[StatusKey, 
     about any of the pairs is meant for another request, and an `UpstreamBadAnswer`.
     """
     if len(keys) == 1 and len(rows) == 1 and "id" not in rows[0].fields:
-        if not _fits(rows[0], keys[0]):
+        if not _fits(_digits(rows[0].fields.get("phone", "")), keys[0]):
             raise bad_answer("The provider's answer is about another message", "")
         return {keys[0]: rows[0]}
-    by_pair = {(str(key.id), _digits(key.phone)): key for key in keys}
+    by_pair = {(str(key.id), key.phone.casefold()): key for key in keys}
     by_id: dict[str, list[StatusKey]] = {}
     for key in keys:
         by_id.setdefault(str(key.id), []).append(key)
     matched: dict[StatusKey, Row] = {}
     for row in rows:
         id_, phone = whole(row.fields.get("id", "")), _digits(row.fields.get("phone", ""))
-        candidates = by_id.get(id_, [])
-        found = by_pair.get((id_, phone)) or (candidates[0] if len(candidates) == 1 else None)
-        if found is not None and _fits(row, found):
+        found = by_pair.get((id_, phone)) or _only_one(by_id.get(id_, []), phone)
+        if found is not None:
             matched.setdefault(found, row)
     if rows and not matched:
         raise bad_answer("The provider's answer is about other messages", "")
     return matched
 
 
-def _fits(row: Row, key: StatusKey) -> bool:
+def _only_one(keys: Sequence[StatusKey], phone: str) -> StatusKey | None:
+    return keys[0] if len(keys) == 1 and _fits(phone, keys[0]) else None
+
+
+def _fits(told: str, key: StatusKey) -> bool:
     """Is a row's phone, where it names one, the asked one, in any spelling of it?"""
-    told, asked = _digits(row.fields.get("phone", "")), key.phone.casefold()
+    asked = key.phone.casefold()
     return not told or told == asked or bool(_spellings(told) & _spellings(asked))
 
 
@@ -156,6 +159,8 @@ _NATIONAL_LENGTH = 10
 
 def _digits(phone: str) -> str:
     """A phone as the provider may print it, in the form that callers' have."""
+    if phone.isdecimal() and phone.isascii():
+        return phone
     try:
         return parse_phone(whole(phone)).casefold()
     except InvalidArgument:
