@@ -41,7 +41,7 @@ def _script(name: str) -> str:
     return (folder / "shared.lua").read_text() + (folder / f"{name}.lua").read_text()
 
 
-JOIN, TAKE, END, WAIT = map(_script, ("join", "take", "end", "wait"))
+JOIN, TAKE, END, WAIT, RECALL = map(_script, ("join", "take", "end", "wait", "recall"))
 
 
 class _State(BaseModel):
@@ -189,6 +189,7 @@ class SharedBudget(MemoryBudget):
         self._sequence = 0
         self._elsewhere: dict[str, float] = {}
         self._flights: dict[StatusKey, tuple[str, int]] = {}
+        self._heard: dict[str, tuple[float, list[StatusKey]]] = {}
         self._queued_at = -math.inf
         self.on_change: Callable[[], None] = _nothing
         super().__init__(limits, monotonic, self._ledger)
@@ -265,7 +266,36 @@ class SharedBudget(MemoryBudget):
             self._mass.elsewhere = []
             self._fill(self._mass, (), self._monotonic())
             self._ledger.tell_again()
+            self._recall()
         self._see(state)
+
+    def _recall(self) -> None:
+        """Tell what others have sent: they may have died, or not know yet what the server lost."""
+        self._forget_heard()
+        windows: list[str] = []
+        arguments: list[Value] = []
+        now = self._monotonic()
+        for id_, (_, messages) in self._heard.items():
+            ends = math.ceil(max(0.0, self._elsewhere.get(id_, now) - now) * 1000)
+            for key in messages:
+                windows.append(self._replicas.key("window", key))
+                arguments += [id_, ends]
+        lasts = [round(self._lasts * 1000), round(self.limits.window * 1000)]
+        self._replicas.run_later(
+            "recall",
+            RECALL,
+            [*self._ledger.common_keys(), *windows],
+            lambda: [*self._ledger.common_arguments(), *lasts, *arguments],
+        )
+
+    def _forget_heard(self) -> None:
+        """Of what counts no longer: it ended, and a window has passed since."""
+        oldest = self._monotonic() - self._lasts - self.limits.window
+        while self._heard:
+            id_, (at, _) = next(iter(self._heard.items()))
+            if at > oldest:
+                break
+            del self._heard[id_]
 
     def _turn(self) -> list[Value]:
         return [*self._ledger.common_arguments(), round(TURN * 1000)]
@@ -274,8 +304,13 @@ class SharedBudget(MemoryBudget):
         """What a process has taken or left, as its script told it. `ValueError`: unreadable."""
         news = _News.model_validate_json(body)
         if news.begun is not None:
-            for phone, id_ in news.begun.messages:
-                self._flights[StatusKey(phone, id_)] = news.begun.id, news.begun.detail
+            begun = news.begun
+            messages = [StatusKey(phone, id_) for phone, id_ in begun.messages]
+            for key in messages:
+                self._flights[key] = begun.id, begun.detail
+            if not self._is_own(begun.id):
+                self._forget_heard()
+                self._heard[begun.id] = self._monotonic(), messages
         self._see(news)
 
     def _see(self, state: _State) -> None:

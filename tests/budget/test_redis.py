@@ -74,6 +74,11 @@ class Replica(SharedBudget):
         """The number of what it heard last."""
         return self._sequence
 
+    @property
+    def remembered(self) -> int:
+        """Of how many requests of others it knows."""
+        return len(self._heard)
+
     async def written(self) -> int:
         """Let all be written that this one has to tell; gives the number of what was told last."""
         key = f"{self._replicas.prefix}sequence"
@@ -343,6 +348,62 @@ async def test_what_a_dead_process_spent_may_be_forgotten_so_mass_waits(server: 
         server.client.flushdb()
         assert await a.try_to_take(KEYS[2]) is None  # it notices
         assert a.mass_full() == Full(Limit.MASS, time.now + WINDOW)
+
+
+async def test_what_a_dead_process_sent_is_told_again_by_those_who_heard_of_it() -> None:
+    with valkey() as server:
+        async with sharing(server, limits=Limits(per_message=2), account="gone") as ((a, b), time):
+            async with sharing(server, replicas=1, account="gone") as ((dead,), _):
+                for _ in range(2):
+                    (await dead.get(KEYS[0])).end()
+                await spread(dead, a, b)
+            time.now += WINDOW / 2
+            server.client.flushdb()
+            assert await a.try_to_take(KEYS[1]) is None  # it notices
+            assert await a.try_to_take(KEYS[0]) is None
+            assert await b.try_to_take(KEYS[0]) is None
+            await spread(a, b)
+            assert a.places() == 4  # its requests had ended
+            time.now += WINDOW
+            await a.get(KEYS[0])
+
+
+async def test_the_place_of_a_dead_process_is_told_again_too() -> None:
+    with valkey() as server:
+        async with sharing(server, replicas=1, account="gone") as ((a,), time):
+            async with sharing(server, replicas=1, account="gone") as ((dead,), _):
+                await dead.get(KEYS[0])
+                await spread(dead, a)
+            server.client.flushdb()
+            assert await a.try_to_take(KEYS[1]) is None  # it notices
+            await spread(a)
+            assert (a.places(), a.changes_at()) == (3, time.now + TIMEOUT + LATE)
+
+
+@pytest.mark.parametrize("first", ["who heard of it", "who sent it"])
+async def test_who_is_first_at_a_server_that_forgot_knows_what_the_others_sent(first: str) -> None:
+    with valkey() as server:
+        async with sharing(server, limits=Limits(per_message=2)) as ((a, b), time):
+            for _ in range(2):
+                (await b.get(KEYS[0])).end()
+            await spread(a, b)
+            time.now += WINDOW / 2
+            server.client.flushdb()
+            for budget in (a, b) if first == "who heard of it" else (b, a):
+                assert await budget.try_to_take(KEYS[1]) is None  # it notices
+                assert await budget.try_to_take(KEYS[0]) is None
+                await spread(budget)
+            time.now += WINDOW / 2
+            await b.get(KEYS[0])  # for it told exactly when they ended
+
+
+async def test_what_others_sent_is_remembered_for_no_longer_than_it_counts(server: Valkey) -> None:
+    async with sharing(server) as ((a, b), time):
+        for key in KEYS:
+            (await b.get(key)).end()
+            await spread(a, b)
+            assert a.remembered == 1
+            time.now += WINDOW + TIMEOUT + LATE
 
 
 async def test_nothing_is_taken_from_a_server_that_forgot_unseen(server: Valkey) -> None:
