@@ -8,7 +8,8 @@ answer joins what is known, `detail` and `freshness` how much is asked and how l
 together, with a `flight` for each question. `link` tells how it goes, `service` is the one door,
 `watch` follows changes through it, `web` are the surfaces, `app` builds it all, `server` and `cli`
 run it, `protocol` holds its connections within bounds, `check` looks before that. `telemetry`,
-`accesslog` and `tracing` tell of it, `memo` bounds what is remembered of texts. `simulator` is a
+`accesslog` and `tracing` tell of it, `memo` bounds what is remembered of texts, `loopback` knows
+this machine's own names. `simulator` is a
 provider of its own and knows nothing of the rest.
 """
 

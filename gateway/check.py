@@ -19,8 +19,9 @@ from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, RateLimited, UpstreamAuthFailed, UpstreamBadAnswer
+from gateway.loopback import is_loopback
 from gateway.records import MAX_ID, DetailLevel, StatusKey
-from gateway.settings import Settings, SettingsError, is_loopback, load
+from gateway.settings import Settings, SettingsError, load
 from gateway.upstream import create_client
 from gateway.web.counts import Counts
 

@@ -26,9 +26,10 @@ from gateway.cli_client import client
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument, NotFound
 from gateway.freshness import at_observation
+from gateway.loopback import is_loopback
 from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey, parse_phone
 from gateway.server import CantListen, Server, address, beside, listen, run, run_reloading
-from gateway.settings import Settings, SettingsError, is_loopback, load
+from gateway.settings import Settings, SettingsError, load
 from gateway.simulator import Handler, create_simulator, sample_world
 from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise

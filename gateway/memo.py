@@ -21,7 +21,7 @@ CACHES: list[object] = []
 def memoize(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Keep up to `maxsize` results, but none for a text that is longer than `LONGEST`.
 
-    Arguments are positional. What is raised is not kept.
+    Nor for arguments given by name. What is raised is not kept.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -29,10 +29,12 @@ def memoize(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         CACHES.append(cached)
 
         @wraps(function)
-        def call(*args: P.args, **_: P.kwargs) -> R:
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if kwargs:
+                return function(*args, **kwargs)
             for argument in args:
                 if isinstance(argument, (str, bytes)) and len(argument) > LONGEST:
-                    return function(*args, **_)
+                    return function(*args, **kwargs)
             return cached(*args)
 
         return call

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from gateway.callers.model import ALL_SCOPES, Scope
+from gateway.loopback import is_loopback
 
 PREFIX = "GATEWAY_"
 
@@ -370,13 +371,3 @@ def _is_redis(url: str) -> bool:
 
 
 _HOST_NAME = re.compile(r"\*|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+")
-
-
-def is_loopback(host: str) -> bool:
-    """Does this name or address always lead to the same machine (RFC 6761, section 6.3)?"""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

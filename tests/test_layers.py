@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "gateway"
 
 ORDER = [
-    {"errors", "clock", "memo", "accesslog", "simulator", "__init__"},
+    {"errors", "clock", "loopback", "memo", "accesslog", "simulator", "__init__"},
     {"records", "callers"},
     {"merge", "detail", "freshness"},
     {"settings"},

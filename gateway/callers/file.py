@@ -29,7 +29,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -46,6 +45,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from gateway.callers.model import Allowance, Caller, Scope
+from gateway.loopback import is_loopback
 
 KEY_PREFIX = "sgw_"
 """What a key begins with, so that people and scanners for leaked secrets know it."""
@@ -156,7 +156,7 @@ class JwtRules(_Limited):
         """Over plain HTTP anybody on the way could bring keys of their own."""
         parts = urlsplit(value or "https://x")
         if parts.scheme != "https" and not (
-            parts.scheme == "http" and _is_loopback(parts.hostname or "")
+            parts.scheme == "http" and is_loopback(parts.hostname or "")
         ):
             raise ValueError("must be an https address; plain http is for loopback alone")
         return value
@@ -267,10 +267,3 @@ def _called(index: int, tables: Mapping[str, Any]) -> str:
     name = client.get("name") if isinstance(client, dict) else None
     shown = isinstance(name, str) and NAME.fullmatch(name) and not name.startswith(KEY_PREFIX)
     return f"client {index + 1} ({name})" if shown else f"client {index + 1}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

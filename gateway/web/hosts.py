@@ -7,7 +7,7 @@ that name as `Host`, and browsers take the gateway for the page's own site.
 from starlette.types import Scope
 
 from gateway.errors import HostNotAllowed
-from gateway.settings import is_loopback
+from gateway.loopback import is_loopback
 from gateway.web.headers import named_headers
 
 OPEN_TO_ALL = frozenset({"/livez", "/readyz"})

@@ -1,0 +1,13 @@
+"""Which names and addresses lead to the machine itself."""
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """Does this name or address always lead to the same machine (RFC 6761, section 6.3)?"""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
