@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -492,6 +492,34 @@ async def test_a_file_read_anew_keeps_the_issuers_keys(
     assert known.reload()
     assert known.known(sent, START)
     assert known.known("key of a", START)
+
+
+async def test_what_is_open_ends_with_the_rules_that_let_it_in(
+    known: Callers, tmp_path: Path
+) -> None:
+    caller = await told(known, token())
+    assert isinstance(caller, Caller)
+    with known.held(caller) as held:
+        with (tmp_path / "clients.toml").open("a") as file:
+            file.write(client("a"))
+        assert known.reload()
+        assert not held.lost.done()  # the rules are as they were
+        (tmp_path / "clients.toml").write_text(client("a"))
+        assert known.reload()
+        assert held.lost.done()
+        assert known.standing(caller, START) is None
+
+
+async def test_what_is_open_ends_with_the_key_that_signed_it(
+    known: Callers, issuer: Issuer
+) -> None:
+    callers = [await told(known, token(key, alg)) for key, alg in ((RSA, "RS256"), (EC, "ES256"))]
+    with ExitStack() as opened:
+        held = [opened.enter_context(known.held(o)) for o in callers if isinstance(o, Caller)]
+        issuer.keys = jwks(EC)
+        await told(known, token(exp=NOW + 9999), START + REFRESH)
+        await fetched()
+        assert [one.lost.done() for one in held] == [True, False]
 
 
 def _weak() -> object:

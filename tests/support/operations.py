@@ -24,6 +24,9 @@ KEYS = [
 ]
 """A message, one spelled otherwise, a lookup, a failed one, a live one; and what is wrong."""
 
+HUGE = "9" * 4301
+"""One digit more than Python reads as a number."""
+
 _ODD: list[Any] = [None, True, 1.5, "", [], {}, "1", 1, -1, 2**40, ["1"]]
 
 
@@ -67,7 +70,8 @@ class Generator:
             return "provider { inFlight budgets { windowSeconds } }"
         arguments = self._items() if name == "statuses" else self._key()
         if self._rarely():
-            arguments += f", maxAge: {self._value('Int', self.random.choice([0, 60, 10**6, -1]))}"
+            age = self._value("Int", self.random.choice([0, 60, 10**6, -1]))
+            arguments += f", maxAge: {HUGE if self._very_rarely() else age}"
         assert self.schema.query_type is not None
         type_ = get_named_type(self.schema.query_type.fields[name].type)
         chosen = f"{name}({arguments}){self._directive()} {self._selection(type_, 0)}"
@@ -75,7 +79,8 @@ class Generator:
 
     def _key(self) -> str:
         id_, phone = self.random.choice(KEYS)
-        return f"id: {self._value('ID!', id_)}, phone: {self._value('String!', phone)}"
+        id_ = HUGE if self._very_rarely() else self._value("ID!", id_)
+        return f"id: {id_}, phone: {self._value('String!', phone)}"
 
     def _items(self) -> str:
         items = self.random.choices(KEYS, k=self.random.randint(0, 4))
