@@ -193,6 +193,17 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "clients.toml"
+    path.write_text(CLIENT)
+    path.chmod(0o644)
+    assert read(path).callers
+    path.chmod(mode)
+    with pytest.raises(ClientsFileError, match=r"may be written by other users .*: chmod go-w /"):
+        read(path)
+
+
 def test_keys_are_random_and_known_by_their_hash() -> None:
     made = [create_key() for _ in range(100)]
     assert len({key for key, _ in made}) == 100
