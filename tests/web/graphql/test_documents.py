@@ -318,6 +318,23 @@ async def test_without_introspection_no_mistake_names_what_there_is() -> None:
             assert "Did you mean" not in answer.text, query
 
 
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("{ message(id: $id, phone: 7) { id } }", "Variable '$id' is not defined."),
+        ("query($a: Int) { __typename }", "Variable '$a' is never used."),
+        (
+            "query($a: Int) { message(id: 1, phone: $a) { id } }",
+            "Variable '$a' of type 'Int' used in position expecting type 'String!'.",
+        ),
+    ],
+)
+def test_variables_are_checked_wherever_there_is_one(text: str, mistake: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        Documents(SCHEMA).find(text.replace("phone: 7", f'phone: "{PHONE}"'), None)
+    assert [error.message for error in refused.value.errors] == [mistake]
+
+
 def test_a_document_is_read_once() -> None:
     documents = Documents(SCHEMA)
     assert documents.find(QUERY, None) is documents.find(QUERY, None)
