@@ -18,7 +18,10 @@ from gateway.web.graphql import plain, view
 
 KEYS_ARE_OURS = {
     "gateway.callers.model._hidden": "sets of five scopes",
+    "gateway.described.twin": "our models",
     "gateway.detail.field_paths": "our models",
+    "gateway.records.shown_fields": "our models",
+    "gateway.store.wire._one": "parts of records that another gateway read",
     "gateway.smsc.codes.delivery_error": "numbers of 32 bits",
     "gateway.web.docs.openapi": "no argument",
     "gateway.web.docs.openapi_yaml": "no argument",

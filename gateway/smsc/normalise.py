@@ -10,7 +10,6 @@ from typing import NamedTuple, TypedDict
 from gateway.memo import memoize
 from gateway.records import (
     DeliveryError,
-    Freshness,
     HlrLookup,
     LookupState,
     Message,
@@ -61,7 +60,6 @@ def normalise(
     key: StatusKey,
     *,
     asked: type[Record] | None,
-    freshness: Freshness,
     zone: tzinfo,
     currency: str | None = None,
 ) -> Found | None:
@@ -79,7 +77,7 @@ def normalise(
     shown = _shows_lookup(row, fields)
     lookup = asked is HlrLookup if shown is None else shown
     read = _lookup if lookup else _message
-    return Found(read(fields, key, status, freshness, currency), shown is not None)
+    return Found(read(fields, key, status, currency), shown is not None)
 
 
 class _Shared(TypedDict):
@@ -240,9 +238,7 @@ def _shared(
     }
 
 
-def _message(
-    fields: _Fields, key: StatusKey, status: int, freshness: Freshness, currency: str | None
-) -> Message:
+def _message(fields: _Fields, key: StatusKey, status: int, currency: str | None) -> Message:
     known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
     number = fields.type_number()
     type_ = MessageType.UNKNOWN if number is None else codes.TYPES.get(number, MessageType.UNKNOWN)
@@ -252,7 +248,6 @@ def _message(
         phone=key.phone,
         type=type_,
         **_shared(fields, status, known, currency, state=known.state),
-        freshness=freshness,
         state=known.state,
         state_group=known.group,
         rejection_reason=known.rejection,
@@ -286,9 +281,7 @@ def _porting(fields: _Fields) -> Porting:
     return _PORTING[PortingStatus.NOT_PORTED if same else PortingStatus.PORTED]
 
 
-def _lookup(
-    fields: _Fields, key: StatusKey, status: int, freshness: Freshness, currency: str | None
-) -> HlrLookup:
+def _lookup(fields: _Fields, key: StatusKey, status: int, currency: str | None) -> HlrLookup:
     known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
     err = fields.integer("err")
     reachability = _reachability(status, known, err)
@@ -297,7 +290,6 @@ def _lookup(
         phone=key.phone,
         type=MessageType.HLR,
         **_shared(fields, status, known, currency, state=None),
-        freshness=freshness,
         state=_lookup_state(status, known, err),
         reachability=reachability,
         reachable=_reachable(reachability),
