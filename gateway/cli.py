@@ -25,9 +25,8 @@ from gateway.check import cautions, check, strangers
 from gateway.cli_client import client
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument, NotFound
-from gateway.freshness import at_observation
 from gateway.loopback import is_loopback
-from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey, parse_phone
+from gateway.records import HlrLookup, Message, Record, StatusKey, parse_phone
 from gateway.server import CantListen, Server, address, beside, listen, run, run_reloading
 from gateway.settings import Settings, SettingsError, load
 from gateway.simulator import Handler, create_simulator, sample_world
@@ -195,7 +194,6 @@ def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:
         row,
         StatusKey("", 0),
         asked=_KINDS[kind],
-        freshness=at_observation(0, DetailLevel.BASIC),
         zone=zone,
     )
     if found is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from gateway.errors import InvalidArgument
-from gateway.records import DetailLevel, HlrLookup, Record
+from gateway.records import DetailLevel, HlrLookup, Record, shown_fields
 
 _STANDARD = {"sentAt", "sender", "text", "comment", "cost", "parts", "durationSeconds"}
 _FULL = {"subscriber", "porting"}
@@ -57,10 +57,10 @@ def parse_fields(fields: Iterable[str], kinds: Iterable[type[Record]]) -> frozen
 def field_paths(model: type[Record]) -> frozenset[str]:
     """All field paths of a record by their outside names, `kind` included."""
     paths = {"kind"}
-    for field in model.model_fields.values():
-        name = field.alias or ""
-        paths.add(name)
-        for option in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            for inner in getattr(option, "model_fields", {}).values():
-                paths.add(f"{name}.{inner.alias}")
+    for field in shown_fields(model).values():
+        paths.add(field.alias)
+        if field.inner is not None:
+            paths |= {
+                f"{field.alias}.{below.alias}" for below in shown_fields(field.inner).values()
+            }
     return frozenset(paths)

@@ -5,10 +5,13 @@ when no newer one can be had.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.errors import (
     GatewayError,
@@ -21,6 +24,7 @@ from gateway.records import (
     DetailLevel,
     Freshness,
     FreshnessSource,
+    HlrLookup,
     LookupState,
     Message,
     MessageState,
@@ -80,24 +84,23 @@ MISSING_LONGEST = 900.0
 """Seconds: what was not found several times is not going to be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What the gateway knows of one key. `record` None: the provider does not know it (-3).
 
     `certain`: an answer showed the record's kind. `observed_at` and `fresh_until` are in seconds
-    since 1970. `misses` counts the answers "not found" in a row. `source`: how it came, to those
-    it was not asked for. `deleted`: at our request. `written` is for those
-    who show it, to keep what they made of it: it is dropped with what it was made of.
+    since 1970. `misses` counts the answers "not found" in a row. `source`: reported to callers who
+    did not cause the request. `deleted`: at our request. `detail`: up to this level all fields of
+    the record are known for its state.
     """
 
-    record: Record | None
+    record: Message | HlrLookup | None
     observed_at: float
     fresh_until: float
     certain: bool = True
     misses: int = 0
     source: FreshnessSource = FreshnessSource.CACHE
     deleted: bool = False
-    written: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    detail: DetailLevel = DetailLevel.FULL
 
     @property
     def observed(self) -> datetime:
@@ -153,19 +156,6 @@ def missing_for(misses: int) -> float:
     return float(min(MISSING_SHORTEST * 2 ** min(misses - 1, 16), MISSING_LONGEST))
 
 
-def at_observation(observed_at: float, detail: DetailLevel) -> Freshness:
-    """The freshness an answer has before it is kept."""
-    moment = _moment(observed_at)
-    return Freshness(
-        source=FreshnessSource.LIVE,
-        observed_at=moment,
-        age_seconds=0,
-        expires_at=moment,
-        stale=False,
-        detail=detail,
-    )
-
-
 class Answer(NamedTuple):
     """What one caller gets: what is known, and how fresh that is for this caller.
 
@@ -186,12 +176,12 @@ class Answer(NamedTuple):
         record = self.record
         if record.phone == key.phone:
             return self
-        respelled = record.model_copy(update={"phone": key.phone})
-        return self._replace(known=replace(self.known, record=respelled, written={}))
+        respelled = replace(record, phone=key.phone)
+        return self._replace(known=replace(self.known, record=respelled))
 
     @property
     def record(self) -> Record:
-        """As it is kept: its freshness is that of the observation."""
+        """As it is kept."""
         assert self.known.record is not None  # noqa: S101 - else there is no answer to give
         return self.known.record
 
@@ -208,20 +198,19 @@ class Answer(NamedTuple):
     def next_refresh_at(self) -> datetime | None:
         return None if self.next_at is None else _moment(math.ceil(self.next_at))
 
-    def as_record(self) -> Record:
-        """The record with the freshness it has for this caller."""
-        freshness = self.record.freshness.model_copy(
-            update={
-                "source": self.source,
-                "observed_at": self.known.observed,
-                "age_seconds": self.age_seconds,
-                "expires_at": self.known.expires,
-                "next_refresh_at": self.next_refresh_at,
-                "stale": self.stale,
-                "stale_reason": self.stale_reason,
-            }
+    @property
+    def freshness(self) -> Freshness:
+        """How the record is known, and how old it is, for this caller."""
+        return Freshness(
+            source=self.source,
+            observed_at=self.known.observed,
+            age_seconds=self.age_seconds,
+            expires_at=self.known.expires,
+            stale=self.stale,
+            stale_reason=self.stale_reason,
+            next_refresh_at=self.next_refresh_at,
+            detail=self.known.detail,
         )
-        return self.record.model_copy(update={"freshness": freshness})
 
 
 def stale_reason(error: GatewayError) -> StaleReason:

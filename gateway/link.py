@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from gateway.breaker import Breaker, BreakerState
 from gateway.budget.memory import MemoryBudget, Sharing
 from gateway.clock import Clock
+from gateway.described import Model
 from gateway.dispatch import Tally
-from gateway.records import Model
 
 LAST_ANSWERS = 1000
 """Answers whose ages are remembered."""

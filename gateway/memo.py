@@ -1,12 +1,13 @@
 """Results that are kept by what they were made of, in bounded memory.
 
 `functools.lru_cache` bounds the number of results, not the size of their keys: 256 header values of
-64 KB each are 16 MB that nobody ever asks for again.
+64 KB each are 16 MB that nobody ever asks for again. And to look at the size of each key would cost
+more than most of what is kept here: so it is looked at when a result is to be kept.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
-from typing import ParamSpec, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 LONGEST = 256
 """Characters or bytes of an argument: several times what clients send in a header by themselves."""
@@ -14,28 +15,32 @@ LONGEST = 256
 P = ParamSpec("P")
 R = TypeVar("R")
 
-CACHES: list[object] = []
-"""The caches made here, for a test to tell them from others."""
+CACHES: list[dict[Any, Any]] = []
+"""What is kept, for a test to look into."""
+
+_MISSING: Any = object()
 
 
 def memoize(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Keep up to `maxsize` results, but none for a text that is longer than `LONGEST`.
 
-    Nor for arguments given by name. What is raised is not kept.
+    Nor for arguments given by name. When it is full, all are forgotten. What is raised is not kept.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        cached: Callable[..., R] = lru_cache(maxsize)(function)
-        CACHES.append(cached)
+        kept: dict[tuple[object, ...], R] = {}
+        CACHES.append(kept)
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if kwargs:
                 return function(*args, **kwargs)
-            for argument in args:
-                if isinstance(argument, (str, bytes)) and len(argument) > LONGEST:
-                    return function(*args, **kwargs)
-            return cached(*args)
+            result: R = kept.get(args, _MISSING)
+            if result is _MISSING:
+                result = function(*args, **kwargs)
+                if not any(map(_is_long, args)):
+                    _keep(kept, args, result, maxsize)
+            return result
 
         return call
 
@@ -46,13 +51,28 @@ def memoize_header(maxsize: int) -> Callable[[Callable[[bytes], R]], Callable[[b
     """The same for a function of a header's value: with one argument it costs next to nothing."""
 
     def decorate(function: Callable[[bytes], R]) -> Callable[[bytes], R]:
-        cached = lru_cache(maxsize)(function)
-        CACHES.append(cached)
+        kept: dict[bytes, R] = {}
+        CACHES.append(kept)
 
         @wraps(function)
         def call(value: bytes) -> R:
-            return cached(value) if len(value) <= LONGEST else function(value)
+            result: R = kept.get(value, _MISSING)
+            if result is _MISSING:
+                result = function(value)
+                if not _is_long(value):
+                    _keep(kept, value, result, maxsize)
+            return result
 
         return call
 
     return decorate
+
+
+def _is_long(argument: object) -> bool:
+    return isinstance(argument, str | bytes) and len(argument) > LONGEST
+
+
+def _keep(kept: dict[Any, Any], key: object, result: object, maxsize: int) -> None:
+    if len(kept) >= maxsize:
+        kept.clear()
+    kept[key] = result

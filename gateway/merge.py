@@ -6,6 +6,9 @@ older answer never erases what is known.
 """
 
 import math
+from typing import NamedTuple
+
+from msgspec.structs import asdict, replace
 
 from gateway.records import (
     DetailLevel,
@@ -55,26 +58,33 @@ _BUNDLES: dict[type[Record], tuple[str, ...]] = {
 """The fields that only make sense together: they are one record's or the other's, never mixed."""
 
 
-def merge(known: Record, news: Record) -> Record:
-    """Join two records of one kind about one key; `news` was observed later.
+class Observed(NamedTuple):
+    """A record, and the level of detail up to which all its fields are known for its state."""
 
-    `news` keeps its freshness. The result's `freshness.detail` is the level up to which all its
-    fields are known for its state: after a new state was seen with less detail, that is less.
+    record: Record
+    detail: DetailLevel
+
+
+def merge(before: Observed, after: Observed) -> Observed:
+    """Join two records of one kind about one key; `after` was observed later.
+
+    After a new state was seen with less detail, the level of what is known is less.
     """
+    known, news = before.record, after.record
     moved = _is_newer(known, news)
     older, newer = (known, news) if moved else (news, known)
     same_status = known.provider_status.code == news.provider_status.code
     values: dict[str, object] = {}
-    for name in type(news).model_fields:
+    for name in news.__struct_fields__:
         if name not in _BUNDLES[type(news)]:
             values[name] = _filled(getattr(news, name), getattr(known, name))
         elif same_status:
             values[name] = _filled(getattr(newer, name), getattr(older, name))
         else:
             values[name] = getattr(newer, name)
-    detail = _detail(known, news, changed=moved and not same_status)
-    values["freshness"] = news.freshness.model_copy(update={"detail": detail})
-    return news.model_copy(update=values)
+    is_changed = moved and not same_status
+    keeps_detail = is_changed or after.detail.covers(before.detail)
+    return Observed(replace(news, **values), after.detail if keeps_detail else before.detail)
 
 
 def is_ahead(known: Record, news: Record) -> bool:
@@ -114,11 +124,6 @@ def rank(record: Record) -> int:
     return _LOOKUP_RANK[record.state]
 
 
-def _detail(known: Record, news: Record, *, changed: bool) -> DetailLevel:
-    told_before, told_now = known.freshness.detail, news.freshness.detail
-    return told_now if changed or told_now.covers(told_before) else told_before
-
-
 _SAYS_NOTHING: tuple[object, ...] = (
     None,
     MessageType.UNKNOWN,
@@ -133,6 +138,6 @@ def _filled(new: object, old: object) -> object:
     if new in _SAYS_NOTHING:
         return old
     if isinstance(new, Subscriber | Network | ProviderStatus) and isinstance(old, type(new)):
-        gaps = {name: value for name, value in old if getattr(new, name) is None}
-        return new.model_copy(update=gaps)
+        gaps = {name: getattr(old, name) for name, value in asdict(new).items() if value is None}
+        return replace(new, **gaps)
     return new

@@ -2,6 +2,8 @@
 
 Values only: no I/O, no clock, no wire format. Field docstrings are the descriptions that
 OpenAPI and the GraphQL playground show. What the provider did not give is None, never a guess.
+How a record is known, and how old it is (`Freshness`), is no part of it: it is told when the record
+is shown.
 
 Vocabulary: message states follow SMPP 5.0 (`message_state`), subscribers and networks 3GPP.
 """
@@ -9,10 +11,10 @@ Vocabulary: message states follow SMPP 5.0 (`message_state`), subscribers and ne
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple, NewType, Self
+from functools import cache
+from typing import Any, ClassVar, NamedTuple, NewType, Self, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+import msgspec
 
 from gateway.errors import InvalidArgument
 
@@ -55,7 +57,7 @@ RecordId = NewType("RecordId", str)
 """An id in decimal; GraphQL's `ID`."""
 
 
-class StatusKey(NamedTuple):
+class StatusKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """What names a message or lookup: the pair, for one send to many phones shares one id."""
 
     phone: str
@@ -313,20 +315,15 @@ class DeliveryErrorCode(DescribedEnum):
     UNMAPPED = "UNMAPPED", "A number that is in none of the provider's lists; see `providerCode`"
 
 
-class Model(BaseModel):
-    """A value of the contract: never changed, camelCase outside, its docstrings descriptions."""
+class Value(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
+    """A value of the contract: never changed, camelCase outside, its docstrings descriptions.
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        extra="forbid",
-        frozen=True,
-        json_schema_serialization_defaults_required=True,
-        use_attribute_docstrings=True,
-        validate_by_name=True,
-    )
+    A million are kept, so they are small and the garbage collector has nothing to look at: they
+    refer to nothing that could refer to them.
+    """
 
 
-class ProviderStatus(Model):
+class ProviderStatus(Value, frozen=True, kw_only=True):
     """The status as the provider numbers it."""
 
     code: int
@@ -337,7 +334,7 @@ class ProviderStatus(Model):
     """The provider's own words for it."""
 
 
-class DeliveryError(Model):
+class DeliveryError(Value, frozen=True, kw_only=True):
     """Why the message was not delivered."""
 
     code: DeliveryErrorCode
@@ -352,7 +349,7 @@ class DeliveryError(Model):
     """The reason, as an English sentence for people; its words may change, `code` will not."""
 
 
-class Money(Model):
+class Money(Value, frozen=True, kw_only=True):
     """An amount, as the provider prints it."""
 
     amount: str
@@ -361,7 +358,7 @@ class Money(Model):
     """ISO 4217, when the gateway was told it."""
 
 
-class Subscriber(Model):
+class Subscriber(Value, frozen=True, kw_only=True):
     """Whose number it is."""
 
     country: str | None = None
@@ -378,7 +375,7 @@ class Subscriber(Model):
     """Mobile network code (ITU E.212), with leading zeros."""
 
 
-class Network(Model):
+class Network(Value, frozen=True, kw_only=True):
     """A mobile network."""
 
     name: str | None = None
@@ -391,7 +388,7 @@ class Network(Model):
     """Mobile network code (ITU E.212), with leading zeros."""
 
 
-class Roaming(Model):
+class Roaming(Value, frozen=True, kw_only=True):
     """Where the subscriber was when the lookup was made."""
 
     status: RoamingStatus
@@ -402,14 +399,14 @@ class Roaming(Model):
     """The visited network."""
 
 
-class Porting(Model):
+class Porting(Value, frozen=True, kw_only=True):
     """Mobile number portability."""
 
     status: PortingStatus
     """Was the number moved to another operator?"""
 
 
-class SmppState(Model):
+class SmppState(Value, frozen=True, kw_only=True):
     """`message_state` of SMPP 5.0, section 4.7.15."""
 
     code: int
@@ -418,7 +415,7 @@ class SmppState(Model):
     """Its name in the specification."""
 
 
-class Freshness(Model):
+class Freshness(Value, frozen=True, kw_only=True):
     """How the gateway knows, and how old it is."""
 
     source: FreshnessSource
@@ -439,7 +436,7 @@ class Freshness(Model):
     """How much the provider was asked to tell."""
 
 
-class StatusRecord(Model):
+class StatusRecord(Value, tag_field="kind", frozen=True, kw_only=True):
     """What is known of one message or lookup."""
 
     id: RecordId
@@ -468,8 +465,6 @@ class StatusRecord(Model):
     """Was it recognised as a template message (bit 8 of `flag`)? null: not told."""
     paid_from_second_balance: bool | None = None
     """Was it paid from the account's second balance (bit 5 of `flag`)? null: not told."""
-    freshness: Freshness
-    """How the gateway knows, and how old it is."""
 
     kind: ClassVar[str]
     """`Message` or `HlrLookup`: `kind` in REST, `__typename` in GraphQL."""
@@ -479,17 +474,8 @@ class StatusRecord(Model):
         return StatusKey(self.phone, int(self.id))
 
 
-def _with_kind(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """REST records say their kind; GraphQL has `__typename` for it."""
-    kind = {"const": model.__name__, "type": "string", "description": "The kind of record."}
-    schema["properties"] = {"kind": kind, **schema["properties"]}
-    schema["required"] = ["kind", *schema.get("required", [])]
-
-
-class Message(StatusRecord):
+class Message(StatusRecord, tag="Message", frozen=True, kw_only=True):
     """A message: SMS, e-mail, call or messenger."""
-
-    model_config = ConfigDict(json_schema_extra=_with_kind)
 
     state: MessageState
     """What became of it."""
@@ -517,10 +503,8 @@ class Message(StatusRecord):
     kind = "Message"
 
 
-class HlrLookup(StatusRecord):
+class HlrLookup(StatusRecord, tag="HlrLookup", frozen=True, kw_only=True):
     """An HLR lookup: is the subscriber there, and in which network?"""
-
-    model_config = ConfigDict(json_schema_extra=_with_kind)
 
     state: LookupState
     """How far the lookup is."""
@@ -544,3 +528,29 @@ class HlrLookup(StatusRecord):
 
 Record = Message | HlrLookup
 """Either kind; `StatusRecord` is what they share."""
+
+
+class ShownField(NamedTuple):
+    """A field as callers see it: its name in camelCase, its type, and that of an inner object."""
+
+    alias: str
+    annotation: Any
+    inner: type[Value] | None
+
+
+@cache
+def shown_fields(kind: type[Value]) -> dict[str, ShownField]:
+    """The fields of a value by their attributes; of a record `freshness` as well."""
+    annotations = get_type_hints(kind)
+    names = [field.name for field in msgspec.structs.fields(kind)]
+    if issubclass(kind, StatusRecord):
+        annotations["freshness"] = Freshness
+        names.insert(len(msgspec.structs.fields(StatusRecord)), "freshness")
+    return {name: _shown(name, annotations[name]) for name in names}
+
+
+def _shown(name: str, annotation: Any) -> ShownField:  # noqa: ANN401 - any annotation
+    first, *rest = name.split("_")
+    options = (annotation, *get_args(annotation))
+    inner = next((one for one in options if isinstance(one, type) and issubclass(one, Value)), None)
+    return ShownField(first + "".join(map(str.capitalize, rest)), annotation, inner)

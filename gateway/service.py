@@ -1,12 +1,15 @@
 """`StatusService`: the one door for REST, GraphQL and whatever comes next."""
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from gateway import planner
 from gateway.breaker import Breaker
@@ -26,7 +29,6 @@ from gateway.freshness import (
     MISSING_SHORTEST,
     Answer,
     Known,
-    at_observation,
     fresh_for,
     missing_for,
     rule_for,
@@ -35,7 +37,7 @@ from gateway.freshness import (
 )
 from gateway.interest import Interest
 from gateway.link import LinkState, Served, describe
-from gateway.merge import is_ahead, merge
+from gateway.merge import Observed, is_ahead, merge
 from gateway.planner import Why
 from gateway.records import (
     DetailLevel,
@@ -269,7 +271,7 @@ class StatusService:
         other = want.key.respelled
         if other is None or known.record is not None or not self.may_be_respelled(want.key, known):
             return known
-        there = await self._dispatcher.watch(replace(want, key=other))
+        there = await self._dispatcher.watch(dataclasses.replace(want, key=other))
         return known if there.record is None else there
 
     async def delete(self, key: StatusKey) -> None:
@@ -312,12 +314,11 @@ class StatusService:
             return Pushed.IGNORED
         now = self._clock.time()
         known_record = None if before is None else before.record
-        detail = DetailLevel.BASIC if known_record is None else known_record.freshness.detail
+        detail = DetailLevel.BASIC if before is None or not known_record else before.detail
         found = normalise(
             push.row,
             key,
             asked=None if known_record is None else type(known_record),
-            freshness=at_observation(now, detail),
             zone=self._reading.zone,
             currency=self._reading.currency,
         )
@@ -326,7 +327,7 @@ class StatusService:
         found = _without_future(found, now)._replace(certain=False)
         if not _moves(before, found):
             return Pushed.DUPLICATE
-        known = replace(_joined(before, found, now), source=FreshnessSource.CALLBACK)
+        known = replace(_joined(before, found, detail, now), source=FreshnessSource.CALLBACK)
         self._store.put(key, known)
         if found.record.is_final:
             self._dispatcher.drop(key)
@@ -346,7 +347,7 @@ class StatusService:
         if known.deleted or (known.record is not None and known.record.is_final):
             self._dispatcher.drop(key)
         if is_new and news.source is not FreshnessSource.CALLBACK:
-            level = DetailLevel.FULL if known.record is None else known.record.freshness.detail
+            level = DetailLevel.FULL if known.record is None else known.detail
             self._dispatcher.answered(key, level, known)
         self._tell(key)
 
@@ -401,7 +402,7 @@ class StatusService:
             return False
         if known.record is None:
             return True
-        return _fits(known.record, want) and known.record.freshness.detail.covers(want.detail)
+        return _fits(known.record, want) and known.detail.covers(want.detail)
 
     def _answer(self, key: StatusKey, known: Known, want: Want, *, live: bool) -> Answer:
         if known.record is None:
@@ -520,11 +521,10 @@ class StatusService:
             row,
             want.key,
             asked=_certain_kind(before) or want.kind,
-            freshness=at_observation(now, want.detail),
             zone=self._reading.zone,
             currency=self._reading.currency,
         )
-        known = _missing(before, now) if found is None else _joined(before, found, now)
+        known = _missing(before, now) if found is None else _joined(before, found, want.detail, now)
         self._store.put(want.key, known)
         self._tell(want.key)
         return known
@@ -558,7 +558,7 @@ def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
         and record.is_final
         and now < known.fresh_until + min(want.slack, 0.0)
         and (want.kind is None or type(record) is want.kind)
-        and record.freshness.detail.all >= want.detail.all
+        and known.detail.all >= want.detail.all
         and (want.max_age is None or now - known.observed_at <= want.max_age)
     )
 
@@ -590,16 +590,18 @@ def _missing(before: Known | None, now: float) -> Known:
         return Known(None, now, now + missing_for(misses), misses=misses)
     record = before.record
     if isinstance(record, Message):
-        record = record.model_copy(update={"archived": True})
-    return Known(record, now, now + fresh_for(record, now), before.certain)
+        record = replace(record, archived=True)
+    until = now + fresh_for(record, now)
+    return Known(record, now, until, before.certain, detail=before.detail)
 
 
-def _joined(before: Known | None, found: Found, now: float) -> Known:
+def _joined(before: Known | None, found: Found, detail: DetailLevel, now: float) -> Known:
+    """What is known and what was found of it at that level, at `now`."""
     record, certain = found
     if before and before.record and type(before.record) is type(record):
-        record = merge(before.record, record)
+        record, detail = merge(Observed(before.record, before.detail), Observed(record, detail))
         certain = certain or before.certain
-    return Known(record, now, now + fresh_for(record, now), certain)
+    return Known(record, now, now + fresh_for(record, now), certain, detail=detail)
 
 
 def _combined(before: Known, news: Known) -> Known:
@@ -611,10 +613,13 @@ def _combined(before: Known, news: Known) -> Known:
         known = newer if newer.record is not None or older.record is None else older
     elif type(older.record) is type(newer.record):
         certain = older.certain or newer.certain
-        known = replace(newer, record=merge(older.record, newer.record), certain=certain)
+        record, detail = merge(
+            Observed(older.record, older.detail), Observed(newer.record, newer.detail)
+        )
+        known = replace(newer, record=record, detail=detail, certain=certain)
     else:
         known = older if older.certain and not newer.certain else newer
-    return replace(known, written={})
+    return known
 
 
 def _moves(before: Known | None, found: Found) -> bool:
@@ -634,4 +639,4 @@ def _without_future(found: Found, now: float) -> Found:
     time = found.record.last_status_time
     if time is None or time <= latest:
         return found
-    return found._replace(record=found.record.model_copy(update={"last_status_time": None}))
+    return found._replace(record=replace(found.record, last_status_time=None))

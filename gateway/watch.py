@@ -176,7 +176,7 @@ class Watches:
                 return trouble  # the number's other spelling is going to be asked for
             return NotFound("The provider knows no message with this id and phone.")
         waits = trouble is None and known.source is not FreshnessSource.CALLBACK
-        if waits and not _is_whole(known.record, detail):
+        if waits and not _is_whole(known, detail):
             return None
         return Answer(
             known,
@@ -190,7 +190,7 @@ class Watches:
     async def _ask_first(self, key: StatusKey, reader: Following, watch: _Watch) -> None:
         """Where nothing can be told yet, ask as a caller does, before any watcher's turn comes."""
         known = self._service.peek(key)
-        if known is not None and (known.record is None or _is_whole(known.record, reader.detail)):
+        if known is not None and (known.record is None or _is_whole(known, reader.detail)):
             return
         try:
             await self._service.get(key, Want(reader.detail, caller=reader.caller))
@@ -203,7 +203,7 @@ class Watches:
         """Want the message again and again, as often as its age deserves, until all have left."""
         known = self._service.peek(key)
         due = self._clock.monotonic()
-        if known and (not known.record or known.record.freshness.detail.covers(watch.detail)):
+        if known and (not known.record or known.detail.covers(watch.detail)):
             due = self._due(known)
         while True:
             try:
@@ -247,7 +247,7 @@ def _tells(event: Answer | GatewayError) -> object:
     """What makes two events the same news."""
     if isinstance(event, GatewayError):
         return event.code
-    return event.record.model_copy(update={"freshness": event.stale_reason})
+    return event.record, event.stale_reason
 
 
 def _is_last(known: Known | None, reader: Following, now: float) -> bool:
@@ -256,7 +256,7 @@ def _is_last(known: Known | None, reader: Following, now: float) -> bool:
     if known.record is None:
         is_deleted = known.deleted and now < known.fresh_until  # later the id may be used again
         return is_deleted or known.misses >= GIVE_UP
-    return _is_reached(known.record, reader.until) and _is_whole(known.record, reader.detail)
+    return _is_reached(known.record, reader.until) and _is_whole(known, reader.detail)
 
 
 def _is_reached(record: Record, until: MessageState | None) -> bool:
@@ -268,7 +268,7 @@ def _is_reached(record: Record, until: MessageState | None) -> bool:
     )
 
 
-def _is_whole(record: Record, detail: DetailLevel) -> bool:
+def _is_whole(known: Known, detail: DetailLevel) -> bool:
     """Are all its details known that ever will be?"""
-    is_archived = isinstance(record, Message) and record.archived
-    return is_archived or record.freshness.detail.covers(detail)
+    is_archived = isinstance(known.record, Message) and known.record.archived
+    return is_archived or known.detail.covers(detail)

@@ -3,16 +3,16 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.freshness import (
     Known,
-    at_observation,
     fresh_for,
     missing_for,
     serves_stale,
     watch_for,
 )
-from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
+from gateway.records import HlrLookup, Message, Record, RecordId, StatusKey
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Row
 
@@ -27,7 +27,6 @@ def record(status: int, age: float | None = 0, kind: type[Record] = Message) -> 
         Row(fields),
         StatusKey("79990000001", 1),
         asked=kind,
-        freshness=at_observation(NOW, DetailLevel.FULL),
         zone=UTC,
     )
     assert found is not None
@@ -62,15 +61,13 @@ def test_an_unknown_state_is_asked_for_seldom(kind: type[Record]) -> None:
 
 
 def test_an_archived_message_does_not_change() -> None:
-    archived = record(-1).model_copy(update={"archived": True})
+    archived = replace(record(-1), archived=True)
     assert 24 * 3600 <= fresh_for(archived, NOW) <= 26.4 * 3600
 
 
 def test_what_is_learned_together_is_not_asked_for_again_together() -> None:
     one = record(-1)
-    moments = {
-        fresh_for(one.model_copy(update={"id": str(number)}), NOW) for number in range(1, 101)
-    }
+    moments = {fresh_for(replace(one, id=RecordId(str(number))), NOW) for number in range(1, 101)}
     assert len(moments) == 100
     assert max(moments) - min(moments) > 1
 
@@ -96,5 +93,5 @@ def test_not_found_is_fresh_shortly_and_growing() -> None:
 
 
 def test_moments_are_whole_seconds() -> None:
-    observed = at_observation(NOW + 0.9, DetailLevel.BASIC).observed_at
-    assert observed == datetime.fromtimestamp(NOW, UTC)
+    known = Known(record(1), NOW + 0.9, NOW + 10)
+    assert known.observed == datetime.fromtimestamp(NOW, UTC)

@@ -189,12 +189,12 @@ async def test_an_unknown_message_is_known_by_its_push() -> None:
     setup = Setup()
     assert setup.push(20, err=6, ts=int(START) - 60) is Pushed.ACCEPTED
     answer = await setup.service.get(KEY, Want(BASIC, Message))
-    record = answer.as_record()
+    record, freshness = answer.record, answer.freshness
     assert isinstance(record, Message)
     assert (record.state, record.is_final, record.id) == ("UNDELIVERABLE", True, "30")
     assert record.last_status_time == datetime.fromtimestamp(START - 60, UTC)
-    assert record.freshness.source == "CALLBACK"
-    assert record.freshness.observed_at == datetime.fromtimestamp(START, UTC)
+    assert freshness.source == "CALLBACK"
+    assert freshness.observed_at == datetime.fromtimestamp(START, UTC)
     assert setup.provider.asked == []
 
 
@@ -214,7 +214,7 @@ async def test_details_stay_known_when_a_push_moves_the_state() -> None:
     assert setup.push(1, ts=int(START)) is Pushed.ACCEPTED
     answer = await setup.service.get(KEY, Want(FULL, Message))
     assert (answer.record.text, answer.record.is_final) == ("hello", True)
-    assert (answer.source, answer.record.freshness.detail) == ("CALLBACK", "FULL")
+    assert (answer.source, answer.known.detail) == ("CALLBACK", "FULL")
     assert len(setup.provider.asked) == 1
 
 

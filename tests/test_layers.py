@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 ORDER = [
     {"errors", "clock", "loopback", "memo", "accesslog", "simulator", "__init__"},
     {"records", "callers"},
-    {"merge", "detail", "freshness"},
+    {"described", "merge", "detail", "freshness"},
     {"settings"},
     {"smsc"},
     {"replicas"},
@@ -32,6 +32,7 @@ HOMES = {
     "joserfc": {"callers/jwt"},
     "python_multipart": {"simulator/form"},
     "redis": {"replicas"},
+    "msgspec": {"records", "described", "freshness", "merge", "service", "store"},
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},
     "graphql": {"web/graphql"},

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.freshness import at_observation
-from gateway.merge import merge
+from gateway import merge as merging
+from gateway.merge import Observed
 from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Row
@@ -16,24 +16,27 @@ FORWARD = [-1, 0, 20, 1, 2, 4]
 
 
 def record(
-    status: int,
-    last: int | None = None,
-    detail: DetailLevel = DetailLevel.FULL,
-    asked: type[Record] = Message,
-    **fields: str,
+    status: int, last: int | None = None, asked: type[Record] = Message, **fields: str
 ) -> Record:
     row = {"status": str(status), **fields}
     if last is not None:
         row["last_timestamp"] = str(last)
-    result = normalise(
-        Row(row),
-        StatusKey("79990000001", 1),
-        asked=asked,
-        freshness=at_observation(0, detail),
-        zone=UTC,
-    )
+    result = normalise(Row(row), StatusKey("79990000001", 1), asked=asked, zone=UTC)
     assert result is not None
     return result.record
+
+
+def merge(known: Record, news: Record) -> Record:
+    return joined(known, news)[0]
+
+
+def joined(
+    known: Record,
+    news: Record,
+    before: DetailLevel = DetailLevel.FULL,
+    after: DetailLevel = DetailLevel.FULL,
+) -> Observed:
+    return merging.merge(Observed(known, before), Observed(news, after))
 
 
 def message(*args: object, **fields: object) -> Message:
@@ -71,22 +74,20 @@ def test_a_less_detailed_answer_erases_nothing() -> None:
         1, 10, status_name="Доставлено", message="text", comment="c", operator="A",
         operator_orig="B", mccmnc="25002", type="0", flag="0", sms_cnt="2", err="0",
     )  # fmt: skip
-    basic = message(1, 10, DetailLevel.BASIC)
-    merged = merge(full, basic)
-    assert merged == full.model_copy(update={"freshness": merged.freshness})
-    assert merged.freshness.detail is DetailLevel.FULL
+    assert joined(full, message(1, 10), after=DetailLevel.BASIC) == (full, DetailLevel.FULL)
 
 
 def test_after_a_new_state_seen_with_less_detail_the_detail_is_less() -> None:
-    merged = merge(message(0, 10, status_name="Передано"), message(1, 20, DetailLevel.BASIC))
+    sent, delivered = message(0, 10, status_name="Передано"), message(1, 20)
+    merged, detail = joined(sent, delivered, after=DetailLevel.BASIC)
     assert merged.provider_status.text is None
-    assert merged.freshness.detail is DetailLevel.BASIC
+    assert detail is DetailLevel.BASIC
 
 
 def test_more_detail_fills_the_gaps() -> None:
-    basic = message(1, 10, DetailLevel.BASIC)
-    merged = merge(basic, message(1, 10, message="text"))
-    assert (merged.text, merged.freshness.detail) == ("text", DetailLevel.FULL)
+    basic, full = message(1, 10), message(1, 10, message="text")
+    merged, detail = joined(basic, full, before=DetailLevel.BASIC)
+    assert (merged.text, detail) == ("text", DetailLevel.FULL)
 
 
 def test_an_error_number_is_kept_where_a_later_answer_leaves_it_out() -> None:
@@ -96,7 +97,7 @@ def test_an_error_number_is_kept_where_a_later_answer_leaves_it_out() -> None:
 
 def test_a_lookup_keeps_its_result() -> None:
     done = record(1, 10, asked=HlrLookup, err="0", imsi="250", net="МегаФон", rcn="", rnet="")
-    less = record(1, 10, DetailLevel.BASIC, HlrLookup)
+    less = record(1, 10, HlrLookup)
     merged = merge(done, less)
     assert isinstance(merged, HlrLookup)
     assert (merged.reachability, merged.reachable, merged.imsi) == ("REACHABLE", True, "250")

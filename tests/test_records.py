@@ -38,7 +38,7 @@ from gateway.records import MAX_ID, StatusKey, other_spelling
     ],
 )
 def test_phones_are_digits_or_an_address(given: str, phone: str) -> None:
-    assert StatusKey.parse(id="1", phone=given) == (phone, 1)
+    assert StatusKey.parse(id="1", phone=given) == StatusKey(phone, 1)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class Reader:
             assert isinstance(event.record, Message)
             why = event.stale_reason or ("" if not event.stale else "STALE")
             self.told.append(f"{event.record.state} {why}".strip())
-            self.details.append(event.record.freshness.detail)
+            self.details.append(event.known.detail)
             self.phones.add(event.record.phone)
 
 
@@ -167,7 +167,7 @@ async def test_the_last_who_leaves_ends_the_polling() -> None:
 
 async def test_a_failed_poll_is_repeated() -> None:
     async with watching() as setup:
-        setup.world.delete(*LIVE)
+        setup.world.delete(LIVE.phone, LIVE.id)
         reader = setup.follow()
         await setup.clock.advance(40)
         # Three times as it is spelled, once by the number's other spelling.
@@ -185,9 +185,9 @@ async def test_callers_are_told_when_a_watched_message_is_asked_for_next() -> No
     async with watching() as setup:
         setup.follow()
         await setup.clock.advance(1)
-        record = (await setup.service.get(LIVE, Want(BASIC, Message))).as_record()
+        answer = await setup.service.get(LIVE, Want(BASIC, Message))
         due = datetime.fromtimestamp(START + 15, UTC)
-        assert record.freshness.next_refresh_at == due
+        assert answer.next_refresh_at == due
 
 
 async def test_after_closing_nobody_polls() -> None:

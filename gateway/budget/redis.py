@@ -341,4 +341,4 @@ def _nothing() -> None:
 
 
 def _as_json(keys: Iterable[StatusKey]) -> str:
-    return json.dumps(list(keys))
+    return json.dumps([(key.phone, key.id) for key in keys])

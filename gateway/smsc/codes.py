@@ -6,6 +6,7 @@ the tables that public clients carry, for the ends of those lists that the publi
 A number in no table is a value, not an error: see `UNKNOWN_STATUS` and `delivery_error`.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -165,7 +166,7 @@ def delivery_error(number: int) -> DeliveryError:
 
 
 HLR_TYPE = 4
-TYPES = {
+TYPES: Mapping[int | None, MessageType] = {
     0: MessageType.SMS,
     1: MessageType.FLASH_SMS,
     2: MessageType.BINARY_SMS,

@@ -10,7 +10,6 @@ from typing import NamedTuple, TypedDict
 from gateway.memo import memoize
 from gateway.records import (
     DeliveryError,
-    Freshness,
     HlrLookup,
     LookupState,
     Message,
@@ -40,7 +39,8 @@ _DECIMAL = re.compile(r"-?\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 _DATE = re.compile(r"(\d{2})\.(\d{2})\.(\d{4})\s+(\d{2}):\s?(\d{2})(?::\s?(\d{2}))?", re.ASCII)
 _MCCMNC = re.compile(r"(\d{3})(\d{1,3})?", re.ASCII)
 """A mobile country code has three digits, always (ITU E.212)."""
-_INT32 = range(-(2**31), 2**31)
+_USUAL_LENGTH = 12
+"""Digits and one more: timestamps have ten."""
 _LATEST = 253_402_300_799
 """The last second of the year 9999, the end of Python's and RFC 3339's calendar."""
 
@@ -61,7 +61,6 @@ def normalise(
     key: StatusKey,
     *,
     asked: type[Record] | None,
-    freshness: Freshness,
     zone: tzinfo,
     currency: str | None = None,
 ) -> Found | None:
@@ -79,7 +78,7 @@ def normalise(
     shown = _shows_lookup(row, fields)
     lookup = asked is HlrLookup if shown is None else shown
     read = _lookup if lookup else _message
-    return Found(read(fields, key, status, freshness, currency), shown is not None)
+    return Found(read(fields, key, status, currency), shown is not None)
 
 
 class _Shared(TypedDict):
@@ -99,11 +98,20 @@ class _Shared(TypedDict):
 
 
 class _Fields:
-    """A row's values, each read as what it has to be; unreadable and empty ones are None."""
+    """A row's values, each read as what it has to be; unreadable and empty ones are None.
+
+    `type` is the number of that name, or where only `flag` is told, its bits 0-3.
+    """
+
+    __slots__ = ("_fields", "_zone", "flag", "type")
 
     def __init__(self, fields: dict[str, str], zone: tzinfo) -> None:
         self._fields = fields
         self._zone = zone
+        self.flag = self.integer("flag")
+        self.type = self.integer("type")
+        if self.type is None and self.flag is not None:
+            self.type = self.flag & codes.FLAG_TYPE_MASK
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
@@ -111,20 +119,23 @@ class _Fields:
     def text(self, name: str) -> str | None:
         return self._fields.get(name) or None
 
+    def repeated(self, name: str) -> str | None:
+        """A text that many records have: they share one."""
+        return _once(self._fields.get(name) or None)
+
     def integer(self, name: str) -> int | None:
         """A number of 32 bits, as GraphQL's `Int`; the provider's own are far smaller."""
         number = self._number(name)
-        return number if number is not None and number in _INT32 else None
+        return number if number is None or -(2**31) <= number < 2**31 else None
 
     def _number(self, name: str) -> int | None:
         text = self._fields.get(name)
-        found = _INTEGER.match(text) if text else None
+        if not text:
+            return None
+        if len(text) < _USUAL_LENGTH and text.isdecimal() and text.isascii():
+            return int(text)
+        found = _INTEGER.match(text)
         return int(found[0]) if found else None
-
-    def type_number(self) -> int | None:
-        """`type`, or where only `flag` is told, its bits 0-3."""
-        number, flag = self.integer("type"), self.integer("flag")
-        return flag & codes.FLAG_TYPE_MASK if number is None and flag is not None else number
 
     def time(self, timestamp: str, date: str) -> datetime | None:
         """The timestamp wins; the date is the account's local clock (all recordings)."""
@@ -144,9 +155,8 @@ class _Fields:
 
 def _shows_lookup(row: Row, fields: _Fields) -> bool | None:
     """Which kind the answer shows: True a lookup, False a message, None neither."""
-    number = fields.type_number()
-    if number is not None:
-        return number == codes.HLR_TYPE
+    if fields.type is not None:
+        return fields.type == codes.HLR_TYPE
     if not _LOOKUP_FIELDS.isdisjoint(row.fields):
         return True
     if sender := fields.text("sender_id"):
@@ -165,6 +175,11 @@ def _error(fields: _Fields, state: MessageState | None) -> DeliveryError | None:
 
 
 # Small values repeat from message to message: made once, they cost neither time nor memory again.
+
+
+@memoize(4096)
+def _once(text: str | None) -> str | None:
+    return text
 
 
 @memoize(4096)
@@ -218,18 +233,17 @@ def _shared(
     state: MessageState | None,
 ) -> _Shared:
     """What both kinds have; `state` is a message's."""
-    flag = fields.integer("flag")
     return {
         "provider_status": _provider_status(status, known.name, fields.text("status_name")),
         "error": _error(fields, state),
         "is_final": known.final,
         "last_status_time": fields.time("last_timestamp", "last_date"),
         "sent_at": fields.time("send_timestamp", "send_date"),
-        "sender": fields.text("sender_id"),
+        "sender": fields.repeated("sender_id"),
         "text": fields.text("message"),
         "cost": _money(fields.text("cost"), currency),
-        "is_template": _bit(flag, codes.FLAG_TEMPLATE),
-        "paid_from_second_balance": _bit(flag, codes.FLAG_SECOND_BALANCE),
+        "is_template": _bit(fields.flag, codes.FLAG_TEMPLATE),
+        "paid_from_second_balance": _bit(fields.flag, codes.FLAG_SECOND_BALANCE),
         "subscriber": _subscriber(
             fields.text("country"),
             fields.text("operator"),
@@ -240,27 +254,23 @@ def _shared(
     }
 
 
-def _message(
-    fields: _Fields, key: StatusKey, status: int, freshness: Freshness, currency: str | None
-) -> Message:
+def _message(fields: _Fields, key: StatusKey, status: int, currency: str | None) -> Message:
     known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
-    number = fields.type_number()
-    type_ = MessageType.UNKNOWN if number is None else codes.TYPES.get(number, MessageType.UNKNOWN)
+    type_ = codes.TYPES.get(fields.type, MessageType.UNKNOWN)
     count = fields.integer("sms_cnt")
     return Message(
         id=RecordId(str(key.id)),
         phone=key.phone,
         type=type_,
         **_shared(fields, status, known, currency, state=known.state),
-        freshness=freshness,
         state=known.state,
         state_group=known.group,
         rejection_reason=known.rejection,
         comment=fields.text("comment"),
         parts=None if type_ is MessageType.CALL else count,
         duration_seconds=count if type_ is MessageType.CALL else None,
-        template=_template(fields.integer("flag")),
-        porting=_porting(fields),
+        template=_template(fields.flag),
+        porting=_porting(fields.text("operator"), fields.text("operator_orig")),
         smpp=codes.SMPP_STATES[known.state],
     )
 
@@ -278,17 +288,15 @@ def _template(flag: int | None) -> TemplateKind | None:
 _PORTING = {status: Porting(status=status) for status in PortingStatus}
 
 
-def _porting(fields: _Fields) -> Porting:
-    serving, issuing = fields.text("operator"), fields.text("operator_orig")
+@memoize(4096)
+def _porting(serving: str | None, issuing: str | None) -> Porting:
     if serving is None or issuing is None:
         return _PORTING[PortingStatus.UNKNOWN]
     same = serving.strip().casefold() == issuing.strip().casefold()
     return _PORTING[PortingStatus.NOT_PORTED if same else PortingStatus.PORTED]
 
 
-def _lookup(
-    fields: _Fields, key: StatusKey, status: int, freshness: Freshness, currency: str | None
-) -> HlrLookup:
+def _lookup(fields: _Fields, key: StatusKey, status: int, currency: str | None) -> HlrLookup:
     known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
     err = fields.integer("err")
     reachability = _reachability(status, known, err)
@@ -297,7 +305,6 @@ def _lookup(
         phone=key.phone,
         type=MessageType.HLR,
         **_shared(fields, status, known, currency, state=None),
-        freshness=freshness,
         state=_lookup_state(status, known, err),
         reachability=reachability,
         reachable=_reachable(reachability),

@@ -27,6 +27,7 @@ FEW_ROWS_LINES = 2000
 
 _ANYTHING = Expected()
 _STATUS = re.compile(r"[+-]?[0-9]{1,9}(?:\.0{1,9})?")
+_USUAL_STATUSES = frozenset(map(str, range(-3, 30)))
 
 
 def decode(
@@ -97,7 +98,8 @@ _DELETED = re.compile(
 
 
 def _has_status(row: Row) -> bool:
-    return _STATUS.fullmatch(row.fields.get("status", "")) is not None
+    status = row.fields.get("status", "")
+    return status in _USUAL_STATUSES or _STATUS.fullmatch(status) is not None
 
 
 def to_text(body: bytes, charset: str) -> str:

@@ -20,6 +20,42 @@ class Row:
     lookup: bool | None = None
 
 
+FIELDS = frozenset(
+    {
+        "status",
+        "last_date",
+        "last_timestamp",
+        "flag",
+        "err",
+        "send_date",
+        "send_timestamp",
+        "phone",
+        "cost",
+        "sender_id",
+        "status_name",
+        "message",
+        "comment",
+        "mccmnc",
+        "country",
+        "operator",
+        "operator_orig",
+        "region",
+        "type",
+        "sms_cnt",
+        "id",
+        "imsi",
+        "msc",
+        "mcc",
+        "mnc",
+        "cn",
+        "net",
+        "rcn",
+        "rnet",
+    }
+)
+"""The names of formats 2 and 3 (provider's page)."""
+
+
 class Refusal(NamedTuple):
     """The provider refused the request: its error number and, for the log only, its words."""
 

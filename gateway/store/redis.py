@@ -15,7 +15,7 @@ from gateway.freshness import Known
 from gateway.merge import rank
 from gateway.records import StatusKey
 from gateway.replicas import Replicas
-from gateway.store import written
+from gateway.store import wire
 from gateway.store.memory import MemoryStore
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class SharedStore(MemoryStore):
         arguments = (
             f"{_rank(known):02}",
             max(1, round(kept_for * 1000)),
-            written.write(key, known),
+            wire.write(key, known),
             replicas.channel,
             KIND + replicas.name.encode(),
         )
@@ -90,7 +90,7 @@ class SharedStore(MemoryStore):
             self._tell(body, is_new=True)
 
     def _tell(self, body: bytes, *, is_new: bool) -> None:
-        self.on_news(*written.read(body), is_new)
+        self.on_news(*wire.read(body), is_new)
 
 
 def _rank(known: Known) -> int:

@@ -12,8 +12,9 @@ from starlette.types import Scope as Scope_
 
 from gateway import __version__, errors
 from gateway.callers.model import HIDDEN_WITHOUT, Scope
+from gateway.described import twin
 from gateway.link import LinkState
-from gateway.records import MAX_ID, HlrLookup, Message, Record
+from gateway.records import MAX_ID, HlrLookup, Message, Record, shown_fields
 from gateway.web import api
 from gateway.web.compression import PLAIN, gzipped, takes_gzip
 from gateway.web.headers import named_headers
@@ -44,8 +45,8 @@ def _selection(schema: Any, schemas: dict[str, Any], *, inner: bool = False) -> 
 def _schemas() -> dict[str, Any]:
     _, document = models_json_schema(
         [
-            (Message, "serialization"),
-            (HlrLookup, "serialization"),
+            (twin(Message), "serialization"),
+            (twin(HlrLookup), "serialization"),
             (StatusResult, "serialization"),
             (Problem, "serialization"),
             (LinkState, "serialization"),
@@ -86,7 +87,7 @@ def _schemas() -> dict[str, Any]:
 
 def _hidden(kind: type[Record]) -> Json:
     needed = {name: scope for scope, names in HIDDEN_WITHOUT.items() for name in names}
-    names = [name for name in kind.model_fields if name in needed]
+    names = [name for name in shown_fields(kind) if name in needed]
     return {
         "type": "array",
         "items": {"type": "string", "enum": names},

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from gateway import records
+from gateway.described import as_model
 from gateway.errors import NotFound
 from gateway.records import HlrLookup, Message
 from gateway.web.problems import Outcome, problem_of
@@ -36,7 +37,6 @@ _MESSAGE = Message(
     sender="SMSC.RU",
     text="Your code is 1234",
     cost=records.Money(amount="3.20", currency="RUB"),
-    freshness=_FRESHNESS,
     state=records.MessageState.DELIVERED,
     state_group=records.StateGroup.DELIVERED,
     parts=1,
@@ -61,7 +61,6 @@ _LOOKUP = HlrLookup(
     last_status_time=_STATUS_AT,
     sent_at=_SENT_AT,
     cost=records.Money(amount="0.20", currency="RUB"),
-    freshness=_FRESHNESS,
     state=records.LookupState.COMPLETED,
     reachability=records.Reachability.REACHABLE,
     reachable=True,
@@ -73,7 +72,8 @@ _LOOKUP = HlrLookup(
 
 
 def _shown(record: records.Record) -> dict[str, Any]:
-    return {"kind": record.kind, **record.model_dump(mode="json", by_alias=True)}
+    model = as_model(record, _FRESHNESS)
+    return {"kind": record.kind, **model.model_dump(mode="json", by_alias=True)}
 
 
 MESSAGE = _shown(_MESSAGE)

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from gateway import errors
-from gateway.records import Model
+from gateway.described import Model
 from gateway.web.request_id import request_id
 
 STATUS: dict[type[errors.GatewayError], int] = {

@@ -9,9 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from gateway.callers.model import hidden_fields
+from gateway.described import HlrLookupModel, MessageModel, Model
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
-from gateway.records import HlrLookup, Message, Model, Record, StatusKey, key_or_error
+from gateway.records import Record, StatusKey, key_or_error
 from gateway.service import StatusService, Want
 from gateway.web.auth import caller_of
 from gateway.web.body import read_body
@@ -51,7 +52,7 @@ class StatusResult(Model):
     """The phone: digits without `+`, or as asked where it is not valid."""
     outcome: Outcome
     """Which of `record` and `problem` is there."""
-    record: Message | HlrLookup | None = None
+    record: MessageModel | HlrLookupModel | None = None
     """The record, when FOUND."""
     problem: Problem | None = None
     """What kept it from being found."""

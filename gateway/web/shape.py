@@ -3,10 +3,12 @@
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import orjson
+
 from gateway.callers.model import hidden_error
 from gateway.detail import level_for, parse_fields
 from gateway.records import DetailLevel, HlrLookup, Message, Record
-from gateway.web.projection import Pick, Picks, Projection, pick_all, to_json
+from gateway.web.projection import Pick, Picks, Projection, members, pick_all, to_json
 
 KINDS: tuple[type[Record], ...] = (Message, HlrLookup)
 
@@ -90,5 +92,6 @@ def _found(record: Picks) -> Picks:
 
 def without_freshness(record: Record) -> dict[str, Any]:
     """A record as it is shown where nobody knows when it was observed."""
-    shown = record.model_dump(mode="json", by_alias=True, exclude={"freshness"})
+    picks = [pick for pick in pick_all(type(record)) if pick.name != "freshness"]
+    shown: dict[str, Any] = orjson.loads(to_json(members(record, picks)))
     return {"kind": record.kind, **shown}

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 
 from gateway.app import create_app
-from gateway.records import Message
+from gateway.described import MessageModel
 from gateway.server import Server, address, listen, run
 from gateway.settings import load
 from gateway.web.graphql.engine import Context
@@ -66,15 +66,14 @@ def of_strawberry() -> ASGIApp:
 
 def of_fastapi(file: str) -> ASGIApp:
     fastapi: Any = importlib.import_module("fastapi")  # it is not among our dependencies
-    records: dict[tuple[str, str], Message] = {}
+    records: dict[tuple[str, str], MessageModel] = {}
     for shown in json.loads(Path(file).read_bytes()):
         del shown["kind"]  # REST's own, and no field of the model
-        record = Message.model_validate(shown)
-        records[record.id, record.phone] = record
+        records[shown["id"], shown["phone"]] = MessageModel.model_validate(shown)
     app = fastapi.FastAPI()
 
-    @app.get("/v1/messages/{id}", response_model=Message)  # type: ignore[untyped-decorator] # as above
-    async def get_message(id: str, phone: str) -> Message:
+    @app.get("/v1/messages/{id}", response_model=MessageModel)  # type: ignore[untyped-decorator] # as above
+    async def get_message(id: str, phone: str) -> MessageModel:
         return records[id, phone]
 
     made: ASGIApp = app

@@ -98,7 +98,9 @@ class Provider:
         self.requests += 1
         on_its_way = LATENCY * self.rng.lognormvariate(-0.125, 0.5) / 2
         await asyncio.sleep(on_its_way)
-        refused = self.limits.admit("login", list(keys), mass=len(keys) > 1)
+        refused = self.limits.admit(
+            "login", [(key.phone, key.id) for key in keys], mass=len(keys) > 1
+        )
         rows = {key: self._row(key, loop.time()) for key in keys}
         await asyncio.sleep(on_its_way)
         self.limits.leave("login")

@@ -14,8 +14,7 @@ from asgi_lifespan import LifespanManager
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.app import create_app
-from gateway.freshness import at_observation
-from gateway.records import DetailLevel, StatusKey
+from gateway.records import StatusKey
 from gateway.simulator import create_simulator, render, sample_world
 from gateway.simulator.samples import MESSAGE
 from gateway.smsc.normalise import normalise
@@ -35,7 +34,6 @@ def _decoding() -> None:
     zone = settings().zone
     told = [replace(MESSAGE, id=number + 1) for number in range(RECORDS)]
     keys = [StatusKey(report.phone, report.id) for report in told]
-    freshness = at_observation(0, DetailLevel.FULL)
 
     def read(body: bytes) -> None:
         rows = decode(body, expected=Expected(2, many=True))
@@ -43,7 +41,7 @@ def _decoding() -> None:
         found = match(rows, keys)
         assert len(found) == RECORDS
         for key, row in found.items():
-            normalise(row, key, asked=None, freshness=freshness, zone=zone)
+            normalise(row, key, asked=None, zone=zone)
 
     bodies = [render(told, fmt=f, all=2, many=True, charset="utf-8") for f in range(4)]
     print("decoding, bytes to normalised records")

@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.errors import UpstreamBadAnswer
-from gateway.freshness import at_observation
-from gateway.records import DetailLevel, HlrLookup, StatusKey
+from gateway.records import HlrLookup, StatusKey
 from gateway.smsc.normalise import normalise
 from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected, Refusal
@@ -260,8 +259,7 @@ def test_a_number_may_be_printed_with_a_fraction_of_zeros(body: str) -> None:
     rows = decode(body.encode())
     assert isinstance(rows, list)
     key = StatusKey("79990000001", 1)
-    freshness = at_observation(0, DetailLevel.FULL)
-    found = normalise(rows[0], key, asked=None, freshness=freshness, zone=ZoneInfo("UTC"))
+    found = normalise(rows[0], key, asked=None, zone=ZoneInfo("UTC"))
     assert found is not None
     assert isinstance(found.record, HlrLookup)
     assert found.record.reachable

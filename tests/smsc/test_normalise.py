@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.freshness import at_observation
 from gateway.records import (
     DeliveryErrorCode,
-    DetailLevel,
     HlrLookup,
     Message,
     MessageType,
@@ -28,9 +26,7 @@ MOSCOW = ZoneInfo("Europe/Moscow")
 
 def found(asked: type[Record] | None = None, **fields: object) -> Found:
     row = Row({name: str(value) for name, value in fields.items()})
-    result = normalise(
-        row, KEY, asked=asked, freshness=at_observation(0, DetailLevel.FULL), zone=MOSCOW
-    )
+    result = normalise(row, KEY, asked=asked, zone=MOSCOW)
     assert result is not None
     return result
 
@@ -277,9 +273,7 @@ def test_codes_keep_their_zeros() -> None:
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=8)), st.integers(-99, 99))
 def test_unknown_fields_do_no_harm(fields: dict[str, str], status: int) -> None:
     row = Row({**fields, "status": str(status)})
-    result = normalise(
-        row, KEY, asked=Message, freshness=at_observation(0, DetailLevel.FULL), zone=MOSCOW
-    )
+    result = normalise(row, KEY, asked=Message, zone=MOSCOW)
     assert (result is None) == (status == codes.NOT_FOUND)
 
 
@@ -290,7 +284,6 @@ def test_a_number_beyond_32_bits_is_not_one(text: str) -> None:
         Row({"status": "20", "err": text, "sms_cnt": text, "last_timestamp": "4000000000"}),
         StatusKey("79990000001", 1),
         asked=Message,
-        freshness=at_observation(0, DetailLevel.FULL),
         zone=UTC,
     )
     assert found is not None

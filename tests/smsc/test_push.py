@@ -7,8 +7,7 @@ from urllib.parse import quote, quote_from_bytes, urlencode
 import pytest
 
 from gateway.errors import Forbidden, InvalidArgument
-from gateway.freshness import at_observation
-from gateway.records import DetailLevel, HlrLookup, Message, StatusKey
+from gateway.records import HlrLookup, Message, StatusKey
 from gateway.settings import load
 from gateway.simulator.push import signed
 from gateway.smsc.normalise import Found, normalise
@@ -40,7 +39,6 @@ def found(**fields: str) -> Found:
         push.row,
         push.key,
         asked=None,
-        freshness=at_observation(0, DetailLevel.BASIC),
         zone=ZONE,
     )
     assert result is not None
@@ -321,7 +319,6 @@ def test_whatever_comes_is_a_status_or_one_of_two_errors() -> None:
                     push.row,
                     push.key,
                     asked=None,
-                    freshness=at_observation(0, DetailLevel.BASIC),
                     zone=ZONE,
                 )
     assert read_ > CASES / 100

@@ -1,17 +1,18 @@
 """Records as bytes: the same as the models tell, and kept only as long as what they are made of."""
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.freshness import Answer, Known, at_observation
-from gateway.records import DetailLevel, HlrLookup, Message, Record, StaleReason, StatusKey
+from gateway.described import as_model
+from gateway.freshness import Answer, Known
+from gateway.records import HlrLookup, Message, StaleReason, StatusKey
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Row
-from gateway.web.projection import KEPT, Pick, Projection, pick_all
+from gateway.web.projection import _KEPT, KEPT, Pick, Projection, _Kept, pick_all
 from tests.support.gateway import settings
 
 NOW = 1_800_000_000.0
@@ -43,15 +44,14 @@ def known_of(fields: dict[str, str]) -> Known:
         Row(fields),
         StatusKey("79990000001", 1),
         asked=Message,
-        freshness=at_observation(NOW - 100, DetailLevel.FULL),
         zone=settings().zone,
     )
     assert found is not None
     return Known(found.record, NOW - 100, NOW + 100)
 
 
-def as_json(record: Record) -> Any:  # noqa: ANN401 - JSON
-    return record.model_dump(mode="json", by_alias=True)
+def as_json(answer: Answer) -> Any:  # noqa: ANN401 - JSON
+    return as_model(answer.record, answer.freshness).model_dump(mode="json", by_alias=True)
 
 
 @given(FIELDS, st.booleans(), st.sampled_from([None, *StaleReason]))
@@ -61,7 +61,7 @@ def test_a_projection_of_everything_is_the_record(
     known = known_of(fields)
     for stale in (False, True):
         answer = Answer(known, NOW + 0.5, live, NOW + 12.3, stale, reason if stale else None)
-        assert orjson.loads(WHOLE.write(answer)) == as_json(answer.as_record())
+        assert orjson.loads(WHOLE.write(answer)) == as_json(answer)
 
 
 def test_what_is_picked_is_written_under_its_name_and_in_order() -> None:
@@ -85,8 +85,19 @@ def test_what_ages_is_told_anew_each_time(seconds: int) -> None:
     )
 
 
-def test_only_a_few_projections_are_kept_with_a_record() -> None:
+def test_only_a_few_projections_are_kept_of_a_record() -> None:
     known = known_of({"status": "1"})
-    for _ in range(10 * KEPT):
-        Projection({"Message": (Pick("id", "id"),)}).write(Answer(known, NOW))
-    assert len(known.written) <= KEPT
+    made = [Projection({"Message": (Pick("id", "id"),)}) for _ in range(10 * KEPT)]
+    for projection in made:
+        projection.write(Answer(known, NOW))
+    assert sum(projection in _KEPT.of(known) for projection in made) <= KEPT
+
+
+def test_of_the_records_last_asked_for_what_was_written_is_kept() -> None:
+    kept, projection = _Kept(10), cast("Projection", "any")
+    records = [known_of({"status": "1"}) for _ in range(40)]
+    for known in records:
+        kept.of(known)[projection] = cast("Any", known)
+        assert kept.of(records[0])  # is asked for again and again
+    assert all(kept.of(known) for known in records[-5:])
+    assert not any(kept.of(known) for known in records[1:19])

@@ -36,11 +36,11 @@ from gateway.watch import Following, Watches, check_until
 from gateway.web.graphql.arguments import Key, seconds, valid
 from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.errors import field_error, response
-from gateway.web.graphql.picks import found_picks, names_in, object_of, picks_of, record_picks
+from gateway.web.graphql.picks import found_picks, names_in, picks_of, record_picks
 from gateway.web.graphql.plain import Items, NotTaken, Variable, arguments_of, plain_key
 from gateway.web.graphql.selection import Selection, record_paths
 from gateway.web.problems import Problem, outcome_of, problem_of
-from gateway.web.projection import Projection, to_json
+from gateway.web.projection import Projection, members, to_json
 
 PROGRAMS = 16
 """Programs kept for one operation: four variables that switch parts of it on and off."""
@@ -316,7 +316,7 @@ class ManyCall(NamedTuple):
         problem = problem_of(error)
         return to_json(
             {
-                name: object_of(problem, picks) if source == "problem" else told[source]
+                name: members(problem, picks) if source == "problem" else told[source]
                 for name, source, picks in self.field.unfound
             }
         )

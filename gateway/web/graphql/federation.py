@@ -13,6 +13,7 @@ import strawberry
 from graphql import GraphQLSchema, print_schema
 
 from gateway.callers.model import Scope, require
+from gateway.described import HlrLookupModel, MessageModel, Model
 from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.records import HlrLookup, Message, Record
@@ -34,7 +35,8 @@ extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@
 
 _Any = NewType("_Any", object)
 _Entity = Annotated[
-    Message | HlrLookup, strawberry.union("_Entity", description="What a supergraph can join.")
+    MessageModel | HlrLookupModel,
+    strawberry.union("_Entity", description="What a supergraph can join."),
 ]
 
 
@@ -79,7 +81,7 @@ _ANY = strawberry.scalar(
 )
 
 
-async def _entities(info: Info, representations: list[Any]) -> list[Record | Exception]:
+async def _entities(info: Info, representations: list[Any]) -> list[Model | Exception]:
     """Each reference's record, or what went wrong with it."""
     caller = info.context.caller
     require(caller, Scope.STATUS_READ)

@@ -5,11 +5,13 @@ from functools import cache
 
 import orjson
 from graphql import DocumentNode, FieldNode, Visitor, visit
-from pydantic import BaseModel
 
-from gateway.records import HlrLookup, Message, Record, StatusRecord
+from gateway.described import Model
+from gateway.records import HlrLookup, Message, Record, StatusRecord, Value, shown_fields
 from gateway.web.graphql.selection import Selection
-from gateway.web.projection import Pick, Picks, inner_model
+from gateway.web.projection import Pick, Picks
+
+Described = Value | Model
 
 
 def names_in(document: DocumentNode) -> set[str]:
@@ -24,15 +26,7 @@ def names_in(document: DocumentNode) -> set[str]:
     return names
 
 
-def object_of(value: BaseModel, picks: Picks) -> dict[str, object]:
-    """The members picked of a flat value."""
-    return {
-        pick.key: getattr(value, pick.name) if pick.name else orjson.Fragment(pick.constant or b"")
-        for pick in picks
-    }
-
-
-_RECORD_TYPES: dict[type[BaseModel], set[str]] = {
+_RECORD_TYPES: dict[type[Described], set[str]] = {
     kind: {kind.__name__, StatusRecord.__name__} for kind in (Message, HlrLookup)
 }
 
@@ -46,7 +40,7 @@ def record_picks(
 
 
 def picks_of(
-    nodes: Iterable[FieldNode], selection: Selection, model: type[BaseModel]
+    nodes: Iterable[FieldNode], selection: Selection, model: type[Described]
 ) -> tuple[Pick, ...]:
     return tuple(
         _pick(key, group, selection, model)
@@ -57,7 +51,7 @@ def picks_of(
 
 
 def _pick(
-    key: str, nodes: Sequence[FieldNode], selection: Selection, model: type[BaseModel]
+    key: str, nodes: Sequence[FieldNode], selection: Selection, model: type[Described]
 ) -> Pick:
     name = nodes[0].name.value
     if name == "__typename":
@@ -67,12 +61,11 @@ def _pick(
 
 
 @cache
-def _fields_of(model: type[BaseModel]) -> dict[str, tuple[str, type[BaseModel] | None]]:
+def _fields_of(model: type[Described]) -> dict[str, tuple[str, type[Described] | None]]:
     """By the name outside: the attribute, and the model of an inner object."""
-    return {
-        field.alias or name: (name, inner_model(field.annotation))
-        for name, field in model.model_fields.items()
-    }
+    if issubclass(model, Model):
+        return {field.alias or name: (name, None) for name, field in model.model_fields.items()}
+    return {field.alias: (name, field.inner) for name, field in shown_fields(model).items()}
 
 
 def found_picks(

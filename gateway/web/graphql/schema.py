@@ -15,6 +15,7 @@ from gateway import link, records
 from gateway.breaker import BreakerState
 from gateway.budget.memory import Sharing
 from gateway.callers.model import Caller, Scope, hidden_error, hidden_fields, require
+from gateway.described import HlrLookupModel, MessageModel, Model, RecordModel, as_model, twin
 from gateway.detail import level_for
 from gateway.errors import GatewayError
 from gateway.freshness import Answer
@@ -47,8 +48,8 @@ def _register_records() -> None:
             _register_enum(found)
     _register_enum(BreakerState)
     _register_enum(Sharing)
-    strawberry.pydantic.interface(StatusRecord, description=StatusRecord.__doc__)
-    for model in (
+    strawberry.pydantic.interface(RecordModel, description=StatusRecord.__doc__)
+    lean = (
         records.ProviderStatus,
         records.DeliveryError,
         records.Money,
@@ -60,6 +61,9 @@ def _register_records() -> None:
         records.Freshness,
         Message,
         HlrLookup,
+    )
+    models: tuple[type[Model], ...] = (
+        *map(twin, lean),
         Problem,
         link.MassBudget,
         link.PlacesBudget,
@@ -69,7 +73,8 @@ def _register_records() -> None:
         link.BreakerReport,
         link.Counters,
         link.Ages,
-    ):
+    )
+    for model in models:
         strawberry.pydantic.type(model, description=model.__doc__)
     strawberry.pydantic.type(link.LinkState, name="Provider", description=link.LinkState.__doc__)
 
@@ -89,7 +94,7 @@ class StatusResult:
         description="The phone: digits without `+`, or as asked where it is not valid."
     )
     outcome: Outcome = strawberry.field(description="Which of `record` and `problem` is there.")
-    record: StatusRecord | None = strawberry.field(description="The record, when FOUND.")
+    record: RecordModel | None = strawberry.field(description="The record, when FOUND.")
     problem: Problem | None = strawberry.field(description="What kept it from being found.")
 
 
@@ -105,7 +110,7 @@ class StatusKeyInput:
 
 async def _one(
     info: Info, id_: str, phone: str, max_age: int | None, kind: type[Record] | None
-) -> Record:
+) -> Model:
     context = info.context
     try:
         require(context.caller, Scope.STATUS_READ)
@@ -117,9 +122,9 @@ async def _one(
         raise field_error(error) from error
 
 
-def shown(answer: Answer, caller: Caller) -> Record:
+def shown(answer: Answer, caller: Caller) -> Model:
     """What the caller may see. An exception for a value is the error of that field."""
-    record = answer.as_record()
+    record = as_model(answer.record, answer.freshness)
     hidden = hidden_fields(caller) & set(type(record).model_fields)
     return record.model_copy(update={name: field_error(hidden_error(name)) for name in hidden})
 
@@ -183,9 +188,8 @@ class Query:
         id: _Id,
         phone: _Phone,
         max_age: _MaxAge = UNSET,
-    ) -> Message | None:
-        record = await _one(info, id, phone, max_age, Message)
-        return record if isinstance(record, Message) else None
+    ) -> MessageModel | None:
+        return await _one(info, id, phone, max_age, Message)
 
     @strawberry.field(description="One HLR lookup. A message is a `KIND_MISMATCH` here.")
     async def hlr_lookup(
@@ -194,9 +198,8 @@ class Query:
         id: _Id,
         phone: _Phone,
         max_age: _MaxAge = UNSET,
-    ) -> HlrLookup | None:
-        record = await _one(info, id, phone, max_age, HlrLookup)
-        return record if isinstance(record, HlrLookup) else None
+    ) -> HlrLookupModel | None:
+        return await _one(info, id, phone, max_age, HlrLookup)
 
     @strawberry.field(description="One record, whichever kind it is.")
     async def status(
@@ -205,7 +208,7 @@ class Query:
         id: _Id,
         phone: _Phone,
         max_age: _MaxAge = UNSET,
-    ) -> StatusRecord | None:
+    ) -> RecordModel | None:
         return await _one(info, id, phone, max_age, None)
 
     @strawberry.field(description="Many records, in the order of the items; at most 1,000.")
@@ -259,7 +262,7 @@ class Subscription:
     )
     async def status(
         self, info: Info, id: _Id, phone: _Phone, until: _Until = UNSET
-    ) -> AsyncGenerator[StatusRecord, None]:
+    ) -> AsyncGenerator[RecordModel, None]:
         caller = info.context.caller
         try:
             require(caller, Scope.STATUS_READ)
@@ -275,10 +278,10 @@ class Subscription:
                 yield _event(event, caller)
 
 
-def _event(event: Answer | GatewayError, caller: Caller) -> StatusRecord:
+def _event(event: Answer | GatewayError, caller: Caller) -> Model:
     """An exception that is yielded is the error of one event; raised, it would end the stream."""
     if isinstance(event, GatewayError):
-        return cast("StatusRecord", field_error(event))
+        return cast("Model", field_error(event))
     return shown(event, caller)
 
 
@@ -302,7 +305,7 @@ def strawberry_schema(
         query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[Message, HlrLookup],
+        types=[MessageModel, HlrLookupModel],
         config=StrawberryConfig(
             scalar_map={
                 dt.datetime: _DATE_TIME,
