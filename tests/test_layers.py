@@ -32,7 +32,7 @@ HOMES = {
     "joserfc": {"callers/jwt"},
     "python_multipart": {"simulator/form"},
     "redis": {"replicas"},
-    "msgspec": {"records", "described", "freshness", "merge", "service", "store"},
+    "msgspec": {"records", "described", "freshness", "merge", "service", "smsc/row", "store"},
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},
     "graphql": {"web/graphql"},

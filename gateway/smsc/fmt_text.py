@@ -73,6 +73,25 @@ def _fields(line: str) -> dict[str, str]:
 
 def _labelled(head: str) -> dict[str, str]:
     """Labels with plain values; one that comes twice is not told."""
+    return _usually_labelled(head) or _oddly_labelled(head)
+
+
+def _usually_labelled(head: str) -> dict[str, str]:
+    """The same where each comma stands before a label of its own; empty where that is not so."""
+    pieces = head.split(", ")
+    if head.count(",") != len(pieces) - 1:
+        return {}
+    fields: dict[str, str] = {}
+    for piece in pieces:
+        label, _, value = piece.partition("= ")
+        name = _LABELS.get(label.removesuffix(" ").lower())
+        if name is None or name in fields:
+            return {}
+        fields[name] = value.strip()
+    return fields
+
+
+def _oddly_labelled(head: str) -> dict[str, str]:
     found = list(_LABEL.finditer(head))
     ends = [match.start() for match in found[1:]] + [len(head)]
     fields: dict[str, str] = {}

@@ -47,7 +47,7 @@ _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 def _is_deep(row: ET.Element) -> bool:
     """Fields hold text; one level more is room for what the provider may add."""
-    return any(len(inner) for field in row for inner in field)
+    return any(any(map(len, field)) for field in row if len(field))
 
 
 def _fields(row: ET.Element) -> dict[str, str]:

@@ -4,8 +4,9 @@ Unknown numbers survive as values, a value that can't be read is None, and nothi
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from gateway.memo import memoize
 from gateway.records import (
@@ -23,8 +24,10 @@ from gateway.records import (
     Reachability,
     Record,
     RecordId,
+    RejectionReason,
     Roaming,
     RoamingStatus,
+    SmppState,
     StateGroup,
     StatusKey,
     Subscriber,
@@ -39,8 +42,8 @@ _DECIMAL = re.compile(r"-?\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 _DATE = re.compile(r"(\d{2})\.(\d{2})\.(\d{4})\s+(\d{2}):\s?(\d{2})(?::\s?(\d{2}))?", re.ASCII)
 _MCCMNC = re.compile(r"(\d{3})(\d{1,3})?", re.ASCII)
 """A mobile country code has three digits, always (ITU E.212)."""
-_USUAL_LENGTH = 12
-"""Digits and one more: timestamps have ten."""
+_USUAL_LENGTH, _LONGEST_NUMBER = 9, 12
+"""Digits: with so many a number has 32 bits for certain, with more none of the provider's is."""
 _LATEST = 253_402_300_799
 """The last second of the year 9999, the end of Python's and RFC 3339's calendar."""
 
@@ -81,20 +84,8 @@ def normalise(
     return Found(read(fields, key, status, currency), shown is not None)
 
 
-class _Shared(TypedDict):
-    """The fields of both kinds that are read alike."""
-
-    provider_status: ProviderStatus
-    error: DeliveryError | None
-    is_final: bool
-    last_status_time: datetime | None
-    sent_at: datetime | None
-    sender: str | None
-    text: str | None
-    cost: Money | None
-    is_template: bool | None
-    paid_from_second_balance: bool | None
-    subscriber: Subscriber | None
+_Get = Callable[[str], str | None]
+"""Gives a field's text by its name."""
 
 
 class _Fields:
@@ -103,46 +94,36 @@ class _Fields:
     `type` is the number of that name, or where only `flag` is told, its bits 0-3.
     """
 
-    __slots__ = ("_fields", "_zone", "flag", "type")
+    __slots__ = ("_given", "_zone", "flag", "get", "type")
 
     def __init__(self, fields: dict[str, str], zone: tzinfo) -> None:
-        self._fields = fields
+        self._given = fields
         self._zone = zone
+        self.get: _Get = fields.get
         self.flag = self.integer("flag")
         self.type = self.integer("type")
         if self.type is None and self.flag is not None:
             self.type = self.flag & codes.FLAG_TYPE_MASK
 
     def __contains__(self, name: str) -> bool:
-        return name in self._fields
-
-    def text(self, name: str) -> str | None:
-        return self._fields.get(name) or None
-
-    def repeated(self, name: str) -> str | None:
-        """A text that many records have: they share one."""
-        return _once(self._fields.get(name) or None)
+        return name in self._given
 
     def integer(self, name: str) -> int | None:
         """A number of 32 bits, as GraphQL's `Int`; the provider's own are far smaller."""
-        number = self._number(name)
-        return number if number is None or -(2**31) <= number < 2**31 else None
-
-    def _number(self, name: str) -> int | None:
-        text = self._fields.get(name)
+        text = self.get(name)
         if not text:
             return None
-        if len(text) < _USUAL_LENGTH and text.isdecimal() and text.isascii():
+        if len(text) <= _USUAL_LENGTH and text.isdecimal() and text.isascii():
             return int(text)
-        found = _INTEGER.match(text)
-        return int(found[0]) if found else None
+        number = _number(text)
+        return number if number is None or -(2**31) <= number < 2**31 else None
 
     def time(self, timestamp: str, date: str) -> datetime | None:
         """The timestamp wins; the date is the account's local clock (all recordings)."""
-        seconds = self._number(timestamp)
+        seconds = _number(self.get(timestamp) or "")
         if seconds and 0 < seconds <= _LATEST:
             return datetime.fromtimestamp(seconds, UTC)
-        match = _DATE.fullmatch(self._fields.get(date, ""))
+        match = _DATE.fullmatch(self.get(date) or "")
         if match is None:
             return None
         day, month, year, hour, minute, second = (int(part or 0) for part in match.groups())
@@ -153,22 +134,29 @@ class _Fields:
             return None
 
 
+def _number(text: str) -> int | None:
+    if text.isdecimal() and text.isascii() and len(text) <= _LONGEST_NUMBER:
+        return int(text)
+    found = _INTEGER.match(text)
+    return int(found[0]) if found else None
+
+
 def _shows_lookup(row: Row, fields: _Fields) -> bool | None:
     """Which kind the answer shows: True a lookup, False a message, None neither."""
     if fields.type is not None:
         return fields.type == codes.HLR_TYPE
     if not _LOOKUP_FIELDS.isdisjoint(row.fields):
         return True
-    if sender := fields.text("sender_id"):
+    if sender := (fields.get("sender_id") or None):
         return sender == _HLR_SENDER
     if not _MESSAGE_FIELDS.isdisjoint(row.fields):
         return False
     return row.lookup
 
 
-def _error(fields: _Fields, state: MessageState | None) -> DeliveryError | None:
-    """`err` is "if the message was not delivered" (PAGE); of a lookup (`state` None) its result."""
-    if state is not None and codes.GROUPS[state] is StateGroup.DELIVERED:
+def _error(fields: _Fields, group: StateGroup | None) -> DeliveryError | None:
+    """`err` is "if the message was not delivered" (PAGE); of a lookup (`group` None) its result."""
+    if group is StateGroup.DELIVERED:
         return None
     number = fields.integer("err")
     return codes.delivery_error(number) if number else None
@@ -215,6 +203,16 @@ def _subscriber(
     )
 
 
+def _subscriber_of(get: _Get) -> Subscriber | None:
+    return _subscriber(
+        get("country") or None,
+        get("operator") or None,
+        get("operator_orig") or None,
+        get("region") or None,
+        get("mccmnc") or None,
+    )
+
+
 @memoize(4096)
 def _network(
     name: str | None, country: str | None, mcc: str | None, mnc: str | None
@@ -224,65 +222,78 @@ def _network(
     return Network(name=name, country=country, mcc=mcc, mnc=mnc)
 
 
-def _shared(
-    fields: _Fields,
-    status: int,
-    known: codes.Status,
-    currency: str | None,
-    *,
-    state: MessageState | None,
-) -> _Shared:
-    """What both kinds have; `state` is a message's."""
-    return {
-        "provider_status": _provider_status(status, known.name, fields.text("status_name")),
-        "error": _error(fields, state),
-        "is_final": known.final,
-        "last_status_time": fields.time("last_timestamp", "last_date"),
-        "sent_at": fields.time("send_timestamp", "send_date"),
-        "sender": fields.repeated("sender_id"),
-        "text": fields.text("message"),
-        "cost": _money(fields.text("cost"), currency),
-        "is_template": _bit(fields.flag, codes.FLAG_TEMPLATE),
-        "paid_from_second_balance": _bit(fields.flag, codes.FLAG_SECOND_BALANCE),
-        "subscriber": _subscriber(
-            fields.text("country"),
-            fields.text("operator"),
-            fields.text("operator_orig"),
-            fields.text("region"),
-            fields.text("mccmnc"),
-        ),
-    }
+class _Progress(NamedTuple):
+    """What a message's status number says."""
+
+    provider_status: ProviderStatus
+    is_final: bool
+    state: MessageState
+    state_group: StateGroup
+    rejection_reason: RejectionReason | None
+    smpp: SmppState
+
+
+@memoize(4096)
+def _progress(status: int, text: str | None) -> _Progress:
+    known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
+    return _Progress(
+        _provider_status(status, known.name, text),
+        known.final,
+        known.state,
+        known.group,
+        known.rejection,
+        codes.SMPP_STATES[known.state],
+    )
+
+
+class _Flags(NamedTuple):
+    """What the bits of `flag` say beside the type."""
+
+    is_template: bool | None = None
+    paid_from_second_balance: bool | None = None
+    template: TemplateKind | None = None
+
+
+@memoize(4096)
+def _flags(flag: int | None) -> _Flags:
+    if flag is None:
+        return _Flags()
+    is_template = bool(flag & codes.FLAG_TEMPLATE)
+    kind = codes.TEMPLATE_KINDS[flag >> codes.FLAG_TEMPLATE_KIND_SHIFT & 0b11]
+    is_second = bool(flag & codes.FLAG_SECOND_BALANCE)
+    return _Flags(is_template, is_second, kind if is_template else None)
 
 
 def _message(fields: _Fields, key: StatusKey, status: int, currency: str | None) -> Message:
-    known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
+    get, flags = fields.get, _flags(fields.flag)
+    progress = _progress(status, get("status_name") or None)
     type_ = codes.TYPES.get(fields.type, MessageType.UNKNOWN)
     count = fields.integer("sms_cnt")
     return Message(
         id=RecordId(str(key.id)),
         phone=key.phone,
         type=type_,
-        **_shared(fields, status, known, currency, state=known.state),
-        state=known.state,
-        state_group=known.group,
-        rejection_reason=known.rejection,
-        comment=fields.text("comment"),
+        provider_status=progress.provider_status,
+        error=_error(fields, progress.state_group),
+        is_final=progress.is_final,
+        last_status_time=fields.time("last_timestamp", "last_date"),
+        sent_at=fields.time("send_timestamp", "send_date"),
+        sender=_once(get("sender_id") or None),
+        text=get("message") or None,
+        cost=_money(get("cost") or None, currency),
+        is_template=flags.is_template,
+        paid_from_second_balance=flags.paid_from_second_balance,
+        state=progress.state,
+        state_group=progress.state_group,
+        rejection_reason=progress.rejection_reason,
+        comment=get("comment") or None,
         parts=None if type_ is MessageType.CALL else count,
         duration_seconds=count if type_ is MessageType.CALL else None,
-        template=_template(fields.flag),
-        porting=_porting(fields.text("operator"), fields.text("operator_orig")),
-        smpp=codes.SMPP_STATES[known.state],
+        template=flags.template,
+        subscriber=_subscriber_of(get),
+        porting=_porting(get("operator") or None, get("operator_orig") or None),
+        smpp=progress.smpp,
     )
-
-
-def _bit(flag: int | None, bit: int) -> bool | None:
-    return None if flag is None else bool(flag & bit)
-
-
-def _template(flag: int | None) -> TemplateKind | None:
-    if flag is None or not flag & codes.FLAG_TEMPLATE:
-        return None
-    return codes.TEMPLATE_KINDS[flag >> codes.FLAG_TEMPLATE_KIND_SHIFT & 0b11]
 
 
 _PORTING = {status: Porting(status=status) for status in PortingStatus}
@@ -297,6 +308,7 @@ def _porting(serving: str | None, issuing: str | None) -> Porting:
 
 
 def _lookup(fields: _Fields, key: StatusKey, status: int, currency: str | None) -> HlrLookup:
+    get, flags = fields.get, _flags(fields.flag)
     known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
     err = fields.integer("err")
     reachability = _reachability(status, known, err)
@@ -304,16 +316,24 @@ def _lookup(fields: _Fields, key: StatusKey, status: int, currency: str | None) 
         id=RecordId(str(key.id)),
         phone=key.phone,
         type=MessageType.HLR,
-        **_shared(fields, status, known, currency, state=None),
+        provider_status=_provider_status(status, known.name, get("status_name") or None),
+        error=_error(fields, None),
+        is_final=known.final,
+        last_status_time=fields.time("last_timestamp", "last_date"),
+        sent_at=fields.time("send_timestamp", "send_date"),
+        sender=_once(get("sender_id") or None),
+        text=get("message") or None,
+        cost=_money(get("cost") or None, currency),
+        is_template=flags.is_template,
+        paid_from_second_balance=flags.paid_from_second_balance,
         state=_lookup_state(status, known, err),
         reachability=reachability,
         reachable=_reachable(reachability),
-        imsi=fields.text("imsi"),
-        msc=fields.text("msc"),
-        home_network=_network(
-            fields.text("net"), fields.text("cn"), fields.text("mcc"), fields.text("mnc")
-        ),
+        imsi=get("imsi") or None,
+        msc=get("msc") or None,
+        home_network=_network(*(get(name) or None for name in ("net", "cn", "mcc", "mnc"))),
         roaming=_roaming(fields, reachability),
+        subscriber=_subscriber_of(get),
     )
 
 
@@ -357,7 +377,7 @@ def _reachable(reachability: Reachability) -> bool | None:
 
 
 def _roaming(fields: _Fields, reachability: Reachability) -> Roaming:
-    country, network = fields.text("rcn"), fields.text("rnet")
+    country, network = (fields.get("rcn") or None), (fields.get("rnet") or None)
     if country or network:
         status = RoamingStatus.ROAMING
     elif reachability is Reachability.REACHABLE and "rcn" in fields and "rnet" in fields:

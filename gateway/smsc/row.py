@@ -1,14 +1,14 @@
 """What all four formats are read into."""
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from gateway.errors import UpstreamBadAnswer
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One status as the provider told it.
 
     `fields` has the names of formats 2 and 3 (provider's page), known or not, with their values as
