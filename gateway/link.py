@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -146,6 +147,10 @@ class Served:
     def hit(self, age: float) -> None:
         self.hits += 1
         self.ages.append(age)
+
+    def hits_of(self, ages: Sequence[float]) -> None:
+        self.hits += len(ages)
+        self.ages.extend(ages)
 
     def miss(self, age: float) -> None:
         self.misses += 1

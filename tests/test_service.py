@@ -6,6 +6,9 @@ from typing import cast
 
 import pytest
 
+from gateway.errors import GatewayError, KindMismatch
+from gateway.records import DetailLevel, Message, StatusKey
+from gateway.service import Want
 from gateway.simulator.model import Report
 from tests.support.clock import settle
 from tests.support.gateway import Setup, running
@@ -208,6 +211,27 @@ async def test_a_second_mass_request_in_the_minute_goes_as_singles() -> None:
         assert {result["outcome"] for result in results} == {"NOT_FOUND"}
         assert [request["mass"] for request in await setup.asked()] == [True] + [False] * 12
         assert await setup.breaches() == 0
+
+
+async def test_of_many_known_records_none_is_given_that_is_not_wanted() -> None:
+    """However short the way is that a list of final records takes."""
+    keys = [StatusKey(PHONE, 1), StatusKey(PHONE, 2)]
+    async with running() as setup:
+        service = setup.state["service"]
+        for want, is_asked in (
+            (Want(DetailLevel.BASIC), True),
+            (Want(DetailLevel.BASIC), False),
+            (Want(DetailLevel.BASIC, Message), False),
+            (Want(DetailLevel.BASIC, slack=-30 * 24 * 3600), True),
+            (Want(DetailLevel.BASIC, max_age=-1), True),
+        ):
+            before = len(await setup.asked())
+            found = await service.get_many(keys, want)
+            assert (len(await setup.asked()) > before) == is_asked, want
+            kinds = [
+                type(one) if isinstance(one, GatewayError) else one.record.kind for one in found
+            ]
+            assert want.kind is None or kinds == ["Message", KindMismatch]
 
 
 async def test_one_bad_pair_does_not_spoil_a_mass_request() -> None:

@@ -12,16 +12,22 @@ from cachetools import Cache as _Cache
 from cachetools import LRUCache
 
 from gateway.freshness import Known
-from gateway.records import StatusKey
+from gateway.records import DetailLevel, StatusKey
 
 SECOND_CHANCES: Final = 8
 """Entries that one new entry may keep from going, because they were read: it bounds its time."""
 
 
 class _Entry(msgspec.Struct, gc=False):
-    """What is known, and whether it was read since it came to the young end."""
+    """What is known, and whether it was read since it came to the young end.
+
+    `settled_until`: until then it is fresh and final, so that it answers whoever asks for nothing
+    unusual and no more than its `level` of detail; 0: it is not.
+    """
 
     known: Known
+    settled_until: float
+    level: int
     is_read: bool = False
 
 
@@ -57,9 +63,27 @@ class MemoryStore:
         entry.is_read = True
         return entry.known
 
+    def get_settled(
+        self, keys: Iterable[StatusKey], detail: DetailLevel, now: float
+    ) -> list[Known] | None:
+        """What is known of the keys, if each is fresh, final and told in such detail."""
+        level = detail.all
+        found = []
+        for key in keys:
+            try:
+                entry: _Entry = _peek(self._entries, key)
+            except KeyError:
+                return None
+            if now >= entry.settled_until or level > entry.level:
+                return None
+            entry.is_read = True
+            found.append(entry.known)
+        return found
+
     def keep(self, key: StatusKey, known: Known) -> None:
         """Keep it, in this process."""
-        self._entries[key] = _Entry(known)
+        settled_until = known.fresh_until if _is_final(known) else 0.0
+        self._entries[key] = _Entry(known, settled_until, known.detail.all)
 
     def put(self, key: StatusKey, known: Known) -> None:
         """Keep it, and tell the other processes, if there are any."""

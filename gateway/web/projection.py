@@ -8,7 +8,7 @@ What was written has a tag (RFC 9110, section 8.8.3): it changes with whatever t
 but for what ages by itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -155,11 +155,20 @@ class Projection:
 
     def write(self, answer: Answer) -> bytes:
         """The answer as a JSON object."""
-        written = _KEPT.of(answer.known).get(self) or self._write(answer)
-        text = written.first
-        for hole, piece in written.rest:
+        text, rest, _, _ = _KEPT.of(answer.known).get(self) or self._write(answer)
+        for hole, piece in rest:
             text += hole(answer) + piece
         return text
+
+    def write_all(self, answers: Iterable[Answer]) -> list[bytes]:
+        """The answers, each as a JSON object."""
+        kept, written = _KEPT.of, []
+        for answer in answers:
+            text, rest, _, _ = kept(answer.known).get(self) or self._write(answer)
+            for hole, piece in rest:
+                text += hole(answer) + piece
+            written.append(text)
+        return written
 
     def tag(self, answer: Answer) -> Tag:
         """The tag of what `write` gives."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.freshness import Known
-from gateway.records import StatusKey
+from gateway.records import DetailLevel, StatusKey
 from gateway.store.memory import SECOND_CHANCES, MemoryStore
 from tests.store.test_wire import RECORD
 
@@ -78,3 +78,21 @@ def test_the_garbage_collector_has_nothing_to_look_at() -> None:
     for number in range(SIZE):
         store.put(key(number), Known(replace(RECORD, text=str(number)), number, 0))
     assert len(gc.get_objects()) - before < SIZE / 2
+
+
+def test_what_is_settled_is_final_fresh_and_in_detail() -> None:
+    store, final = MemoryStore(10), replace(RECORD, is_final=True)
+    settled = Known(final, 0, 100)
+    store.put(key(0), settled)
+    store.put(key(1), replace(settled, detail=DetailLevel.STANDARD))
+    store.put(key(2), Known(RECORD, 0, 100))
+    store.put(key(3), Known(None, 0, 100))
+
+    def are_settled(*numbers: int, detail: DetailLevel = DetailLevel.FULL, now: float = 99) -> bool:
+        return store.get_settled([key(number) for number in numbers], detail, now) is not None
+
+    assert store.get_settled([key(0)], DetailLevel.FULL, 99) == [settled]
+    assert not are_settled(0, now=100)
+    assert are_settled(0, 1, detail=DetailLevel.STANDARD)
+    assert not are_settled(0, 1)
+    assert [are_settled(0, other) for other in (2, 3, 4)] == [False] * 3

@@ -293,14 +293,21 @@ class ManyCall(NamedTuple):
         try:
             want = Want(field.detail, None, seconds(self.max_age), caller=caller)
             outcomes = await service.get_many(self.items.keys, want)
-            write = field.found.write
-            results = [
-                write(outcome) if isinstance(outcome, Answer) else self._unfound(item, key, outcome)
-                for item, key, outcome in zip(*self.items, outcomes, strict=True)
-            ]
+            results = self._written(outcomes)
         except Exception as error:  # noqa: BLE001 - as for one
             return field.failed(error)
         return Result(field.key, b"[" + b",".join(results) + b"]")
+
+    def _written(self, outcomes: Sequence[Answer | GatewayError]) -> list[bytes]:
+        answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+        found = self.field.found.write_all(answers)
+        if len(found) == len(outcomes):
+            return found
+        rest = iter(found)
+        return [
+            self._unfound(item, key, outcome) if isinstance(outcome, GatewayError) else next(rest)
+            for item, key, outcome in zip(*self.items, outcomes, strict=True)
+        ]
 
     def _unfound(self, item: dict[str, Any], key: Key, error: GatewayError) -> bytes:
         """The result of an item that has no record."""
