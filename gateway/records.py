@@ -542,15 +542,16 @@ class ShownField(NamedTuple):
 def shown_fields(kind: type[Value]) -> dict[str, ShownField]:
     """The fields of a value by their attributes; of a record `freshness` as well."""
     annotations = get_type_hints(kind)
-    names = [field.name for field in msgspec.structs.fields(kind)]
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}
     if issubclass(kind, StatusRecord):
         annotations["freshness"] = Freshness
-        names.insert(len(msgspec.structs.fields(StatusRecord)), "freshness")
-    return {name: _shown(name, annotations[name]) for name in names}
+        shared = len(msgspec.structs.fields(StatusRecord))
+        told = list(names.items())
+        names = dict([*told[:shared], ("freshness", "freshness"), *told[shared:]])
+    return {name: _shown(alias, annotations[name]) for name, alias in names.items()}
 
 
-def _shown(name: str, annotation: Any) -> ShownField:  # noqa: ANN401 - any annotation
-    first, *rest = name.split("_")
+def _shown(alias: str, annotation: Any) -> ShownField:  # noqa: ANN401 - any annotation
     options = (annotation, *get_args(annotation))
     inner = next((one for one in options if isinstance(one, type) and issubclass(one, Value)), None)
-    return ShownField(first + "".join(map(str.capitalize, rest)), annotation, inner)
+    return ShownField(alias, annotation, inner)
