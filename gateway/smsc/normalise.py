@@ -147,7 +147,7 @@ def _shows_lookup(row: Row, fields: _Fields) -> bool | None:
         return fields.type == codes.HLR_TYPE
     if not _LOOKUP_FIELDS.isdisjoint(row.fields):
         return True
-    if sender := (fields.get("sender_id") or None):
+    if sender := fields.get("sender_id"):
         return sender == _HLR_SENDER
     if not _MESSAGE_FIELDS.isdisjoint(row.fields):
         return False

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
-from cachetools import Cache as _Cache
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from gateway.freshness import Known
 from gateway.records import DetailLevel, StatusKey
@@ -105,5 +104,5 @@ def _is_final(known: Known) -> bool:
     return known.record is not None and known.record.is_final
 
 
-_peek = _Cache.__getitem__
+_peek = Cache.__getitem__
 """Reads and moves nothing, as the base of all caches does."""
