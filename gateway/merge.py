@@ -5,7 +5,6 @@ as far on and not older. Everything else is filled in field by field, so that a 
 older answer never erases what is known.
 """
 
-import math
 from typing import NamedTuple
 
 from msgspec.structs import asdict, replace
@@ -65,13 +64,14 @@ class Observed(NamedTuple):
     detail: DetailLevel
 
 
-def merge(before: Observed, after: Observed) -> Observed:
+def merge(before: Observed, after: Observed, *, moved: bool | None = None) -> Observed:
     """Join two records of one kind about one key; `after` was observed later.
 
-    After a new state was seen with less detail, the level of what is known is less.
+    `moved` tells whether its state is the newer one, None: the states themselves tell. After a new
+    state was seen with less detail, the level of what is known is less.
     """
     known, news = before.record, after.record
-    moved = _is_newer(known, news)
+    moved = _is_newer(known, news) if moved is None else moved
     older, newer = (known, news) if moved else (news, known)
     same_status = known.provider_status.code == news.provider_status.code
     values: dict[str, object] = {}
@@ -85,26 +85,6 @@ def merge(before: Observed, after: Observed) -> Observed:
     is_changed = moved and not same_status
     keeps_detail = is_changed or after.detail.covers(before.detail)
     return Observed(replace(news, **values), after.detail if keeps_detail else before.detail)
-
-
-def is_ahead(known: Record, news: Record) -> bool:
-    """Does a push move what is known? Else it is a repetition, or came too late.
-
-    Further on wins, then what is told to have been later, then the larger number: an order of all
-    pushes, so that it does not matter in which they come, or how often. Without a time a push may
-    only move things on: nobody could tell a new one from an old one that was kept.
-    """
-    return _place(news) > _place(known)
-
-
-def _place(record: Record) -> tuple[int, float, int, int]:
-    moment, error = record.last_status_time, record.error
-    return (
-        rank(record),
-        -math.inf if moment is None else moment.timestamp(),
-        record.provider_status.code,
-        0 if error is None else error.provider_code,
-    )
 
 
 def _is_newer(known: Record, news: Record) -> bool:

@@ -37,7 +37,7 @@ from gateway.freshness import (
 )
 from gateway.interest import Interest
 from gateway.link import LinkState, Served, describe
-from gateway.merge import Observed, is_ahead, merge
+from gateway.merge import Observed, merge
 from gateway.planner import Why
 from gateway.records import (
     DetailLevel,
@@ -48,7 +48,7 @@ from gateway.records import (
     StatusKey,
 )
 from gateway.smsc.normalise import Found, normalise
-from gateway.smsc.push import Push, spellings, usual_spelling
+from gateway.smsc.push import Push, is_ahead, spellings, usual_spelling
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
 
@@ -317,13 +317,13 @@ class StatusService:
     def ingest(self, push: Push) -> Pushed:
         """Join a status that the provider pushed to what is known, and tell those who watch.
 
-        Only what is further on than what is known, or as far on and later, changes anything; a
-        repetition is no observation either. So an old push that somebody sends again neither moves
-        a record back nor makes it look fresh. (Of a message that is not known it can't be told from
-        a new one.) The signature covers id, phone and status alone: the same status, with another
-        error or time, changes nothing, and what shows the kind is not certain. The level of detail
-        stays what it was: a change of state leaves most details as they are, and a final one is to
-        need no more requests.
+        Only what `is_ahead` of what is known changes anything; a repetition is no observation
+        either. So an old push that somebody sends again neither moves a record back nor makes it
+        look fresh. (Of a message that is not known it can't be told from a new one.) The signature
+        covers id, phone and status alone: the kind a push shows is believed only while no answer
+        of the provider has shown another, and with a status that moves the record. The level of
+        detail stays what it was: a change of state leaves most details as they are, and a final one
+        is to need no more requests.
 
         A push reaches the record known by the number as pushed; if there is none, the one known by
         the same Russian number in another form (`8…` for `7…`).
@@ -341,13 +341,15 @@ class StatusService:
             asked=None if known_record is None else type(known_record),
             zone=self._reading.zone,
             currency=self._reading.currency,
+            believes=_certain_kind(before) is None,
         )
         if found is None:
             return Pushed.IGNORED
         found = _without_future(found, now)._replace(certain=False)
-        if not _moves(before, found):
+        if known_record is not None and not is_ahead(known_record, found.record):
             return Pushed.DUPLICATE
-        known = replace(_joined(before, found, detail, now), source=FreshnessSource.CALLBACK)
+        joined = _joined(before, found, detail, now, moved=True)
+        known = replace(joined, source=FreshnessSource.CALLBACK)
         self._store.put(key, known)
         if found.record.is_final:
             self._dispatcher.drop(key)
@@ -615,11 +617,19 @@ def _missing(before: Known | None, now: float) -> Known:
     return Known(record, now, until, before.certain, detail=before.detail)
 
 
-def _joined(before: Known | None, found: Found, detail: DetailLevel, now: float) -> Known:
-    """What is known and what was found of it at that level, at `now`."""
+def _joined(
+    before: Known | None,
+    found: Found,
+    detail: DetailLevel,
+    now: float,
+    *,
+    moved: bool | None = None,
+) -> Known:
+    """What is known and what was found of it at that level, at `now`; `moved` as for `merge`."""
     record, certain = found
     if before and before.record and type(before.record) is type(record):
-        record, detail = merge(Observed(before.record, before.detail), Observed(record, detail))
+        older, newer = Observed(before.record, before.detail), Observed(record, detail)
+        record, detail = merge(older, newer, moved=moved)
         certain = certain or before.certain
     return Known(record, now, now + fresh_for(record, now), certain, detail=detail)
 
@@ -640,17 +650,6 @@ def _combined(before: Known, news: Known) -> Known:
     else:
         known = older if older.certain and not newer.certain else newer
     return known
-
-
-def _moves(before: Known | None, found: Found) -> bool:
-    """Does a push tell anything new? A kind that is certain never changes."""
-    known, news = None if before is None else before.record, found.record
-    if before is None or known is None:
-        return True
-    if type(known) is type(news):
-        is_repeated = known.provider_status.code == news.provider_status.code
-        return not is_repeated and is_ahead(known, news)
-    return not before.certain and news.is_final >= known.is_final
 
 
 def _without_future(found: Found, now: float) -> Found:

@@ -460,3 +460,41 @@ async def test_a_pushed_kind_is_not_certain() -> None:
     assert isinstance(setup.record(KEY), HlrLookup)
     await setup.poll(DELIVERED)
     assert isinstance(setup.record(KEY), Message)
+
+
+REPLAYED = {"type": "0"}, {"type": "4"}, {"type": "", "imsi": "250023012345678"}, {"type": ""}
+
+
+@pytest.mark.parametrize("first", REPLAYED)
+@pytest.mark.parametrize("again", REPLAYED)
+async def test_a_status_pushed_again_changes_nothing_whatever_else_it_says(
+    first: dict[str, str], again: dict[str, str]
+) -> None:
+    setup = Setup()
+    setup.push(20, err=6, ts=int(START), **first)
+    before = setup.known()
+    assert setup.push(20, err=13, ts=int(START) + 9999, **again) is Pushed.DUPLICATE
+    assert setup.known() is before
+
+
+@pytest.mark.parametrize("of_lookup", [{"type": "4"}, {"type": "", "imsi": "250023012345678"}])
+async def test_a_wrong_kind_beside_it_hides_no_signed_state(of_lookup: dict[str, str]) -> None:
+    setup = Setup()
+    await setup.poll(DELIVERED)
+    assert setup.push(2, **of_lookup) is Pushed.ACCEPTED
+    record = setup.record()
+    assert isinstance(record, Message)
+    assert (record.state, record.type) == ("READ", "SMS")
+
+
+@given(st.lists(st.tuples(st.sampled_from(STATUSES), TIMES, st.sampled_from(REPLAYED)), max_size=8))
+def test_what_was_pushed_once_can_be_kept_and_sent_again_to_no_avail(
+    told: list[tuple[int, int | None, dict[str, str]]],
+) -> None:
+    """However the unsigned fields are changed: a final state is left for one further on alone."""
+    setup, accepted = Setup(), []
+    for status, ts, more in told:
+        sent = more if ts is None else {**more, "ts": str(ts)}
+        if setup.push(status, err=13, **sent) is Pushed.ACCEPTED and RANKS[status] >= 2:
+            accepted.append((RANKS[status], status))
+    assert accepted == sorted(set(accepted))

@@ -66,10 +66,12 @@ def normalise(
     asked: type[Record] | None,
     zone: tzinfo,
     currency: str | None = None,
+    believes: bool = True,
 ) -> Found | None:
     """Read a row, or None when the provider knows no such message (status -3).
 
-    `asked` is the kind the caller asked for; it decides only where the answer shows nothing.
+    `asked` is the kind the caller asked for; it decides only where the answer shows nothing, or
+    where the answer is not to be believed about its kind.
     `zone` is that of dates without one. A row without a status number is an `UpstreamBadAnswer`.
     """
     fields = _Fields(row.fields, zone)
@@ -78,7 +80,7 @@ def normalise(
         raise bad_answer("The provider's answer has a row without status", "")
     if status == codes.NOT_FOUND:
         return None
-    shown = _shows_lookup(row, fields)
+    shown = _shows_lookup(row, fields) if believes else None
     lookup = asked is HlrLookup if shown is None else shown
     read = _lookup if lookup else _message
     return Found(read(fields, key, status, currency), shown is not None)
@@ -268,6 +270,8 @@ def _message(fields: _Fields, key: StatusKey, status: int, currency: str | None)
     get, flags = fields.get, _flags(fields.flag)
     progress = _progress(status, get("status_name") or None)
     type_ = codes.TYPES.get(fields.type, MessageType.UNKNOWN)
+    if type_ is MessageType.HLR:  # of a message that is known to be one
+        type_ = MessageType.UNKNOWN
     count = fields.integer("sms_cnt")
     return Message(
         id=RecordId(str(key.id)),

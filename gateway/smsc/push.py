@@ -3,20 +3,23 @@
 The provider has no public page for it; names and signature are those of its customers' handlers.
 A status is signed by `md5` or `sha1` over `id:phone:status:secret` as sent, and by nothing more:
 `err`, `ts` and the rest come on the word of whoever knows a signature of that status. So `Push` is
-to be joined to what is known with care (see `StatusService.ingest`).
+to be joined to what is known with care (see `is_ahead` and `StatusService.ingest`).
 
 The signature is checked before anything is read but the form itself, whose size is bounded.
 """
 
 import hashlib
 import hmac
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from gateway.errors import Forbidden, InvalidArgument
-from gateway.records import StatusKey
+from gateway.merge import MESSAGE_RANK
+from gateway.records import Record, StatusKey
+from gateway.smsc import codes
 from gateway.smsc.row import Row
 
 MAX_BYTES = 16 * 1024
@@ -89,6 +92,27 @@ def verify(fields: Mapping[str, str], secret: str) -> Push | None:
     if not _STATUS.fullmatch(status):
         raise InvalidArgument("status must be a number.")
     return Push(key, Row(_row_fields(fields)))
+
+
+def is_ahead(known: Record, news: Record) -> bool:
+    """Does a push move what is known? Else it is a repetition, or came too late.
+
+    Further on wins; of states as far on that are not final yet, the one told to have been later;
+    then the larger number. It is an order of all pushes, in which each status has one place, so
+    it matters neither in which order they come nor how often: whoever kept a push and sends it
+    again with other fields beside the signed ones can move nothing back. For that the kind of a
+    record plays no part in it, nor does the time of a final state. Without a time a push may only
+    move things on: nobody could tell a new one from an old one that was kept.
+    """
+    is_other = known.provider_status.code != news.provider_status.code
+    return is_other and _place(news) > _place(known)
+
+
+def _place(record: Record) -> tuple[int, float, int]:
+    code, time = record.provider_status.code, record.last_status_time
+    told = math.inf if record.is_final else -math.inf if time is None else time.timestamp()
+    state = codes.STATUSES.get(code, codes.UNKNOWN_STATUS).state
+    return MESSAGE_RANK[state], told, code
 
 
 def spellings(phone: str) -> tuple[str, ...]:
