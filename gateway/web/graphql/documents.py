@@ -28,6 +28,7 @@ from graphql import (
     SelectionSetNode,
     VariableNode,
     VariablesInAllowedPositionRule,
+    get_introspection_query,
     parse,
     specified_rules,
     validate,
@@ -36,6 +37,7 @@ from graphql import (
 from gateway.errors import InvalidArgument, QueryTooComplex
 from gateway.service import MAX_ITEMS
 from gateway.web.graphql.errors import RequestRefused
+from gateway.web.graphql.introspection import Asked, Introspection
 from gateway.web.problems import extensions_of
 
 MAX_TOKENS = 10_000
@@ -68,9 +70,8 @@ the same 24 fields make 4,600."""
 MAX_EXPANDED = 10_000
 """Fields with all fragments spread wherever they are."""
 
-MAX_INTROSPECTED = 500_000
-"""Values that a question about the schema may ask for, by a rough count of its lists. What tools
-send asks for 140,000."""
+MAX_INTROSPECTED = 2
+"""Questions about the schema in one document, each as large as the one that tools send."""
 
 MAX_ERRORS = 10
 """Mistakes told of one document."""
@@ -218,7 +219,8 @@ class Documents:
         self._trusted_only = trusted_only
         self._valid: LRUCache[str, Document] = LRUCache(CACHE_BYTES, lambda known: known.size)
         self._refused: LRUCache[bytes, _Refused] = LRUCache(CACHE_BYTES, lambda known: known.size)
-        self._introspection = introspection
+        self._introspection = _introspection_of(schema)
+        self._tells_schema = introspection
         self._stored: LRUCache[str, str] = LRUCache(STORED_BYTES, len)
 
     def find(self, text: str | None, digest: str | None) -> Document:
@@ -267,7 +269,7 @@ class Documents:
     def _read(self, text: str) -> Document:
         try:
             node = parse(text, max_tokens=MAX_TOKENS)
-            _measure(node)
+            _measure(node, self._introspection)
             rules = self._rules if "$" in text else self._rules_without_variables
             errors = validate(self._schema, node, rules, MAX_ERRORS)
         except GraphQLSyntaxError as error:
@@ -291,7 +293,7 @@ class Documents:
         message = error.message
         if error.original_error is not None:
             message = _REASON.sub(".", message)
-        if not self._introspection:
+        if not self._tells_schema:
             message = _HINT.sub("", message)
         if message == error.message:
             return error
@@ -321,15 +323,11 @@ class _Size:
     aliases: int = 0
 
 
-def _measure(node: DocumentNode) -> None:
+def _measure(node: DocumentNode, introspection: Introspection) -> None:
     """Refuse what is too large, or would take validation too long."""
     if len(node.definitions) > MAX_DEFINITIONS:
         raise _too_complex(f"The document has more than {MAX_DEFINITIONS} definitions.")
-    fragments = {
-        definition.name.value: definition
-        for definition in node.definitions
-        if isinstance(definition, FragmentDefinitionNode)
-    }
+    fragments = _fragments(node)
     sizes: dict[str, _Size] = {}
     for definition in node.definitions:
         if isinstance(definition, OperationDefinitionNode | FragmentDefinitionNode):
@@ -341,7 +339,7 @@ def _measure(node: DocumentNode) -> None:
                     f"More than {MAX_ALIASES} fields have an alias; for many messages there is "
                     "`statuses`."
                 )
-    _Expansion(fragments).measure(node)
+    _Expansion(fragments, introspection).measure(node)
 
 
 class _Expansion:
@@ -350,11 +348,15 @@ class _Expansion:
     The walk ends as soon as a bound is passed, so it is never longer than what it allows.
     """
 
-    def __init__(self, fragments: Mapping[str, FragmentDefinitionNode]) -> None:
+    def __init__(
+        self, fragments: Mapping[str, FragmentDefinitionNode], introspection: Introspection
+    ) -> None:
         self._fragments = fragments
+        self._introspection = introspection
         self._written = self._expanded = self._pairs = self._introspected = 0
 
-    def measure(self, node: DocumentNode) -> None:
+    def measure(self, node: DocumentNode) -> int:
+        """Refuse it, or tell what it asks of the schema."""
         for definition in node.definitions:
             if isinstance(definition, OperationDefinitionNode):
                 if len(definition.variable_definitions or ()) > MAX_VARIABLES:
@@ -364,7 +366,8 @@ class _Expansion:
             self._count(definition.selection_set)
         for definition in node.definitions:
             if isinstance(definition, OperationDefinitionNode | FragmentDefinitionNode):
-                self._merge([definition.selection_set], 0, 0)
+                self._merge([definition.selection_set], 0, None)
+        return self._introspected
 
     def _count(self, selections: SelectionSetNode | None) -> None:
         """What is written, fragments not spread."""
@@ -375,10 +378,10 @@ class _Expansion:
         if self._written > MAX_SELECTIONS:
             raise _too_complex(f"The document selects more than {MAX_SELECTIONS} fields.")
 
-    def _merge(self, scope: list[SelectionSetNode], depth: int, times: int) -> None:
+    def _merge(self, scope: list[SelectionSetNode], depth: int, asked: Asked | None) -> None:
         """One object's fields, those of one response name together (specification, 6.3.2).
 
-        `times` is how often a question about the schema meets such an object; 0: it is none.
+        `asked` are the parts of the schema that it asks about.
         """
         if depth > MAX_DEPTH:
             return  # a fragment inside itself, which validation tells
@@ -394,16 +397,16 @@ class _Expansion:
                     "alias."
                 )
             inner = [node.selection_set for node in group if node.selection_set]
-            self._merge(inner, depth + 1, self._meets(group[0].name.value, depth, times))
+            self._merge(inner, depth + 1, self._below(group[0], depth, asked))
 
-    def _meets(self, name: str, depth: int, times: int) -> int:
-        if not times:
-            return 1 if depth == 0 and name in {"__schema", "__type"} else 0
-        times *= _LENGTHS.get(name, 1)
-        self._introspected += times
-        if self._introspected > MAX_INTROSPECTED:
+    def _below(self, field: FieldNode, depth: int, asked: Asked | None) -> Asked | None:
+        if asked is None:
+            return self._introspection.root(field) if depth == 0 else None
+        weight, below = self._introspection.below(field, asked)
+        self._introspected += weight
+        if self._introspected > self._introspection.largest * MAX_INTROSPECTED:
             raise _too_complex("The operation asks too much about the schema at a time.")
-        return times
+        return below
 
     def _collect(
         self, selections: SelectionSetNode, visited: set[str], groups: dict[str, list[FieldNode]]
@@ -426,17 +429,27 @@ class _Expansion:
                     self._collect(fragment.selection_set, visited, groups)
 
 
-_LENGTHS = {
-    "types": 70,
-    "fields": 12,
-    "args": 3,
-    "inputFields": 3,
-    "enumValues": 8,
-    "possibleTypes": 3,
-    "interfaces": 2,
-    "directives": 6,
-}
-"""How long the lists of the schema are, roughly: most types are small."""
+def _introspection_of(schema: GraphQLSchema) -> Introspection:
+    """With the weight of what tools ask as its `largest`."""
+    tools = parse(
+        get_introspection_query(
+            specified_by_url=True,
+            directive_is_repeatable=True,
+            schema_description=True,
+            input_value_deprecation=True,
+        )
+    )
+    introspection = Introspection(schema)
+    introspection.largest = _Expansion(_fragments(tools), introspection).measure(tools)
+    return introspection
+
+
+def _fragments(node: DocumentNode) -> dict[str, FragmentDefinitionNode]:
+    return {
+        definition.name.value: definition
+        for definition in node.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
 
 
 def _size(

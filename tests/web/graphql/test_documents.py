@@ -72,6 +72,8 @@ def record(selections: str, more: str = "") -> str:
 
 
 INTROSPECTED = "{ types { name fields { name args { name type { name } } type { name } } } }"
+DESCRIBED = """name description fields { name description args { name description
+    type { name ofType { name ofType { name } } } } type { name ofType { name } } }"""
 
 LARGE = {
     "equal fields": record("providerStatus { code } " * 1000),
@@ -91,6 +93,15 @@ LARGE = {
     "introspection again and again": "{ "
     + " ".join(f"a{n}: __schema {INTROSPECTED}" for n in range(50))
     + " }",
+    "introspection with all that is written of it": "{ "
+    + " ".join(f"a{n}: __schema {{ types {{ {DESCRIBED} }} }}" for n in range(20))
+    + " }",
+    "introspection of a type in a variable": "query($n: String!) { "
+    + " ".join(f"a{n}: __type(name: $n) {{ {DESCRIBED} }}" for n in range(20))
+    + " }",
+    "descriptions alone": "{ __schema { "
+    + " ".join(f"a{n}: types {{ description fields {{ description }} }}" for n in range(50))
+    + " } }",
     "introspection in width": "{ __schema { "
     + " ".join(f"a{n}: {INTROSPECTED[1:-1]}" for n in range(50))
     + " } }",
@@ -199,6 +210,12 @@ def test_a_mistake_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WITHIN = {
     "what tools ask": get_introspection_query(input_value_deprecation=True),
+    "fifty types": "{ "
+    + " ".join(f'a{n}: __type(name: "Message") {{ {DESCRIBED} }}' for n in range(10))
+    + " ".join(f'b{n}: __type(name: "Money") {{ name description }}' for n in range(40))
+    + " }",
+    "all that is written of the schema": f"{{ __schema {{ types {{ {DESCRIBED} }} }} }}",
+    "a type that there is not": '{ __type(name: "Nothing") { name nothing: kind } }',
     "fifty messages": "{ "
     + " ".join(f'a{n}: message(id: {n + 1}, phone: "{PHONE}") {{ id {WHOLE} }}' for n in range(50))
     + " }",
