@@ -37,11 +37,17 @@ QUIET = {
 _JWT = "jwt:"
 _NUMBER = re.compile(r"\d(?:[ ().-]{0,2}\d){4,}")
 """Five digits and more, as phones are written."""
+_ADDRESS = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}")
 
 
 def masked(phone: str) -> str:
     """A phone or address for the log: its last digits alone."""
     return f"…{phone[-SHOWN:]}" if "@" not in phone else "…"
+
+
+def without_numbers(text: str) -> str:
+    """A text of others for the log: what may be a phone or an address in it is left out."""
+    return _ADDRESS.sub("…", _NUMBER.sub("…", text))
 
 
 @memoize(1024)

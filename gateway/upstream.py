@@ -24,6 +24,7 @@ from gateway.records import DetailLevel, StatusKey
 from gateway.smsc import codes, reply
 from gateway.smsc.query import Credentials, delete_form, status_form
 from gateway.smsc.row import Expected, Refusal, Row
+from gateway.telemetry import without_numbers
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ LAST_CHOICE = 30.0
 
 
 LONGEST_WORDS = 200
-"""Characters of the provider's own error text that the log gets."""
+"""Characters of the provider's own error text that the log gets; numbers and credentials aside."""
+
+MOST_WORDS = 1000
+"""Characters of it that are searched for what the log must not get."""
 
 T = TypeVar("T")
 
@@ -86,7 +90,7 @@ class Upstream:
 
         answer = await self._post(form, read)
         if isinstance(answer, Refusal):
-            raise _refused(answer, limit=Limit.MASS if many else Limit.UNKNOWN)
+            raise self._refused(answer, Limit.MASS if many else Limit.UNKNOWN)
         return answer
 
     async def delete(self, key: StatusKey) -> None:
@@ -95,7 +99,12 @@ class Upstream:
         read = partial(reply.decode_deletion, charset=self._charset)
         answer = await self._post(form, read)
         if answer is not None:
-            raise _refused(answer, limit=Limit.UNKNOWN)
+            raise self._refused(answer, Limit.UNKNOWN)
+
+    def _refused(self, refusal: Refusal, limit: Limit) -> GatewayError:
+        words = self._credentials.masked_in(without_numbers(refusal.text[:MOST_WORDS]))
+        log.warning("the provider refused: error %d, %r", refusal.number, words[:LONGEST_WORDS])
+        return codes.refusal_error(refusal.number, limit=limit)
 
     async def _post(self, form: Mapping[str, str], read: Callable[[bytes], T]) -> T:
         try:
@@ -143,12 +152,6 @@ class Upstream:
                 if (connection := response.extensions.get("network_stream")) is not None:
                     await connection.aclose()
                 raise
-
-
-def _refused(refusal: Refusal, *, limit: Limit) -> GatewayError:
-    words = refusal.text[:LONGEST_WORDS]
-    log.warning("the provider refused: error %d, %r", refusal.number, words)
-    return codes.refusal_error(refusal.number, limit=limit)
 
 
 def create_client(

@@ -341,3 +341,16 @@ async def test_only_the_beginning_of_the_providers_words_is_logged(
         await ask(server)
     assert "x" * 200 in caplog.text
     assert len(caplog.text) < 1000
+
+
+async def test_the_providers_words_are_logged_without_numbers_addresses_and_credentials(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = (
+        "Duplicate: login TEAM-1, psw s3cret.+(, phone +7 (999) 000-00-01, 89990000001, a@b.example"
+    )
+    body = json.dumps({"error": told, "error_code": 9}).encode()
+    credentials = Credentials(login="team-1", password="s3cret.+(")
+    with keeping_server(Kept(http(body))) as server, pytest.raises(errors.RateLimited):
+        await ask(server, credentials=credentials)
+    assert "'Duplicate: login …, psw …, phone +…, …, …'" in caplog.text

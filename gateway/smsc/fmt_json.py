@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 
 import orjson
 
@@ -33,9 +34,11 @@ def read(text: str, rows: int | None = None) -> list[Row] | Refusal:
         value = _DECODER.decode(text) if rows is None or text[0] == "{" else _listed(text, rows)
     except (ValueError, RecursionError):
         raise bad_answer("The provider's JSON can't be read", text) from None
+    items = value if isinstance(value, list) else [value]
+    if any(map(_is_deep, items)):
+        raise bad_answer("The provider's JSON is nested too deeply", text)
     if isinstance(value, dict) and ("error_code" in value or "error" in value):
         return refusal(_fields(value))
-    items = value if isinstance(value, list) else [value]
     told = [_fields(item) for item in items if isinstance(item, dict)]
     if _SURROGATE.search(text):
         told = [_without_halves(fields) for fields in told]
@@ -48,7 +51,7 @@ def _usual_rows(text: str, rows: int | None) -> list[Row] | None:
     """The rows of an answer as the provider writes it, read four times as fast; None: it is odd.
 
     Odd is what `orjson` refuses, or would not keep as it was written (fractions), and more objects
-    than were asked for, which it would build. Errors are odd as well.
+    than were asked for, which it would build. Errors and fields inside fields are odd as well.
     """
     if rows is not None and text.count("{") > rows:
         return None
@@ -75,7 +78,7 @@ def _usual_fields(item: dict[str, object]) -> dict[str, str] | None:
             fields[name] = value.strip()
         elif type(value) is int:
             fields[name] = str(value)
-        elif type(value) is float:
+        elif type(value) is not bool and value is not None:
             return None
     return fields
 
@@ -107,6 +110,17 @@ def _skip(text: str, at: int) -> int:
 
 
 _WHITE = re.compile(r"[ \t\n\r]*")
+
+
+def _is_deep(item: object) -> bool:
+    """Fields hold text or numbers; one level more is room for what the provider may add."""
+    return any(any(map(_inside, _inside(field))) for field in _inside(item))
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _fields(item: dict[str, object]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The request: the form that `status.php` gets (provider's page and its request parameters)."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,12 @@ class Credentials:
         if self.api_key:
             return {"apikey": self.api_key}
         return {"login": self.login, "psw": self.password}
+
+    def masked_in(self, text: str) -> str:
+        """The text without them, however their letters are written, for the log."""
+        for secret in filter(None, (self.password, self.api_key, self.login)):
+            text = re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE)
+        return text
 
 
 def status_form(

@@ -301,6 +301,20 @@ def test_more_than_was_asked_for_is_refused_before_it_is_built(body: str) -> Non
         decode(body.encode(), expected=Expected(0, many=True, rows=2))
 
 
+@pytest.mark.parametrize("one", [True, False])
+@pytest.mark.parametrize("status", ['"status": 1', '"status": 1.0', '"error_code": 9'])
+def test_fields_hold_one_level_more_in_json_as_in_xml(status: str, one: bool) -> None:
+    def row(inner: str) -> bytes:
+        told = f'{{{status}, "more": {inner}}}'
+        return (told if one else f"[{told}]").encode()
+
+    for inner in ('{"a": "b"}', '["a", 1, null]', "[]", "{}"):
+        decode(row(inner))
+    for inner in ('{"a": {"b": 1}}', "[[1]]", "[" * 50 + "]" * 50):
+        with pytest.raises(UpstreamBadAnswer):
+            decode(row(inner))
+
+
 def test_what_was_asked_for_is_read_to_the_largest() -> None:
     rows = [
         {"status": 1, "id": n, "phone": f"7999{n:07}", "message": "Ж{<&\n" * 200}
