@@ -191,9 +191,9 @@ def _push(method: str, id_: str, summary: str, **more: Any) -> Operation:  # noq
         summary=summary,
         description=(
             "For the provider: enter this address in the account's settings. It exists when "
-            f"`CALLBACK_SECRET` is set. A form has at most {MAX_BYTES} bytes. A status joins what "
-            "is known; repetitions and what comes too late change nothing. Incoming messages and "
-            "calls (`mes`, `waitcall`) are answered and ignored."
+            f"`GATEWAY_CALLBACK_SECRET` is set. A form has at most {MAX_BYTES} bytes. A status "
+            "joins what is known; repetitions and what comes too late change nothing. Incoming "
+            "messages and calls (`mes`, `waitcall`) are answered and ignored."
         ),
         answers={
             200: {
@@ -338,10 +338,15 @@ OPERATIONS: tuple[Operation, ...] = (
     _running(
         "/metrics",
         "getMetrics",
-        "The same for Prometheus",
+        "Metrics for Prometheus",
         operation.get_metrics,
         scope=Scope.PROVIDER_READ,
-        answers={200: _as_asked("Metrics.", content({"type": "string"}, "text/plain"))},
+        answers={
+            200: _as_asked(
+                "Metrics of the provider link and of callers, in Prometheus' text format.",
+                content({"type": "string"}, "text/plain"),
+            )
+        },
     ),
     Operation(
         method="GET",
@@ -364,7 +369,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _running(
         "/readyz",
         "isReady",
-        "Can it answer?",
+        "Can the gateway answer?",
         operation.readyz,
         answers={
             200: _as_asked(

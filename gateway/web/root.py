@@ -13,6 +13,7 @@ from gateway.errors import RouteNotFound
 from gateway.web import pages
 from gateway.web.api import OPERATIONS
 from gateway.web.problems import response_to
+from gateway.web.push import PATH as PUSH_PATH
 
 _HEADERS: Final = {"cache-control": "no-store", "vary": "accept"}
 
@@ -20,6 +21,7 @@ _PAGES: Final = {
     "graphql": "/graphql",
     "docs": "/docs",
     "openapi": "/openapi.json",
+    "openapiYaml": "/openapi.yaml",
 }
 
 _ADDRESSES: Final = (*sorted({one.path for one in OPERATIONS}), *_PAGES.values())
@@ -33,26 +35,40 @@ _NEAR: Final = 0.7
 """How much two addresses must have in common, from 0 to 1, for one to be taken for the other."""
 
 
+_PUSHES_ARE_OFF: Final = (
+    f"Pushes are off, for GATEWAY_CALLBACK_SECRET is not set; with it {PUSH_PATH} takes them. "
+    "GET / names all addresses."
+)
+
+
 async def get_root(request: Request) -> Response:
     """Lead a browser to the playground; tell everyone else, in JSON, what addresses there are."""
     if "text/html" in request.headers.get("accept", "") and pages.are_built():
         return RedirectResponse("graphql", 303, _HEADERS)  # relative: a proxy may add a prefix
+    shown = [one for one in OPERATIONS if one.path != PUSH_PATH or _takes_pushes(request)]
     body = {
         "name": "smsc-gateway",
         "version": __version__,
         **_PAGES,
-        "operations": {f"{one.method} {one.path}": one.summary for one in OPERATIONS},
+        "operations": {f"{one.method} {one.path}": one.summary for one in shown},
     }
     return Response(orjson.dumps(body), 200, _HEADERS, "application/json")
 
 
 async def no_route(request: Request, _: Exception) -> Response:
     """The answer to a path that is no address; it names the nearest one there is."""
-    return response_to(request, RouteNotFound(_sentence(request.url.path)))
+    return response_to(request, RouteNotFound(_sentence(request)))
 
 
-def _sentence(path: str) -> str:
-    asked = _NUMBER.sub("{id}", path[:_LONGEST_PATH])
+def _sentence(request: Request) -> str:
+    asked = _NUMBER.sub("{id}", request.url.path[:_LONGEST_PATH])
     near = difflib.get_close_matches(asked, _ADDRESSES, n=1, cutoff=_NEAR)
+    if near == [PUSH_PATH] and not _takes_pushes(request):
+        return _PUSHES_ARE_OFF
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"No address has this path.{hint} GET / names them all."
+
+
+def _takes_pushes(request: Request) -> bool:
+    """Without a secret their address has no route."""
+    return any(getattr(route, "path", None) == PUSH_PATH for route in request.app.routes)

@@ -1,5 +1,6 @@
 """The address `/`, and paths that are no address."""
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -13,18 +14,48 @@ BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @pytest.mark.parametrize("headers", [{}, {"accept": "application/json"}])
-async def test_programs_are_told_the_addresses(headers: Mapping[str, str]) -> None:
-    async with running() as setup:
+@pytest.mark.parametrize("environ", [{}, {"CALLBACK_SECRET": "a-good-and-long-secret"}])
+async def test_programs_are_told_the_addresses(
+    headers: Mapping[str, str], environ: Mapping[str, str]
+) -> None:
+    async with running(**environ) as setup:
         answer = await setup.client.get("/", headers=headers)
         told = answer.json()
-        paths = [told["graphql"], told["docs"], told["openapi"]]
+        paths = [told["graphql"], told["docs"], told["openapi"], told["openapiYaml"]]
         paths += [one.removeprefix("GET ") for one in told["operations"] if one.startswith("GET ")]
         for path in paths:
             asked = await setup.client.get(path.replace("{id}", "1"), params={"phone": "1"})
-            known_only_with_a_secret = path == "/v1/callbacks/smsc"
-            assert (asked.status_code == 404) is known_only_with_a_secret
+            assert asked.status_code != 404
     assert answer.headers["vary"] == "accept"
-    assert "/v1/messages/{id}" in paths
+    assert {"/v1/messages/{id}", "/openapi.yaml"} < set(paths)
+    pushes = [one for one in told["operations"] if one.endswith("/v1/callbacks/smsc")]
+    assert len(pushes) == (2 if environ else 0)
+
+
+@pytest.mark.parametrize("path", ["/v1/callbacks/smsc", "/v1/callbacks/smsc/", "/v1/callback/smsc"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT"])
+async def test_where_pushes_are_off_the_setting_is_named(method: str, path: str) -> None:
+    async with running() as setup:
+        answer = await setup.client.request(method, path)
+    assert answer.status_code == 404
+    if method != "HEAD":
+        problem = answer.json()
+        assert problem["code"] == "ROUTE_NOT_FOUND"
+        assert "Pushes are off, for GATEWAY_CALLBACK_SECRET is not set" in problem["detail"]
+        assert "Did you mean" not in problem["detail"]
+
+
+async def test_where_pushes_are_on_their_address_is_suggested() -> None:
+    async with running(CALLBACK_SECRET="a-good-and-long-secret") as setup:
+        problem = (await setup.client.get("/v1/callback/smsc")).json()
+    assert "Did you mean /v1/callbacks/smsc?" in problem["detail"]
+
+
+async def test_each_summary_is_clear_without_the_others() -> None:
+    async with running() as setup:
+        told = (await setup.client.get("/")).json()["operations"]
+    assert told["GET /metrics"] == "Metrics for Prometheus"
+    assert not [summary for summary in told.values() if re.search(r"\b(same|it|this)\b", summary)]
 
 
 async def test_a_browser_is_led_to_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +82,8 @@ async def test_a_browser_is_told_the_addresses_where_no_page_is_built(
         ("/v1/hlr/1", "/v1/hlr-lookups/{id}"),
         ("/v1/status/batch", "/v1/statuses/batch"),
         ("/graphiql", "/graphql"),
+        ("/openapi.yml", "/openapi.yaml"),
+        ("/openapi", "/openapi.yaml"),
         ("/health", None),
         ("/v1/nope", None),
         ("/" + "a" * 5000, None),
