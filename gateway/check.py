@@ -85,7 +85,10 @@ def strangers(settings: Settings) -> str:
     """What callers without a key may do, in one sentence."""
     if settings.clients_file is not None and not settings.allow_anonymous:
         return "Nobody may ask without a key."
-    return f"Callers without a key may: {', '.join(sorted(settings.scopes_of_anonymous))}."
+    scopes = ", ".join(sorted(settings.scopes_of_anonymous))
+    if not scopes:
+        return "Callers without a key may do nothing: GATEWAY_ANONYMOUS_SCOPES is empty."
+    return f"Callers without a key may: {scopes}."
 
 
 def _clients(settings: Settings) -> Finding:

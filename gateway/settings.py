@@ -29,6 +29,9 @@ from gateway.loopback import is_loopback
 
 PREFIX = "GATEWAY_"
 
+MAY_BE_EMPTY = frozenset({f"{PREFIX}ANONYMOUS_SCOPES"})
+"""Settings whose empty value is one of its own: who names no scope means none, not all."""
+
 MIN_SECRET_LENGTH = 16
 """Characters of `CALLBACK_SECRET`: a fast hash is all that keeps one from being tried out."""
 
@@ -125,8 +128,9 @@ class Settings(BaseModel):
     allow_anonymous: bool = False
     """Serve callers without a key on any address, and beside those of `CLIENTS_FILE`."""
     anonymous_scopes: str | None = None
-    """Comma list of what callers without a key may do, where they may ask at all. By default all on
-    loopback without `CLIENTS_FILE`, else `status:read`."""
+    """Comma list of what callers without a key may do, where they may ask at all; empty: nothing.
+    By default all where only this machine can ask (it listens on loopback, without `CLIENTS_FILE`
+    and `TRUSTED_PROXIES`, and `ALLOWED_HOSTS` names loopback alone), else `status:read`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -177,7 +181,8 @@ class Settings(BaseModel):
     @field_validator("anonymous_scopes")
     @classmethod
     def _known_scopes(cls, value: str | None) -> str | None:
-        for name in (value or str(Scope.STATUS_READ)).split(","):
+        value = value and value.strip()
+        for name in value.split(",") if value else ():
             if name.strip() not in list(Scope):
                 raise ValueError(f"must be a comma list of scopes; there are {', '.join(Scope)}")
         return value
@@ -292,7 +297,7 @@ class Settings(BaseModel):
         return (
             is_loopback(self.host)
             and self.clients_file is None
-            and self.allowed_hosts is None
+            and all(map(is_loopback, self.hosts or ()))
             and self.trusted_proxies is None
         )
 
@@ -300,7 +305,7 @@ class Settings(BaseModel):
     def scopes_of_anonymous(self) -> frozenset[Scope]:
         """What callers without a key may do."""
         if self.anonymous_scopes is not None:
-            return frozenset(Scope(name.strip()) for name in self.anonymous_scopes.split(","))
+            return frozenset(Scope(one.strip()) for one in self.anonymous_scopes.split(",") if one)
         return ALL_SCOPES if self.is_for_local_callers else frozenset({Scope.STATUS_READ})
 
     @property
@@ -314,7 +319,7 @@ class Settings(BaseModel):
 
 
 def load(environ: Mapping[str, str], **defaults: object) -> Settings:
-    """Read the settings from an environment; empty values count as unset.
+    """Read the settings from an environment; empty values count as unset, but for `MAY_BE_EMPTY`.
 
     `defaults` stand in for what the environment leaves out (`demo` brings its own provider).
     Raises `SettingsError`.
@@ -322,7 +327,7 @@ def load(environ: Mapping[str, str], **defaults: object) -> Settings:
     given = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environ.items()
-        if name.startswith(PREFIX) and value
+        if name.startswith(PREFIX) and (value or name in MAY_BE_EMPTY)
     }
     if unknown := sorted(set(given) - set(Settings.model_fields)):
         raise SettingsError(_unknown(unknown[0]))

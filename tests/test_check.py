@@ -213,3 +213,5 @@ def test_what_whoever_runs_it_should_know(environ: dict[str, str], told: list[st
 def test_what_strangers_may_is_told() -> None:
     given = {"GATEWAY_SMSC_API_KEY": "k", "GATEWAY_HOST": "::", "GATEWAY_ALLOW_ANONYMOUS": "1"}
     assert strangers(load(given)) == "Callers without a key may: status:read."
+    told = strangers(load(given | {"GATEWAY_ANONYMOUS_SCOPES": ""}))
+    assert told == "Callers without a key may do nothing: GATEWAY_ANONYMOUS_SCOPES is empty."

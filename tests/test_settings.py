@@ -165,6 +165,9 @@ def test_strangers_may_read_and_never_delete(tmp_path: Path) -> None:
     assert loaded(CLIENTS_FILE=str(file)).scopes_of_anonymous == read
     assert loaded(HOST="0.0.0.0", ALLOW_ANONYMOUS="true").scopes_of_anonymous == read
     assert loaded(ALLOWED_HOSTS="gw.example").scopes_of_anonymous == read
+    assert loaded(ALLOWED_HOSTS="localhost,gw.example").scopes_of_anonymous == read
+    assert loaded(ALLOWED_HOSTS="*").scopes_of_anonymous == read
+    assert loaded(ALLOWED_HOSTS="localhost, 127.0.0.1").scopes_of_anonymous == ALL_SCOPES
     assert loaded(TRUSTED_PROXIES="127.0.0.1").scopes_of_anonymous == read
     two = loaded(ANONYMOUS_SCOPES="status:read,content:read").scopes_of_anonymous
     assert two == read | {Scope.CONTENT_READ}
@@ -173,3 +176,8 @@ def test_strangers_may_read_and_never_delete(tmp_path: Path) -> None:
         loaded(HOST="0.0.0.0", ALLOW_ANONYMOUS="true", ANONYMOUS_SCOPES="message:delete")
     with pytest.raises(SettingsError, match="GATEWAY_ANONYMOUS_SCOPES: must be a comma list of sc"):
         loaded(ANONYMOUS_SCOPES="everything")
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_no_scope_named_is_none(value: str) -> None:
+    assert loaded(ANONYMOUS_SCOPES=value).scopes_of_anonymous == frozenset()

@@ -139,8 +139,8 @@ def openapi() -> Json:
                     "type": "http",
                     "scheme": "bearer",
                     "description": (
-                        "A key of `GATEWAY_CLIENTS_FILE`, or a token of its issuer; without that file "
-                        "nobody needs one. Scopes:\n\n"
+                        "A key of `GATEWAY_CLIENTS_FILE`, or a token of its issuer; without that "
+                        "file nobody needs one. Scopes:\n\n"
                         + "\n".join(f"- `{scope}`: {about}" for scope, about in _SCOPES.items())
                     ),
                 }

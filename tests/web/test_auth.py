@@ -215,6 +215,18 @@ async def test_strangers_get_the_scopes_that_the_setting_names(clients_file: str
         assert (await setup.client.get("/metrics")).status_code == 403
 
 
+async def test_strangers_without_scopes_may_do_nothing() -> None:
+    async with running(ANONYMOUS_SCOPES="") as setup:
+        answers = [
+            await setup.client.get(MESSAGE),
+            await setup.client.delete(MESSAGE),
+            await setup.client.get("/v1/provider"),
+        ]
+        assert (await setup.client.get("/livez")).status_code == 200
+        assert not await setup.asked()
+    assert [answer.status_code for answer in answers] == [403] * 3
+
+
 OTHER_SITE = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
 QUERY = "/graphql?query={message(id:1,phone:%2279990000001%22){state}}"
 
