@@ -33,7 +33,7 @@ or the provider's own words (they may name the login or our address).
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Limit(StrEnum):
@@ -54,7 +54,7 @@ class GatewayError(Exception):
 
     code: ClassVar[str]
     title: ClassVar[str]
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self,
@@ -99,6 +99,13 @@ class QuotaExceeded(CallerError):
     title = "The caller is over its quota"
     retryable = True
 
+    @classmethod
+    def always(cls, detail: str) -> Self:
+        """The quota is too small for such a request at any time."""
+        error = cls(detail)
+        error.retryable = False
+        return error
+
 
 class QueryTooComplex(CallerError):
     code = "QUERY_TOO_COMPLEX"
@@ -108,6 +115,11 @@ class QueryTooComplex(CallerError):
 class NotFound(CallerError):
     code = "NOT_FOUND"
     title = "The provider knows no such message"
+
+    def __init__(
+        self, detail: str = "The provider knows no message with this id and phone."
+    ) -> None:
+        super().__init__(detail)
 
 
 class RouteNotFound(CallerError):

@@ -428,7 +428,7 @@ class StatusService:
 
     def _answer(self, key: StatusKey, known: Known, want: Want, *, live: bool) -> Answer:
         if known.record is None:
-            raise NotFound("The provider knows no message with this id and phone.")
+            raise NotFound
         if not _fits(known.record, want):
             raise mismatch(known.record)
         return Answer(known, self._clock.time(), live, self.next_at(key, known))

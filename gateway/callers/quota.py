@@ -62,7 +62,9 @@ class Quota:
         limit = MAX_STREAMS if allowed is None else allowed
         held = self._streams.get(name, 0)
         if not limit:
-            raise QuotaExceeded("The caller may have no streams open (max_streams is 0).")
+            raise QuotaExceeded.always(
+                "The caller may have no streams open: max_streams is 0 in the clients file."
+            )
         if held >= limit:
             raise QuotaExceeded(
                 f"The caller may have {limit} streams open at a time; close one first."
@@ -100,7 +102,7 @@ def _refuse_unless_free(taken: deque[float], over: int, now: float, limit: int) 
     """Raise unless the `over` oldest requests have left the window."""
     about = f"The caller may ask {limit} times a minute."
     if over > len(taken):
-        raise QuotaExceeded(about)
+        raise QuotaExceeded.always(about)
     wait = taken[over - 1] + WINDOW - now
     if wait > 0:
         raise QuotaExceeded(about, retry_after=wait + ROUNDED_UP)

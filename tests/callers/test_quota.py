@@ -46,6 +46,7 @@ def test_no_minute_has_more_than_the_quota(limit: int, steps: list[tuple[float, 
             admitted += [now] * cost
             continue
         refused = refusal(quota, who, now, cost)
+        assert refused.retryable is (cost <= limit)
         if cost > limit:
             assert refused.retry_after is None
             continue

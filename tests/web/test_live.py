@@ -366,4 +366,13 @@ async def test_max_streams_may_be_none(tmp_path: Path) -> None:
     path.write_text(client("one", more="max_streams = 0"))
     async with running(CLIENTS_FILE=str(path)) as setup:
         answer = await setup.client.get(EVENTS, headers={"authorization": "Bearer key of one"})
-    assert (answer.status_code, answer.json()["code"]) == (429, "QUOTA_EXCEEDED")
+        refused = await setup.client.post(
+            "/graphql",
+            json={"query": f'subscription {{ status(id: 100, phone: "{LIVE}") {{ isFinal }} }}'},
+            headers={"authorization": "Bearer key of one", "accept": "text/event-stream"},
+        )
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (429, "QUOTA_EXCEEDED")
+    assert (problem["retryable"], problem["retryAfter"]) == (False, None)
+    assert "max_streams is 0" in problem["detail"]
+    assert '"retryable":false' in refused.text
