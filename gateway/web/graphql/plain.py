@@ -78,7 +78,9 @@ _IS_PLAIN: dict[str, Callable[[Any], bool]] = {
     "String": lambda value: type(value) is str,
     "Int": lambda value: value is None or (type(value) is int and value in _INT32),
     "Boolean": lambda value: type(value) is bool,
-    "MessageState": lambda value: value is None or value in MessageState.__members__,
+    "MessageState": lambda value: (
+        value is None or (type(value) is str and value in MessageState.__members__)
+    ),
     _KEYS: lambda value: type(value) is list,  # see `_items`
 }
 """By type, whether a value given needs no coercion. Null is only taken where the field takes it."""

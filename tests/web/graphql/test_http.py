@@ -85,6 +85,17 @@ async def test_what_is_not_executed_has_no_data(query: str, variables: dict[str,
     assert {error["extensions"]["code"] for error in new.json()["errors"]} == {"INVALID_ARGUMENT"}
 
 
+@pytest.mark.parametrize("until", [["READ"], {"READ": 1}, [], 1, True])
+async def test_a_variable_of_any_shape_is_a_mistake_of_the_caller(until: object) -> None:
+    query = (
+        "subscription S($until: MessageState)"
+        ' { status(id: 1, phone: "79990000001", until: $until) { isFinal } }'
+    )
+    async with running() as setup:
+        answer = await post(setup, {"query": query, "variables": {"until": until}}, accept=EVENTS)
+    assert '"code":"INVALID_ARGUMENT"' in answer.text
+
+
 async def test_errors_of_fields_are_no_failure_of_the_request() -> None:
     async with running() as setup:
         query = '{ message(id: 404, phone: "79990000001") { state } }'
