@@ -33,7 +33,15 @@ or the provider's own words (they may name the login or our address).
 """
 
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
+
+MAX_ECHOED: Final = 64
+"""Characters of a caller's value that a message repeats."""
+
+
+def shortened(text: str, most: int = MAX_ECHOED) -> str:
+    """A caller's value as a message may repeat it."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 class Limit(StrEnum):

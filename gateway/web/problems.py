@@ -39,6 +39,9 @@ STATUS: dict[type[errors.GatewayError], int] = {
 
 MEDIA_TYPE = "application/problem+json"
 
+MAX_INSTANCE = 256
+"""Characters of a path that a problem repeats; no address is nearly as long."""
+
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
 """RFC 9110's, which the standard library has only from Python 3.13 on."""
 
@@ -179,7 +182,7 @@ def _body(path: str, problem: Problem, more: dict[str, str]) -> bytes:
         {
             "type": f"urn:smsc-gateway:problem:{problem.code}",
             **problem.model_dump(by_alias=True),
-            "instance": path,
+            "instance": errors.shortened(path, MAX_INSTANCE),
             "requestId": request_id(),
             **more,
         }

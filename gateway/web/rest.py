@@ -10,12 +10,12 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.callers.model import hidden_fields
 from gateway.described import HlrLookupModel, MessageModel, Model
-from gateway.errors import GatewayError, InvalidArgument
+from gateway.errors import GatewayError, InvalidArgument, shortened
 from gateway.freshness import Answer
 from gateway.records import Record, StatusKey, key_or_error
 from gateway.service import StatusService, Want
 from gateway.web.auth import caller_of
-from gateway.web.body import read_body
+from gateway.web.body import read_body, read_json
 from gateway.web.caching import (
     NO_DIRECTIVES,
     directives,
@@ -154,17 +154,16 @@ async def _json_body(headers: dict[bytes, bytes], receive: Receive) -> object:
     type_ = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if type_ != b"application/json":  # a page of another site may send no JSON without being asked
         raise HTTPException(415, "Send the body as application/json.", {"accept-post": JSON})
-    try:
-        return orjson.loads(await read_body(receive))
-    except orjson.JSONDecodeError:
-        raise InvalidArgument("The body must be JSON (RFC 8259).") from None
+    body: object = read_json(await read_body(receive))
+    return body
 
 
 def _parse_batch(body: object) -> tuple[list[object], tuple[str, ...] | None]:
     if not isinstance(body, dict):
         raise InvalidArgument('The body must be an object: {"items": [{"id": …, "phone": …}]}.')
     if unknown := sorted(set(body) - {"items", "fields"}):
-        raise InvalidArgument(f"{unknown[0]!r} is not known here; there are items and fields.")
+        name = shortened(unknown[0])
+        raise InvalidArgument(f"{name!r} is not known here; there are items and fields.")
     items, fields = body.get("items"), body.get("fields")
     if not isinstance(items, list):
         raise InvalidArgument("items must be a list.")

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import orjson
 from graphql import OperationType
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -23,7 +22,7 @@ from gateway.errors import GatewayError, InvalidArgument
 from gateway.memo import memoize_header
 from gateway.web import sse
 from gateway.web.auth import address_of, caller_of, wants_page
-from gateway.web.body import read_body
+from gateway.web.body import read_body, read_json
 from gateway.web.compression import MIN_BYTES, compressed
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
@@ -187,10 +186,7 @@ def _check_type(content_type: bytes) -> None:
 
 
 def _of_body(body: bytes) -> GraphQLRequest:
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise InvalidArgument("The body must be JSON (RFC 8259).") from None
+    given = read_json(body)
     if not isinstance(given, dict):
         raise InvalidArgument(
             'The body must be one object: {"query": …, "variables": …}; there are no batches.'
@@ -204,10 +200,7 @@ def _of_get(scope: Scope) -> GraphQLRequest:
     }
     for name in ("variables", "extensions"):
         if name in given:
-            try:
-                given[name] = orjson.loads(given[name])
-            except orjson.JSONDecodeError:
-                raise InvalidArgument(f"{name} must be JSON (RFC 8259).") from None
+            given[name] = read_json(given[name], name)
     return request_of(given)
 
 

@@ -29,8 +29,9 @@ from strawberry.types.unset import UNSET
 from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InvalidArgument, shortened
 from gateway.web.auth import address_of
+from gateway.web.body import read_json
 from gateway.web.cors import NO_ORIGINS, Origins
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, field_error, formatted
@@ -47,6 +48,10 @@ MAX_OPERATIONS = 100
 CHECK_SECONDS = 15.0
 """Most seconds until it is seen that a key expires sooner than it did when it was looked at."""
 
+MAX_REASON = 123
+"""Bytes of the reason of a close (RFC 6455, section 5.5)."""
+
+_TAKEN = 4409
 _FORBIDDEN = 4403
 _WITHDRAWN = "The key is no longer valid"
 _SHAPES: dict[str, Mapping[str, type]] = {
@@ -96,7 +101,12 @@ class WebSocketView:
         await _Handler(self, websocket).handle()
 
     def decode_json(self, text: str) -> object:
-        return orjson.loads(text)
+        """A message; or what is wrong with it, for the handler to tell."""
+        try:
+            message: object = read_json(text, "The message")
+        except InvalidArgument as error:
+            return error
+        return message
 
     def encode_json(self, message: object) -> str:
         return orjson.dumps(message).decode()
@@ -152,6 +162,9 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
             self._check = asyncio.create_task(self._check_key(caller))
 
     async def handle_message(self, message: Any) -> None:  # noqa: ANN401 - whatever JSON it is
+        if isinstance(message, InvalidArgument):
+            await self.handle_invalid_message(str(message))
+            return
         type_ = message.get("type") if isinstance(message, dict) else None
         shape = _SHAPES.get(type_) if isinstance(type_, str) else None
         if shape is None or not all(isinstance(message.get(name), shape[name]) for name in shape):
@@ -167,8 +180,11 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
             told = [formatted(field_error(error))]
             await self._send(orjson.dumps({"id": message["id"], "type": "error", "payload": told}))
             return
-        if message["id"] not in self.operations:
-            self._requests[message["id"]] = request
+        if message["id"] in self.operations:
+            id_ = shortened(message["id"])
+            await self._close(_TAKEN, f"Subscriber for {id_} already exists")
+            return
+        self._requests[message["id"]] = request
         message["payload"]["query"] = ""
         await super().handle_subscribe(message)
 
@@ -261,4 +277,5 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
 
     async def _close(self, code: int, reason: str) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):
-            await self._socket.close(code, reason)
+            told = reason.encode()[:MAX_REASON].decode(errors="ignore")
+            await self._socket.close(code, told)
