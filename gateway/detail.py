@@ -7,7 +7,7 @@ queries"): a field stands at the lowest level whose answer carries it.
 from collections.abc import Iterable
 from functools import cache
 
-from gateway.errors import InvalidArgument
+from gateway.errors import InvalidArgument, shortened
 from gateway.records import DetailLevel, HlrLookup, Record, shown_fields
 
 _STANDARD = {"sentAt", "sender", "text", "comment", "cost", "parts", "durationSeconds"}
@@ -49,7 +49,9 @@ def parse_fields(fields: Iterable[str], kinds: Iterable[type[Record]]) -> frozen
     wanted = frozenset(fields)
     if unknown := sorted(wanted - known):
         names = ", ".join(sorted(path for path in known if "." not in path))
-        raise InvalidArgument(f"fields: {unknown[0]!r} is not a field here; there are {names}.")
+        raise InvalidArgument(
+            f"fields: {shortened(unknown[0])!r} is not a field here; there are {names}."
+        )
     return wanted
 
 

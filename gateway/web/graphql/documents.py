@@ -6,7 +6,7 @@ validated, for validation itself takes time that grows with the square of some d
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,10 +34,11 @@ from graphql import (
     validate,
 )
 
-from gateway.errors import InvalidArgument, QueryTooComplex
+from gateway.errors import InvalidArgument, QueryTooComplex, shortened
 from gateway.service import MAX_ITEMS
 from gateway.web.graphql.errors import RequestRefused
 from gateway.web.graphql.introspection import Asked, Introspection
+from gateway.web.graphql.words import MAX_MESSAGE, open_selections, without_schema
 from gateway.web.problems import extensions_of
 
 MAX_TOKENS = 10_000
@@ -174,10 +175,10 @@ class Document:
         if not name:
             if len(self._operations) == 1:
                 return next(iter(self._operations.values()))
-            names = ", ".join(sorted(self._operations))
-            raise _refused(f"operationName must name one of: {names}.")
+            names = ", ".join(map(shortened, sorted(self._operations)))
+            raise _refused(f"operationName must name one of: {shortened(names, MAX_MESSAGE)}.")
         if name not in self._operations:
-            raise _refused(f"operationName: the document has no operation {name!r}.")
+            raise _refused(f"operationName: the document has no operation {shortened(name)!r}.")
         return self._operations[name]
 
     def root_fields(self, selections: SelectionSetNode, visited: set[str]) -> Iterator[FieldNode]:
@@ -220,7 +221,7 @@ class Documents:
         self._valid: LRUCache[str, Document] = LRUCache(CACHE_BYTES, lambda known: known.size)
         self._refused: LRUCache[bytes, _Refused] = LRUCache(CACHE_BYTES, lambda known: known.size)
         self._introspection = _introspection_of(schema)
-        self._tells_schema = introspection
+        self.tells_schema = introspection
         self._stored: LRUCache[str, str] = LRUCache(STORED_BYTES, len)
 
     def find(self, text: str | None, digest: str | None) -> Document:
@@ -271,33 +272,24 @@ class Documents:
             node = parse(text, max_tokens=MAX_TOKENS)
             _measure(node, self._introspection)
             rules = self._rules if "$" in text else self._rules_without_variables
-            errors = validate(self._schema, node, rules, MAX_ERRORS)
+            errors = validate(
+                self._schema, node, rules, MAX_ERRORS, hide_suggestions=not self.tells_schema
+            )
         except GraphQLSyntaxError as error:
             if f"more than {MAX_TOKENS} tokens" in error.message:
                 raise _too_complex(f"The document has more than {MAX_TOKENS} tokens.") from None
             if "nested too deeply" in error.message:
-                raise _too_deep() from None
+                raise _too_deep(text[: min(error.positions or [0])]) from None
             raise RequestRefused([error]) from None
         except RecursionError:
             raise _too_deep() from None
         if errors:
-            raise RequestRefused([self._told(error) for error in errors])
+            raise RequestRefused(self.told(map(_readable, errors)))
         return Document(node, len(text))
 
-    def _told(self, error: GraphQLError) -> GraphQLError:
-        """The error in words for callers.
-
-        Python's own words for a literal it can't read are left out; and where nobody may ask about
-        the schema, suggestions of what is in it.
-        """
-        message = error.message
-        if error.original_error is not None:
-            message = _REASON.sub(".", message)
-        if not self._tells_schema:
-            message = _HINT.sub("", message)
-        if message == error.message:
-            return error
-        return GraphQLError(message, error.nodes, extensions=error.extensions)
+    def told(self, errors: Iterable[GraphQLError]) -> list[GraphQLError]:
+        """The errors for callers: without the schema where nobody may ask about it."""
+        return list(errors) if self.tells_schema else without_schema(errors)
 
 
 class _Refused(NamedTuple):
@@ -312,7 +304,13 @@ class _Refused(NamedTuple):
 
 
 _REASON = re.compile(r", but encountered error .*\Z", re.DOTALL)
-_HINT = re.compile(r" Did you mean .*\?$", re.DOTALL)
+
+
+def _readable(error: GraphQLError) -> GraphQLError:
+    """The error without Python's own words for a literal it can't read."""
+    if error.original_error is None:
+        return error
+    return GraphQLError(_REASON.sub(".", error.message), error.nodes, extensions=error.extensions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,7 +478,10 @@ def _too_complex(detail: str) -> RequestRefused:
     return RequestRefused.because(QueryTooComplex(detail))
 
 
-def _too_deep() -> RequestRefused:
+def _too_deep(read: str | None = None) -> RequestRefused:
+    """`read` is the document as far as it was read."""
+    if read is not None and open_selections(read) <= MAX_DEPTH:
+        return _too_complex("Values (lists and objects) are too deep inside each other.")
     return _too_complex(f"Fields are more than {MAX_DEPTH} deep inside each other.")
 
 

@@ -101,8 +101,9 @@ class Engine:
             context_value=context,
             variable_values=dict(prepared.variables),
             operation_name=prepared.operation.name,
+            hide_suggestions=not self._documents.tells_schema,
         )
-        return _body(result if isinstance(result, ExecutionResult) else await result)
+        return self._body(result if isinstance(result, ExecutionResult) else await result)
 
     async def stream(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
         """The response bodies to any operation, one after the other; raises `RequestRefused`.
@@ -134,14 +135,15 @@ class Engine:
             context_value=context,
             variable_values=dict(prepared.variables),
             operation_name=prepared.operation.name,
+            hide_suggestions=not self._documents.tells_schema,
         )
         results = await subscribed if isawaitable(subscribed) else subscribed
         if isinstance(results, ExecutionResult):
-            yield _body(results)
+            yield self._body(results)
             return
         async with aclosing(results):
             async for result in results:
-                yield _body(result)
+                yield self._body(result)
 
     def _calls_for(self, prepared: Prepared, context: Context) -> list[Call] | None:
         calls = prepared.calls_for(context.caller)
@@ -159,10 +161,9 @@ class Engine:
         except NotTaken:
             return None
 
-
-def _body(result: ExecutionResult) -> bytes:
-    """An error without a path came before execution: of a variable, or the operation itself."""
-    errors = result.errors or []
-    if result.data is None and errors and all(error.path is None for error in errors):
-        raise RequestRefused(errors)
-    return response(orjson.dumps(result.data), errors)
+    def _body(self, result: ExecutionResult) -> bytes:
+        """An error without a path came before execution: of a variable, or the operation itself."""
+        errors = self._documents.told(result.errors or [])
+        if result.data is None and errors and all(error.path is None for error in errors):
+            raise RequestRefused(errors)
+        return response(orjson.dumps(result.data), errors)

@@ -8,6 +8,7 @@ import orjson
 from graphql import GraphQLError
 
 from gateway.errors import GatewayError, InvalidArgument
+from gateway.web.graphql.words import brief
 from gateway.web.problems import STATUS, extensions_of, internal_problem
 from gateway.web.request_id import request_id
 
@@ -78,5 +79,6 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
         return dict(masked.formatted)
     shown: dict[str, Any] = dict(error.formatted)
     if not shown.get("extensions"):
+        shown["message"] = brief(error.message)
         shown["extensions"] = extensions_of(InvalidArgument())
     return shown
