@@ -1,7 +1,7 @@
 """Looks whether a gateway with these settings would work, without serving anybody.
 
-Each check is one line, and one sentence where it fails. The provider is asked once, for a message
-that does not exist.
+Each check is one line: what was looked at, `ok`, `caution` or `FAILED`, and one sentence where
+there is more to say. The provider is asked once, for a message that does not exist.
 """
 
 import asyncio
@@ -35,15 +35,20 @@ would show in how fresh a record seems, and in when tokens expire."""
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found. `about` says why it failed, or more about what is well."""
+    """What one check found. `about` says why it failed, or more about what is well.
+
+    With `caution` it works, but whoever runs the gateway should know how.
+    """
 
     name: str
     ok: bool
     about: str = ""
+    caution: bool = False
 
     def __str__(self) -> str:
+        state = "FAILED" if not self.ok else "caution" if self.caution else "ok"
         about = f": {self.about}" if self.about else ""
-        return f"{self.name:<10}{'ok' if self.ok else 'FAILED'}{about}"
+        return f"{self.name:<10}{state}{about}"
 
 
 def check(
@@ -57,9 +62,11 @@ def check(
     except SettingsError as error:
         yield Finding("settings", ok=False, about=str(error))
         return
-    yield Finding("settings", ok=True)
-    for caution in cautions(settings, environ):
-        yield Finding("caution", ok=True, about=caution)
+    told = [
+        Finding("settings", ok=True, about=caution, caution=True)
+        for caution in cautions(settings, environ)
+    ]
+    yield from told or [Finding("settings", ok=True)]
     yield _clients(settings)
     yield _state(settings)
     yield _documents(settings)
@@ -122,13 +129,13 @@ def _documents(settings: Settings) -> Finding:
     except SettingsError as error:
         return Finding("documents", ok=False, about=str(error))
     if settings.trusted_documents is None:
-        return Finding("documents", ok=True, about="none are trusted more than others")
+        return Finding("documents", ok=True, about="callers may send any")
     return Finding("documents", ok=True)
 
 
 def _redis(settings: Settings) -> Finding:
     if settings.redis_url is None:
-        return Finding("redis", ok=True, about="not used: one process alone keeps the limits")
+        return Finding("redis", ok=True, about="not used, this process keeps the limits alone")
     try:
         require_redis(settings)
     except SettingsError as error:

@@ -77,8 +77,8 @@ def serve(*, reload: bool) -> None:
 def check_(context: click.Context) -> None:
     """Look whether the gateway would work with the settings of the environment.
 
-    One line for each thing looked at; status 1 if one of them fails. The provider is asked once,
-    for a message that does not exist.
+    One line for each thing looked at: ok, caution or FAILED; status 1 if one of them fails. The
+    provider is asked once, for a message that does not exist.
     """
     configure_logging("error", "auto")
     all_is_well = True

@@ -1,4 +1,5 @@
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -61,7 +62,7 @@ def look(
 
 def test_all_is_well(tmp_path: Path) -> None:
     found = look(tmp_path)
-    assert [name for name in found if name != "caution"] == NAMES
+    assert list(found) == NAMES
     assert all(ok for ok, _ in found.values())
     assert found["state"][1] == str(tmp_path / "smsc-gateway")
 
@@ -71,6 +72,23 @@ def test_the_provider_is_asked_once_for_nobodys_message(tmp_path: Path) -> None:
     look(tmp_path, provider)
     (asked,) = asyncio.run(provider.asked())
     assert (asked["pairs"], asked["mass"], asked["outcome"]) == (1, False, "ok")
+
+
+def test_each_line_has_one_word_for_its_state(tmp_path: Path) -> None:
+    given = {"XDG_STATE_HOME": str(tmp_path), **ENVIRON, "GATEWAY_SMSC_PASSWORD": "wrong"}
+    lines = [str(finding) for finding in check(given, FakeClock(), Provider(FakeClock().now))]
+    states = [re.fullmatch(r"([a-z]+) +(ok|caution|FAILED)(: .*)?", line) for line in lines]
+    told = [(state[1], state[2]) for state in states if state]
+    assert told == [
+        ("settings", "caution"),
+        *[(name, "ok") for name in ("clients", "state", "documents", "redis")],
+        ("login", "FAILED"),
+        ("clock", "ok"),
+    ]
+    assert lines[0] == (
+        "settings  caution: GATEWAY_SMSC_URL: to provider.test login and password travel "
+        "unencrypted (http)."
+    )
 
 
 def test_bad_settings_end_it(tmp_path: Path) -> None:
