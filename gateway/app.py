@@ -107,6 +107,7 @@ def create_app(
             *docs.routes,
             *pages.routes,
             WebSocketRoute("/graphql", WebSocketView(engine, callers, clock, origins=origins)),
+            WebSocketRoute("/{path:path}", root.no_socket),
         ],
         exception_handlers={
             404: root.no_route,

@@ -34,6 +34,15 @@ QUIET = {
 }
 """Loggers of libraries, each with the least level that tells nothing it should not."""
 
+_OF_HANDSHAKES = ('%s - "WebSocket %s"', "ASGI callable returned without completing handshake")
+"""How uvicorn's lines begin that tell a WebSocket's path with its query, which may name a phone,
+and that take a handshake refused with a body for a fault. The request's own line tells of both."""
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_OF_HANDSHAKES)
+
+
 _JWT = "jwt:"
 _NUMBER = re.compile(r"\d(?:[ ().-]{0,2}\d){4,}")
 """Five digits and more, as phones are written."""
@@ -94,6 +103,7 @@ def configure_logging(
     root.setLevel(level.upper())
     for name, least in QUIET.items():
         logging.getLogger(name).setLevel(max(least, root.level))
+    logging.getLogger("uvicorn.error").addFilter(_is_wanted)
     for own in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logging.getLogger(own).handlers = []
         logging.getLogger(own).propagate = True

@@ -130,6 +130,14 @@ async def test_libraries_tell_no_payloads_even_at_debug(name: str) -> None:
     assert stream.getvalue() == ""
 
 
+@pytest.mark.parametrize("line", ['%s - "WebSocket %s" 403', '%s - "WebSocket %s" [accepted]'])
+async def test_the_server_tells_no_path_of_a_socket(line: str) -> None:
+    stream = io.StringIO()
+    configure_logging("info", "json", stream)
+    logging.getLogger("uvicorn.error").info(line, "127.0.0.1:1", "/graphql?phone=79990000001")
+    assert stream.getvalue() == ""
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -11,7 +11,7 @@ from gateway.clock import Clock
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
 from gateway.web.cors import NO_ORIGINS, Origins
 from gateway.web.headers import named_headers
-from gateway.web.hosts import ANY_HOST, Hosts
+from gateway.web.hosts import ANY_HOST, Hosts, is_at
 from gateway.web.problems import response_to
 
 OPEN_PATHS = frozenset(
@@ -31,6 +31,11 @@ OPEN_FOLDER = "/assets/"
 
 LONGEST_ADDRESS = 45
 """Characters of an IPv6 address that holds one of IPv4 (RFC 4291, section 2.2)."""
+
+OTHER_SITE = (
+    "A page of another site asked; whoever runs the gateway can let it, by naming the site in "
+    "GATEWAY_CORS_ORIGINS."
+)
 
 _BEARER = b"Bearer "
 
@@ -112,7 +117,7 @@ class AuthenticationMiddleware:
             if caller is not None and scope["type"] == "http":
                 self._callers.quota.take(caller, self._clock.monotonic())
         except GatewayError as error:
-            await _refuse(scope, receive, send, error)
+            await refuse(scope, receive, send, error)
             return
         scope["state"] = {**scope.get("state", {}), "caller": caller}
         await self._app(scope, receive, send)
@@ -129,16 +134,20 @@ class AuthenticationMiddleware:
     def _refuse_other_sites(self, scope: Scope) -> None:
         """Nobody's key is needed, so a page of another site could ask as well as its reader.
 
-        Browsers tell so (W3C Fetch Metadata). Where a key is needed, such a page has none to send.
+        Browsers tell so (W3C Fetch Metadata); old ones, and new ones without TLS, by the `Origin`
+        alone. Where a key is needed, such a page has none to send.
         """
         headers = named_headers(scope)
-        if headers.get(b"sec-fetch-site") == b"cross-site" and not self._origins.allow(
-            headers.get(b"origin", b"").decode("latin-1")
-        ):
-            raise Forbidden(
-                "A page of another site asked; whoever runs the gateway can let it, by naming the "
-                "site in GATEWAY_CORS_ORIGINS."
-            )
+        site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+        if site is None and origin is None:
+            return
+        named = (origin or b"").decode("latin-1")
+        if site is None:
+            is_other = not is_at(named, headers.get(b"host", b"").decode("latin-1"))
+        else:
+            is_other = site == b"cross-site"
+        if is_other and not self._origins.allow(named):
+            raise Forbidden(OTHER_SITE)
 
     async def _look_closer(self, scope: Scope) -> Caller | None:
         authorization = authorization_of(scope)
@@ -153,8 +162,11 @@ class AuthenticationMiddleware:
         return path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or self._also_open(scope)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: GatewayError) -> None:
-    """Answered here: Starlette's exception handlers stand behind the middleware."""
+async def refuse(scope: Scope, receive: Receive, send: Send, error: GatewayError) -> None:
+    """Answer a request, or a WebSocket's handshake, with the problem.
+
+    Starlette's exception handlers stand behind the middleware, and know nothing of handshakes.
+    """
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get(
         "extensions", {}
     ):

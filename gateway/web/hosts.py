@@ -52,3 +52,9 @@ def name_of(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].rstrip(".").lower()
+
+
+def is_at(origin: str, host: str) -> bool:
+    """Is this the `Origin` of a page at this `Host`? Ports aside: they make no other site."""
+    authority = origin.partition("://")[2]
+    return bool(authority) and name_of(authority) == name_of(host)

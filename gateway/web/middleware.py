@@ -220,6 +220,8 @@ class _Exchange:
             self.status = self.status or _REFUSED
         elif type_ == "websocket.http.response.start":
             self._starts(message)
+        elif type_ == "websocket.http.response.body":
+            self.bytes += len(message.get("body", b""))
 
 
 class ShortcutMiddleware:

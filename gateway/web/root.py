@@ -7,11 +7,13 @@ from typing import Final
 import orjson
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.websockets import WebSocket
 
 from gateway import __version__
 from gateway.errors import RouteNotFound
 from gateway.web import pages
 from gateway.web.api import OPERATIONS
+from gateway.web.auth import refuse
 from gateway.web.problems import response_to
 from gateway.web.push import PATH as PUSH_PATH
 
@@ -58,6 +60,12 @@ async def get_root(request: Request) -> Response:
 async def no_route(request: Request, _: Exception) -> Response:
     """The answer to a path that is no address; it names the nearest one there is."""
     return response_to(request, RouteNotFound(_sentence(request)))
+
+
+async def no_socket(websocket: WebSocket) -> None:
+    """The answer to a WebSocket anywhere but at GraphQL's address."""
+    error = RouteNotFound("WebSockets are served at /graphql alone.")
+    await refuse(websocket.scope, websocket.receive, websocket.send, error)
 
 
 def _sentence(request: Request) -> str:

@@ -257,10 +257,61 @@ async def test_who_is_at_home_or_named_may_ask(headers: dict[str, str]) -> None:
         assert (await setup.client.get(MESSAGE, headers=headers)).status_code == 200
 
 
+ELSEWHERE = [
+    "http://evil.test",
+    "http://evil.test:80",
+    "https://gateway.localhost.evil.test",
+    "http://evil.gateway.localhost",
+    "null",
+    "",
+    "file://",
+    "http://[",
+    "gateway.localhost",
+]
+
+
+@pytest.mark.parametrize("origin", ELSEWHERE)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_page_is_known_by_its_origin_where_the_browser_tells_no_more(
+    origin: str, method: str
+) -> None:
+    async with running() as setup:
+        for url in (MESSAGE, QUERY, "/v1/provider", MESSAGE.replace("?", "/events?")):
+            answer = await setup.client.request(method, url, headers={"origin": origin})
+            assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+            assert "GATEWAY_CORS_ORIGINS" in answer.json()["detail"]
+        assert not await setup.asked()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://gateway.localhost"},
+        {"origin": "https://gateway.localhost"},
+        {"origin": "http://gateway.localhost:3000"},
+        {"origin": "http://GATEWAY.localhost"},
+        {"origin": "http://[::1]:8080", "host": "[::1]:8080"},
+        {"origin": "https://app.example.com"},
+        {"origin": "http://evil.test", "sec-fetch-site": "same-origin"},
+    ],
+)
+async def test_an_origin_of_its_own_or_named_may_ask(headers: dict[str, str]) -> None:
+    async with running(CORS_ORIGINS="https://app.example.com") as setup:
+        assert (await setup.client.get(MESSAGE, headers=headers)).status_code == 200
+
+
+async def test_any_origin_may_ask_where_the_setting_says_so() -> None:
+    async with running(CORS_ORIGINS="*") as setup:
+        for origin in ELSEWHERE:
+            headers = {"origin": origin}
+            assert (await setup.client.get(MESSAGE, headers=headers)).status_code == 200
+
+
 async def test_a_key_is_good_from_any_page(clients_file: str) -> None:
     async with running(CLIENTS_FILE=clients_file) as setup:
-        headers = {**OTHER_SITE, **bearer("key of status")}
-        assert (await setup.client.get(MESSAGE, headers=headers)).status_code == 200
+        for page in (OTHER_SITE, {"origin": "http://evil.test"}):
+            headers = {**page, **bearer("key of status")}
+            assert (await setup.client.get(MESSAGE, headers=headers)).status_code == 200
 
 
 async def test_pages_may_be_reached_by_a_link() -> None:

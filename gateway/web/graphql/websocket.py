@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import orjson
 from graphql import GraphQLError, OperationType
-from starlette.status import WS_1008_POLICY_VIOLATION, WS_1012_SERVICE_RESTART
+from starlette.status import WS_1012_SERVICE_RESTART
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter
@@ -29,8 +29,8 @@ from strawberry.types.unset import UNSET
 from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
-from gateway.errors import GatewayError, InvalidArgument, shortened
-from gateway.web.auth import address_of
+from gateway.errors import Forbidden, GatewayError, InvalidArgument, shortened
+from gateway.web.auth import OTHER_SITE, address_of, refuse
 from gateway.web.body import read_json
 from gateway.web.cors import NO_ORIGINS, Origins
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
@@ -94,8 +94,12 @@ class WebSocketView:
         is_foreign = origin is not None and not (
             is_same_origin(origin, host) or self._origins.allow(origin)
         )
-        if is_foreign or SUBPROTOCOL not in websocket["subprotocols"]:
-            await websocket.close(WS_1008_POLICY_VIOLATION)
+        if is_foreign:
+            await refuse(scope, receive, send, Forbidden(OTHER_SITE))
+            return
+        if SUBPROTOCOL not in websocket["subprotocols"]:
+            wrong = InvalidArgument(f"A WebSocket needs the subprotocol {SUBPROTOCOL}.")
+            await refuse(scope, receive, send, wrong)
             return
         await websocket.accept(SUBPROTOCOL)
         await _Handler(self, websocket).handle()
