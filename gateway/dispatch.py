@@ -174,7 +174,7 @@ class Dispatcher(Generic[T]):
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = math.inf
         self._pump_is_due = False
-        self._closed = False
+        self.is_closed = False
 
     async def ask(
         self,
@@ -241,7 +241,7 @@ class Dispatcher(Generic[T]):
         a question about the message: the provider's page does not say that it does not.
         """
         now = self._clock.monotonic()
-        if self._closed:
+        if self.is_closed:
             raise Overloaded("The gateway is shutting down.", retry_after=1)
         if refusal := self._breaker.refusal(now):
             raise refusal
@@ -300,7 +300,7 @@ class Dispatcher(Generic[T]):
 
     async def aclose(self) -> None:
         """Give up what waits; let what is under way end."""
-        self._closed = True
+        self.is_closed = True
         if self._alarm is not None:
             self._alarm.cancel()
         held = (self._waiting, self._later, self._elsewhere)
@@ -321,7 +321,7 @@ class Dispatcher(Generic[T]):
     def _join(self, want: Want, now: float) -> Flight[T]:
         """The flight that is to answer a caller's want; raises what makes that impossible."""
         key = want.key
-        if self._closed:
+        if self.is_closed:
             raise Overloaded("The gateway is shutting down.", retry_after=1)
         if refusal := self._breaker.refusal(now):
             raise refusal
@@ -351,7 +351,7 @@ class Dispatcher(Generic[T]):
             return flight
         flight = self._waiting.get(want.key) or self._later.get(want.key)
         if flight is None:
-            if self._closed:
+            if self.is_closed:
                 raise Overloaded("The gateway is shutting down.")
             flight = self._later[want.key] = Flight[T](want)
             self._schedule(want)
@@ -558,7 +558,7 @@ class Dispatcher(Generic[T]):
         confirmed = await _outcome(self._budget.confirm(lease, None))
         if confirmed is not True:
             self._withdraw(lease, began)
-            if isinstance(confirmed, GatewayError) or self._closed:
+            if isinstance(confirmed, GatewayError) or self.is_closed:
                 deletion.waiter.settle(confirmed or Overloaded("The gateway is shutting down."))
             else:
                 self._deletions.append(deletion)
@@ -608,7 +608,7 @@ class Dispatcher(Generic[T]):
         for flight in flights:
             key = flight.want.key
             self._landed(flight)
-            if failure is not None or self._closed:
+            if failure is not None or self.is_closed:
                 flight.settle(failure or Overloaded("The gateway is shutting down."))
             elif flight.is_wanted:
                 self._waiting[key] = joined(flight, self._waiting.get(key))
@@ -659,7 +659,7 @@ class Dispatcher(Generic[T]):
         For our callers each key still has its own single request. A place that somebody else took
         is waited for.
         """
-        if self._closed or flight.want.key in self._waiting or not flight.callers:
+        if self.is_closed or flight.want.key in self._waiting or not flight.callers:
             return False
         if ask.mass and isinstance(failure, InvalidArgument):
             flight.want = replace(flight.want, alone=True)
@@ -717,7 +717,7 @@ class Dispatcher(Generic[T]):
 
     def _wake_by(self, moment: float) -> None:
         """Pump at that moment, if nothing else does so before."""
-        if self._closed or moment >= self._alarm_at:
+        if self.is_closed or moment >= self._alarm_at:
             return
         if self._alarm is not None:
             self._alarm.cancel()

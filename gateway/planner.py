@@ -181,7 +181,7 @@ def _askable(
             result.wake_at = min(result.wake_at, want.due)
         elif full := budget.message_full(want.key, keep=_kept_tokens(budget)):
             result.wake_at = min(result.wake_at, full.until or math.inf)
-        elif want.why is Why.WATCHER and now - want.due > PATIENCE:
+        elif want.why is Why.WATCHER and (want.seen == -math.inf or now - want.due > PATIENCE):
             callers.append(want)
         else:
             background.append(want)

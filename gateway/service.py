@@ -140,6 +140,11 @@ class StatusService:
     async def aclose(self) -> None:
         await self._dispatcher.aclose()
 
+    @property
+    def is_closed(self) -> bool:
+        """Is nothing asked any more?"""
+        return self._dispatcher.is_closed
+
     async def get(self, key: StatusKey, want: Want, *, turn: int = 0) -> Answer:
         """The answer for a key; `turn` counts the keys of one call.
 

@@ -175,8 +175,7 @@ class Watches:
             if self._service.may_be_respelled(key, known):
                 return trouble  # the number's other spelling is going to be asked for
             return NotFound("The provider knows no message with this id and phone.")
-        waits = trouble is None and known.source is not FreshnessSource.CALLBACK
-        if waits and not _is_whole(known, detail):
+        if trouble is None and not _is_told(known, detail):
             return None
         return Answer(
             known,
@@ -205,7 +204,7 @@ class Watches:
         due = self._clock.monotonic()
         if known and (not known.record or known.detail.covers(watch.detail)):
             due = self._due(known)
-        while True:
+        while not self._service.is_closed:
             try:
                 known = await self._service.poll(self._want(key, watch, due))
             except GatewayError as error:
@@ -222,10 +221,20 @@ class Watches:
 
     def _want(self, key: StatusKey, watch: _Watch, due: float) -> Planned:
         known = self._service.peek(key)
-        seen = self._monotonic(known.observed_at) if known is not None else -math.inf
-        readers = len(watch.readers)
-        asked = self._service.resolve(key)
-        return Planned(asked, watch.detail, Why.WATCHER, due=due, seen=seen, wanted=readers)
+        seen, caller = -math.inf, ""
+        if known is not None and _is_told(known, watch.detail):
+            seen = self._monotonic(known.observed_at)
+        else:  # the first answer is still a caller's, after he has waited for `MAX_WAIT` as well
+            caller = next(iter(watch.readers.values())).caller
+        return Planned(
+            self._service.resolve(key),
+            watch.detail,
+            Why.WATCHER,
+            caller=caller,
+            due=due,
+            seen=seen,
+            wanted=len(watch.readers),
+        )
 
     def _due(self, known: Known) -> float:
         """When to ask again."""
@@ -266,6 +275,12 @@ def _is_reached(record: Record, until: MessageState | None) -> bool:
         record.state_group is not StateGroup.DELIVERED
         or MESSAGE_RANK[record.state] >= MESSAGE_RANK[until]
     )
+
+
+def _is_told(known: Known, detail: DetailLevel) -> bool:
+    """Is it told to who wants that level? What was pushed is, before its details are known."""
+    is_pushed = known.source is FreshnessSource.CALLBACK
+    return known.record is None or is_pushed or _is_whole(known, detail)
 
 
 def _is_whole(known: Known, detail: DetailLevel) -> bool:

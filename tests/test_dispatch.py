@@ -117,7 +117,7 @@ class Setup:
         )
 
     def watch(self, key: StatusKey, due: float = 0, detail: DetailLevel = BASIC) -> Outcome:
-        want = Want(key, detail, Why.WATCHER, due=self.clock.now + due)
+        want = Want(key, detail, Why.WATCHER, due=self.clock.now + due, seen=self.clock.now)
         return asyncio.create_task(outcome(self.dispatcher.watch(want)))
 
     async def many(self, count: int, first: int = 100) -> list[object]:

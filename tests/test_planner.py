@@ -237,6 +237,19 @@ def test_a_watcher_overdue_for_long_stands_in_line_with_callers() -> None:
     assert asked(planned([*wants, late], room)) == [1, 7, 2, 3]
 
 
+def test_a_watcher_who_has_seen_nothing_stands_in_line_with_callers_and_is_not_given_up() -> None:
+    room = budget()
+    mass_spent(room)
+    first = watcher(StatusKey("70001", 7), seen=-math.inf)
+    wants = [
+        Want(key, BASIC, deadline=NOW, caller="dashboard", turn=turn)
+        for turn, key in enumerate(keys(9))
+    ]
+    result = planned([*wants, first], room)
+    assert asked(result) == [1, 7, 2, 3]
+    assert first.key not in {key for key, _ in result.refusals}
+
+
 def test_many_watchers_go_as_one_mass_request_unless_callers_need_it() -> None:
     wants = [watcher(key) for key in keys(20)]
     assert planned(wants, budget()).asks[0].keys == tuple(keys(20))

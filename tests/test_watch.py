@@ -1,9 +1,11 @@
 """Watching: one poll for all who are to be told, newest state first."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 
 import httpx
 import pytest
@@ -199,6 +201,15 @@ async def test_after_closing_nobody_polls() -> None:
         assert (reader.told, setup.limits.admitted) == (["QUEUED"], 1)
 
 
+async def test_polling_ends_with_the_service_whoever_still_watches() -> None:
+    async with watching() as setup:
+        reader = setup.follow()
+        await settle()
+        await setup.service.aclose()
+        await settle()
+        assert (reader.told[0], reader.task.done()) == ("QUEUED", False)
+
+
 async def test_the_level_is_the_highest_that_a_reader_wants() -> None:
     async with watching() as setup:
         setup.follow()
@@ -333,6 +344,34 @@ async def test_the_first_answer_of_a_stream_is_a_callers() -> None:
         assert setup.limits.refused.total() == 0
 
 
+async def test_no_stream_starves_beside_callers_who_never_cease() -> None:
+    """Those whose first answer takes longer than a caller waits are told so, and then hear it."""
+    async with watching() as setup:
+        await setup.provider.post("/control/latency", json={"seconds": 0.5})
+        numbers = count(1000)
+
+        async def go_on(name: str) -> None:
+            while True:
+                with contextlib.suppress(GatewayError):
+                    key = StatusKey("380990000001", next(numbers))
+                    await setup.service.get(key, Want(BASIC, caller=name))
+
+        busy = [asyncio.create_task(go_on("dashboard")) for _ in range(30)]
+        await setup.clock.advance(2)
+        keys = [StatusKey("380990000002", n + 1) for n in range(150)]
+        readers = [setup.follow(key) for key in keys]
+        await setup.clock.advance(30)
+        for task in busy:
+            task.cancel()
+        await setup.provider.post("/control/latency", json={"seconds": 0})
+        await setup.clock.advance(1)
+        assert {told for reader in readers for told in reader.told[:1]} == {
+            "RATE_LIMITED",
+            "NOT_FOUND",
+        }
+        assert all("NOT_FOUND" in reader.told for reader in readers)
+
+
 @pytest.mark.parametrize(("known", "asked"), [("7", "8"), ("8", "7")])
 async def test_a_number_may_be_followed_in_its_other_spelling(known: str, asked: str) -> None:
     async with watching() as setup:
@@ -340,7 +379,7 @@ async def test_a_number_may_be_followed_in_its_other_spelling(known: str, asked:
         changes = [Change(20, {"status": 1})]
         setup.world.add(Report(id=7, phone=known + phone, status=0, sent=int(START)), changes)
         reader = setup.follow(StatusKey(asked + phone, 7))
-        await setup.clock.advance(60)
+        await setup.clock.advance(30)
         assert (reader.told, reader.task.done()) == (["SENT", "DELIVERED"], True)
         assert reader.phones == {asked + phone}
         assert setup.limits.refused.total() == 0
