@@ -27,9 +27,10 @@ from gateway.tracing import TracedProvider, Tracing
 from gateway.upstream import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web import api, docs, pages, root
-from gateway.web.auth import AuthenticationMiddleware, wants_page
+from gateway.web.auth import Authentication, wants_page
 from gateway.web.cors import Origins
 from gateway.web.counts import Counts
+from gateway.web.front import Front
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
 from gateway.web.graphql.federation import federated_schema
@@ -39,7 +40,6 @@ from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
 from gateway.web.hosts import Hosts
 from gateway.web.lifetime import Lifetime
-from gateway.web.middleware import RequestMiddleware, ShortcutMiddleware
 from gateway.web.problems import handle
 from gateway.web.push import Callback
 from gateway.web.state import State
@@ -117,20 +117,14 @@ def create_app(
         },
         lifespan=lifespan,
     )
-    # A request meets them from the last to the first.
-    graphql = GraphQLView(engine, callers, clock)
     often = {path: one for path, one in resources.items() if path.endswith("/{id}")}
-    shortcut = ShortcutMiddleware(app, endpoints={"/graphql": graphql, **often})
-    auth = AuthenticationMiddleware(
-        shortcut,
-        callers=callers,
-        clock=clock,
-        hosts=Hosts(settings.hosts),
+    return Front(
+        app,
+        authentication=Authentication(
+            callers, clock, hosts=Hosts(settings.hosts), origins=origins, also_open=wants_page
+        ),
+        endpoints={"/graphql": GraphQLView(engine, callers, clock), **often},
         origins=origins,
-        also_open=wants_page,
-    )
-    return RequestMiddleware(
-        origins.around(auth),
         clock=clock,
         traffic=counts.traffic,
         lifetime=lifetime,

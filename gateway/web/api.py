@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.routing import BaseRoute, Route, request_response
-from starlette.types import ASGIApp
 
 from gateway import errors
 from gateway.callers.model import Scope
@@ -34,6 +33,7 @@ from gateway.web.openapi import (
     header,
     ref,
 )
+from gateway.web.reply import Endpoint, Sending
 from gateway.web.resource import JSON, Resource
 from gateway.web.rest import RecordAddress, delete_message, post_batch
 from gateway.web.shape import KINDS
@@ -391,12 +391,12 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 
-def resources(handlers: Mapping[str, ASGIApp] | None = None) -> dict[str, Resource]:
+def resources(handlers: Mapping[str, Endpoint] | None = None) -> dict[str, Resource]:
     """What answers at each path; `handlers` are those of operations that have none, by their ids.
 
     An operation without a handler is left out.
     """
-    methods: dict[str, dict[str, tuple[ASGIApp, Scope | None]]] = {}
+    methods: dict[str, dict[str, tuple[Endpoint, Scope | None]]] = {}
     longest: dict[str, float] = {}
     for one in OPERATIONS:
         handler = one.handler or (handlers or {}).get(one.id)
@@ -408,10 +408,10 @@ def resources(handlers: Mapping[str, ASGIApp] | None = None) -> dict[str, Resour
 
 def routes(of: Mapping[str, Resource]) -> list[BaseRoute]:
     """The routes to these resources."""
-    return [Route(path, resource) for path, resource in of.items()]
+    return [Route(path, Sending(resource)) for path, resource in of.items()]
 
 
-def of_push(callback: "push.Callback | None") -> dict[str, ASGIApp]:
+def of_push(callback: "push.Callback | None") -> dict[str, Endpoint]:
     """The handlers of the provider's pushes, if they are wanted."""
     if callback is None:
         return {}

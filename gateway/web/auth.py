@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
@@ -77,50 +77,54 @@ def wants_page(scope: Scope) -> bool:
     )
 
 
-class AuthenticationMiddleware:
-    """Puts the `Caller` into the request's state, and takes one request of its quota.
+class Authentication:
+    """Finds out who asks, and takes one request of its quota.
 
-    It stands behind what gives requests their ids, for refusals tell them, and before what reads
-    bodies, for nobody's body is worth reading. `also_open` tells of more requests that need no key.
-    A WebSocket may come without the header, which browsers can't send there: its `caller` is then
-    None, and `connection_init` has to bring a key.
+    It comes before what reads bodies, for nobody's body is worth reading. `also_open` tells of more
+    requests that need no key. A WebSocket may come without the header, which browsers can't send
+    there: its caller is then None, and `connection_init` has to bring a key.
     """
 
     def __init__(
         self,
-        app: ASGIApp,
-        *,
         callers: Callers,
         clock: Clock,
+        *,
         hosts: Hosts = ANY_HOST,
         origins: Origins = NO_ORIGINS,
         also_open: Callable[[Scope], bool] = lambda _: False,
     ) -> None:
-        self._app = app
         self._callers = callers
         self._clock = clock
         self._hosts = hosts
         self._origins = origins
         self._also_open = also_open
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in {"http", "websocket"}:
-            await self._app(scope, receive, send)
-            return
-        try:
-            caller = None
-            self._hosts.check(scope)
-            if not self._is_open(scope):
-                caller = self._known(scope) or await self._look_closer(scope)
-            if caller is not None and caller.credential is None:
-                self._refuse_other_sites(scope)
-            if caller is not None and scope["type"] == "http":
-                self._callers.quota.take(caller, self._clock.monotonic())
-        except GatewayError as error:
-            await refuse(scope, receive, send, error)
-            return
-        scope["state"] = {**scope.get("state", {}), "caller": caller}
-        await self._app(scope, receive, send)
+    def admit_known(self, scope: Scope) -> Caller | None:
+        """Who asks, where that can be told at once: nearly always. Raises as `admit` does."""
+        self._hosts.check(scope)
+        caller = None if self._is_open(scope) else self._known(scope)
+        if caller is not None:
+            self._admit(scope, caller)
+        return caller
+
+    async def admit(self, scope: Scope) -> Caller | None:
+        """Who asks, looked at closely; None: nobody was asked for a key.
+
+        Raises a `GatewayError` for who may not ask, or not here.
+        """
+        if self._is_open(scope):
+            return None
+        caller = await self._look_closer(scope)
+        if caller is not None:
+            self._admit(scope, caller)
+        return caller
+
+    def _admit(self, scope: Scope, caller: Caller) -> None:
+        if caller.credential is None:
+            self._refuse_other_sites(scope)
+        if scope["type"] == "http":
+            self._callers.quota.take(caller, self._clock.monotonic())
 
     def _known(self, scope: Scope) -> Caller | None:
         """Who needs no closer look: nearly everybody."""

@@ -20,7 +20,8 @@ from gateway.web.compression import PLAIN, gzipped, takes_gzip
 from gateway.web.headers import named_headers
 from gateway.web.openapi import BEARER, HEADERS, PROBLEMS, Json, ref
 from gateway.web.problems import Problem
-from gateway.web.resource import JSON, Resource, respond
+from gateway.web.reply import Reply, Sending
+from gateway.web.resource import JSON, Resource
 from gateway.web.rest import StatusResult
 from gateway.web.shape import HIDDEN, KINDS
 
@@ -180,7 +181,7 @@ def _body(media: str, coding: str) -> bytes:
     return body if coding == PLAIN else gzipped(body)
 
 
-async def _answer(media: str, scope: Scope_, send: Send) -> None:
+def _answer(media: str, scope: Scope_) -> Reply:
     headers = named_headers(scope)
     coding = "gzip" if takes_gzip(headers.get(b"accept-encoding", b"")) else PLAIN
     body = _body(media, coding)
@@ -192,18 +193,18 @@ async def _answer(media: str, scope: Scope_, send: Send) -> None:
     ]
     if coding != PLAIN:
         told.append((b"content-encoding", coding.encode()))
-    await respond(send, 200, told, b"" if scope["method"] == "HEAD" else body)
+    return Reply(200, told, b"" if scope["method"] == "HEAD" else body)
 
 
-async def get_yaml(scope: Scope_, _: Receive, send: Send) -> None:
-    await _answer(YAML, scope, send)
+async def get_yaml(scope: Scope_, _: Receive, __: Send) -> Reply:
+    return _answer(YAML, scope)
 
 
-async def get_json(scope: Scope_, _: Receive, send: Send) -> None:
-    await _answer(JSON, scope, send)
+async def get_json(scope: Scope_, _: Receive, __: Send) -> Reply:
+    return _answer(JSON, scope)
 
 
 routes: list[BaseRoute] = [
-    Route("/openapi.yaml", Resource({"GET": (get_yaml, None)})),
-    Route("/openapi.json", Resource({"GET": (get_json, None)})),
+    Route("/openapi.yaml", Sending(Resource({"GET": (get_yaml, None)}))),
+    Route("/openapi.json", Sending(Resource({"GET": (get_json, None)}))),
 ]

@@ -26,7 +26,8 @@ from gateway.web.headers import named_headers
 from gateway.web.problems import told
 from gateway.web.projection import Projection
 from gateway.web.question import Question, question
-from gateway.web.resource import check_accept, respond
+from gateway.web.reply import Reply
+from gateway.web.resource import check_accept
 from gateway.web.state import who
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ _WAIT = re.compile(rb'(?:^|[,;])\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?=[,;]|$)', re
 
 
 class EventsAddress:
-    """The ASGI application that tells of one record of a kind."""
+    """The endpoint that tells of one record of a kind."""
 
     def __init__(self, kind: type[Record]) -> None:
         self._kind = kind
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
         headers = named_headers(scope)
         check_accept(headers.get(b"accept"), EVENTS)
         caller = caller_of(scope)
@@ -63,14 +64,14 @@ class EventsAddress:
         if seen and state["watches"].is_over(asked.key, reader):
             last = state["watches"].latest(asked.key, reader.detail)
             if isinstance(last, Answer) and asked.projection.tag(last).event == seen:
-                await respond(send, 204, [(b"cache-control", b"no-store")])
-                return
+                return Reply(204, [(b"cache-control", b"no-store")])
         with state["callers"].quota.stream(caller):
             if scope["method"] == "HEAD":
                 await sse.head()(scope, receive, send)
-                return
-            events = _events(scope, asked, reader, seen)
-            await sse.stream(events)(scope, receive, send)
+            else:
+                events = _events(scope, asked, reader, seen)
+                await sse.stream(events)(scope, receive, send)
+        return None
 
 
 async def _events(

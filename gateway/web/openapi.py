@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from starlette.types import ASGIApp
-
 from gateway import errors
 from gateway.callers import model
 from gateway.detail import field_paths
@@ -17,6 +15,7 @@ from gateway.watch import UNTIL_STATES
 from gateway.web.hosts import OPEN_TO_ALL
 from gateway.web.live import LONGEST_WAIT
 from gateway.web.problems import MEDIA_TYPE, STATUS, http_code, problem_of
+from gateway.web.reply import Endpoint
 from gateway.web.resource import JSON, MAX_QUERY_BYTES
 
 Json: TypeAlias = dict[str, Any]
@@ -29,7 +28,7 @@ BEARER = "bearer"
 class Operation:
     """One method at one address: from these come its route and its part of the document.
 
-    `handler` is an ASGI application; None where the composition root brings one, or leaves the
+    `handler` is the endpoint; None where the composition root brings one, or leaves the
     operation out. `scope`: what a caller needs, None: not even a key. `answers` are the responses
     that are no problems, by status. `problems` are the errors of its own, `refusals` the problems
     of HTTP's own, by status; those that all have are added.
@@ -41,7 +40,7 @@ class Operation:
     tag: str
     summary: str
     description: str = ""
-    handler: ASGIApp | None = None
+    handler: Endpoint | None = None
     scope: model.Scope | None = None
     parameters: tuple[Json, ...] = ()
     body: Json | None = None

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from gateway.callers import model
 from gateway.memo import LONGEST
 from gateway.web.auth import caller_of
-from gateway.web.headers import Headers
+from gateway.web.reply import Endpoint, Reply
 
 MAX_QUERY_BYTES = 8192
 """The longest query that is read; RFC 9110, section 4.1, wants 8,000 octets for a whole URI."""
@@ -20,14 +20,14 @@ _PROBLEM = "application/problem+json"
 
 
 class Resource:
-    """The ASGI application of an address. `GET` answers `HEAD` as well; `OPTIONS` tells all.
+    """The endpoint of an address. `GET` answers `HEAD` as well; `OPTIONS` tells all.
 
     Each method may need a scope of the caller.
     """
 
     def __init__(
         self,
-        methods: Mapping[str, tuple[ASGIApp, model.Scope | None]],
+        methods: Mapping[str, tuple[Endpoint, model.Scope | None]],
         max_query: float = MAX_QUERY_BYTES,
     ) -> None:
         self._methods = dict(methods)
@@ -36,19 +36,18 @@ class Resource:
             self._methods["HEAD"] = methods["GET"]
         self.allow = ", ".join([*self._methods, "OPTIONS"])
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
         found = self._methods.get(scope["method"])
         if found is None:
             if scope["method"] != "OPTIONS":
                 raise HTTPException(405, headers={"allow": self.allow})
-            await respond(send, 204, [(b"allow", self.allow.encode())])
-            return
+            return Reply(204, [(b"allow", self.allow.encode())])
         if len(scope["query_string"]) > self._max_query:
             raise HTTPException(414, f"A query may have at most {self._max_query} bytes.")
         handler, needed = found
         if needed is not None:
             model.require(caller_of(scope), needed)
-        await handler(scope, receive, send)
+        return await handler(scope, receive, send)
 
 
 def check_accept(accept: bytes | None, media: str) -> None:
@@ -87,9 +86,3 @@ def quality(given: list[str]) -> float:
             except ValueError:
                 return 0.0
     return 1.0
-
-
-async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
-    """Answer in one go; Starlette's `Response` would make its headers anew each time."""
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -31,7 +31,8 @@ from gateway.web.headers import named_headers
 from gateway.web.live import awaited, is_news, seconds_to_wait
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.question import key_in, question
-from gateway.web.resource import JSON, check_accept, respond
+from gateway.web.reply import Reply
+from gateway.web.resource import JSON, check_accept
 from gateway.web.shape import KINDS, shape_of
 from gateway.web.state import who
 
@@ -63,12 +64,12 @@ want_of = lru_cache(maxsize=WANTS)(Want)
 
 
 class RecordAddress:
-    """The ASGI application that gives one record of a kind."""
+    """The endpoint that gives one record of a kind."""
 
     def __init__(self, kind: type[Record]) -> None:
         self._kind = kind
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, _: Send) -> Reply:
         headers = named_headers(scope)
         check_accept(headers.get(b"accept"), JSON)
         caller = caller_of(scope)
@@ -101,11 +102,10 @@ class RecordAddress:
         if seconds:
             told.append((b"preference-applied", b"wait=%d" % seconds))
         if if_none_match is not None and matches(if_none_match, tag):
-            await respond(send, 304, told)
-            return
+            return Reply(304, told)
         body = projection.write(answer)
         told += (_JSON_TYPE, (b"content-length", b"%d" % len(body)))
-        await respond(send, 200, told, b"" if scope["method"] == "HEAD" else body)
+        return Reply(200, told, b"" if scope["method"] == "HEAD" else body)
 
 
 async def _ask(service: StatusService, key: StatusKey, want: Want) -> tuple[Answer, bytes]:
@@ -118,15 +118,15 @@ async def _ask(service: StatusService, key: StatusKey, want: Want) -> tuple[Answ
     return answer, status_of_miss(answer, before, want)
 
 
-async def delete_message(scope: Scope, _: Receive, send: Send) -> None:
+async def delete_message(scope: Scope, _: Receive, __: Send) -> Reply:
     """Delete one message."""
     key = key_in(scope["path_params"]["id"], scope["query_string"])
     caller = caller_of(scope)
     await delete(scope["state"]["service"], key, caller, who(scope, caller))
-    await respond(send, 204, [(b"cache-control", b"no-store")])
+    return Reply(204, [(b"cache-control", b"no-store")])
 
 
-async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
+async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
     """Many records."""
     headers = named_headers(scope)
     check_accept(headers.get(b"accept"), JSON)
@@ -147,7 +147,7 @@ async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
     told = [*_BATCH_HEADERS]
     body = await compressed(body, headers.get(b"accept-encoding", b""), told)
     told.append((b"content-length", b"%d" % len(body)))
-    await respond(send, 200, told, body)
+    return Reply(200, told, body)
 
 
 async def _json_body(headers: dict[bytes, bytes], receive: Receive) -> object:

@@ -7,12 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Message, Scope
+from starlette.types import ASGIApp, Message, Scope
 
 from gateway.callers.model import ALL_SCOPES
 from gateway.callers.model import Scope as CallerScope
 from gateway.errors import Unauthenticated
-from gateway.web.auth import AuthenticationMiddleware, caller_of
+from gateway.web.auth import Authentication, caller_of
+from gateway.web.counts import Traffic
+from gateway.web.front import Front
+from gateway.web.lifetime import Lifetime
 from tests.support.callers import callers, client
 from tests.support.clock import START, FakeClock
 from tests.support.gateway import running
@@ -343,13 +346,24 @@ class Inside:
         await asyncio.sleep(0)
 
 
+def front(app: ASGIApp, authentication: Authentication) -> Front:
+    return Front(
+        app,
+        authentication=authentication,
+        endpoints={},
+        clock=FakeClock(),
+        traffic=Traffic(),
+        lifetime=Lifetime(),
+    )
+
+
 async def through(
     path: Path, headers: list[tuple[bytes, bytes]], **more: object
 ) -> tuple[Inside, list[Message]]:
     """What becomes of a WebSocket (or another scope) in the middleware."""
     inside, sent = Inside(), list[Message]()
     known = callers(path, FILE)
-    guard = AuthenticationMiddleware(inside, callers=known, clock=FakeClock())
+    guard = front(inside, Authentication(known, FakeClock()))
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -426,7 +440,7 @@ async def test_requests_at_the_same_time_keep_their_callers(tmp_path: Path) -> N
     """The lifespan's state is one for all; some servers hand out the same dict."""
     inside, state = Inside(), {"service": 1}
     known = callers(tmp_path / "clients.toml", FILE)
-    guard = AuthenticationMiddleware(inside, callers=known, clock=FakeClock(START))
+    guard = front(inside, Authentication(known, FakeClock(START)))
 
     def scope(name: str) -> Scope:
         headers = [(b"authorization", f"Bearer key of {name}".encode())]

@@ -28,7 +28,8 @@ from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
 from gateway.web.headers import named_headers
 from gateway.web.pages import playground_page
-from gateway.web.resource import quality, respond
+from gateway.web.reply import Reply
+from gateway.web.resource import quality
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -48,7 +49,7 @@ _ALLOW = {"allow": "GET, POST"}
 
 
 class GraphQLView:
-    """The ASGI application of the address."""
+    """The endpoint of the address."""
 
     def __init__(self, engine: Engine, callers: Callers, clock: Clock) -> None:
         self._engine = engine
@@ -57,11 +58,11 @@ class GraphQLView:
         self._ready: dict[bytes, Prepared] = {}
         self._ready_bytes = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
         method = scope["method"]
         if method == "GET" and wants_page(scope):
             await playground_page()(scope, receive, send)
-            return
+            return None
         headers = named_headers(scope)
         media = acceptable(headers.get(b"accept", b""))
         try:
@@ -80,18 +81,18 @@ class GraphQLView:
             context = Context(state["service"], state["watches"], caller, who)
             if media == EVENTS:
                 await sse.stream(self._events(prepared, context))(scope, receive, send)
-                return
+                return None
             answer = await self._engine.execute(prepared, context)
         except RequestRefused as refused:
             await _refusal(refused, media)(scope, receive, send)
-            return
+            return None
         told = [_CONTENT_TYPES[media]]
         if method == "GET":
             told.append(_NO_STORE)  # an answer to a POST is not stored without being told to
         if len(answer) >= MIN_BYTES:
             answer = await compressed(answer, headers.get(b"accept-encoding", b""), told)
         told.append((b"content-length", b"%d" % len(answer)))
-        await respond(send, 200, told, answer)
+        return Reply(200, told, answer)
 
     def _prepare(self, body: bytes) -> Prepared:
         """A request that comes again, byte for byte, need not be read again."""

@@ -1,12 +1,9 @@
-"""Around every request: an id, a line in the log, a count; and a short way to what is asked most.
-
-One wrapper around `send` serves all of it.
-"""
+"""What is done for every request: its id, who asks, the answer, a count, a line in the log."""
 
 import logging
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -19,10 +16,13 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.telemetry import REQUEST_ID, masked_caller
 from gateway.tracing import ServerSpan, Tracing
+from gateway.web.auth import Authentication, refuse
+from gateway.web.cors import NO_ORIGINS, Origins
 from gateway.web.counts import Traffic
-from gateway.web.headers import named_headers
+from gateway.web.headers import Headers, named_headers
 from gateway.web.lifetime import Lifetime
 from gateway.web.problems import response_to
+from gateway.web.reply import Endpoint, Reply, Sending
 
 log = logging.getLogger(__name__)
 
@@ -55,28 +55,44 @@ _REFUSED: Final = 403
 """What a server answers to a WebSocket that is closed before it was accepted."""
 
 
-class RequestMiddleware:
-    """Sets `X-Request-Id` in the answer; a caller's own is kept if it is a harmless token.
+class Front:
+    """The outermost layer: everything that is done for every request, in one place.
 
-    When all is done, `traffic` counts the request, and `log` gets a line without anything that a
-    caller could have written into it: the route, not the path; no query; the caller's name by
-    `masked_caller`. While the gateway stops, each answer is the last one of its connection.
+    A request is given its id (`X-Request-Id`; a caller's own is kept if it is a harmless token), is
+    let in by `authentication`, and answered: at once by one of `endpoints`, for Starlette's router
+    and what is around it take a third of a hit's time, else by `app`. Then `traffic` counts it, and
+    `log` gets a line without anything that a caller could have written into it: the route, not the
+    path; no query; the caller's name by `masked_caller`. While the gateway stops, each answer is
+    the last one of its connection.
 
-    What stands inside may tell more by the scope: `route` (the router's, or a `template`), `told`
-    (a dict for the line).
+    Endpoints are named by their routes, which are paths, or end in `/{id}`. What answers may tell
+    more by the scope: `route` (the router's, or a `template`), `told` (a dict for the line).
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
+        authentication: Authentication,
+        endpoints: Mapping[str, Endpoint],
         clock: Clock,
         traffic: Traffic,
         lifetime: Lifetime,
-        log: AccessLog | None,
+        origins: Origins = NO_ORIGINS,
+        log: AccessLog | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._app = app
+        self._authentication = authentication
+        self._paths = {
+            route: endpoint for route, endpoint in endpoints.items() if not route.endswith(_ID)
+        }
+        self._folders = {
+            route.removesuffix(_ID): (route, endpoint)
+            for route, endpoint in endpoints.items()
+            if route.endswith(_ID)
+        }
+        self._to_pages = origins.around(Sending(self._answer)) if origins.names else None
         self._clock = clock
         self._monotonic = clock.monotonic
         self._traffic = traffic
@@ -106,7 +122,10 @@ class RequestMiddleware:
         began_at = self._monotonic()
         exchange = _Exchange(own, send, self._lifetime, self._monotonic)
         try:
-            await self._app(scope, receive, exchange.send)
+            if self._to_pages is not None and b"origin" in headers:
+                await self._to_pages(scope, receive, exchange.send)
+            elif (reply := await self._answer(scope, receive, exchange.send)) is not None:
+                await exchange.send_all(reply)
         except ClientDisconnect:
             exchange.status = _GONE  # nobody is left to answer
         except BaseException:
@@ -114,6 +133,42 @@ class RequestMiddleware:
             raise
         finally:
             self._end(scope, exchange, began_at, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
+        """The answer, or None where it was sent on the way."""
+        try:
+            caller = self._authentication.admit_known(scope)
+            if caller is None:
+                caller = await self._authentication.admit(scope)
+        except GatewayError as error:
+            await refuse(scope, receive, send, error)
+            return None
+        scope["state"] = {**scope.get("state", _NOTHING), "caller": caller}
+        endpoint = self._endpoint(scope) if scope["type"] == "http" else None
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return None
+        try:
+            return await endpoint(scope, receive, send)
+        except Exception as error:
+            if not isinstance(error, GatewayError | HTTPException | ClientDisconnect):
+                log.exception("a request failed in an unforeseen way")
+            await response_to(HTTPConnection(scope), error)(scope, receive, send)
+            return None
+
+    def _endpoint(self, scope: Scope) -> Endpoint | None:
+        path: str = scope["path"]
+        endpoint = self._paths.get(path)
+        if endpoint is not None:
+            scope["template"] = path
+            return endpoint
+        folder, _, last = path.rpartition("/")
+        found = self._folders.get(folder)
+        if found is None or not last:
+            return None
+        scope["template"], endpoint = found
+        scope["path_params"] = {"id": last}
+        return endpoint
 
     def _end(
         self, scope: Scope, exchange: "_Exchange", began_at: float, span: ServerSpan | None
@@ -180,7 +235,16 @@ class _Exchange:
         self.events = 0
         self.streams_at: float | None = None
 
+    async def send_all(self, reply: Reply) -> None:
+        """Send an answer in one piece, past what looks at each message."""
+        status, given, body = reply
+        self.status, self.bytes = status, len(body)
+        headers = self._complete(status, given)
+        await self.send_on({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send_on({"type": "http.response.body", "body": body})
+
     async def send(self, message: Message) -> None:
+        """Pass a message on, and keep what it tells."""
         type_ = message["type"]
         if type_ == "http.response.start":
             self._starts(message)
@@ -198,15 +262,17 @@ class _Exchange:
 
     def _starts(self, message: Message) -> None:
         self.status = message["status"]
-        given = message.get("headers", ())
+        message["headers"] = self._complete(self.status, message.get("headers", ()))
+
+    def _complete(self, status: int, given: Collection[tuple[bytes, bytes]]) -> Headers:
         headers = [*given, (_HEADER, self.id)]
-        if self.status >= _REFUSING:
+        if status >= _REFUSING:
             headers += _SAFETY
         elif _NO_SNIFFING not in given:
             headers.append(_NO_SNIFFING)
         if self.lifetime.is_closing:
             headers.append(_CLOSE)
-        message["headers"] = headers
+        return headers
 
     def _of_websocket(self, message: Message) -> None:
         type_ = message["type"]
@@ -222,51 +288,6 @@ class _Exchange:
             self._starts(message)
         elif type_ == "websocket.http.response.body":
             self.bytes += len(message.get("body", b""))
-
-
-class ShortcutMiddleware:
-    """Hands requests for some routes to their endpoints at once.
-
-    Starlette's router and what is around it take a third of a hit's time. Endpoints raise what goes
-    wrong before they answer. Routes are paths, or end in `/{id}`.
-    """
-
-    def __init__(self, app: ASGIApp, *, endpoints: Mapping[str, ASGIApp]) -> None:
-        self._app = app
-        self._paths = {
-            route: endpoint for route, endpoint in endpoints.items() if not route.endswith(_ID)
-        }
-        self._folders = {
-            route.removesuffix(_ID): (route, endpoint)
-            for route, endpoint in endpoints.items()
-            if route.endswith(_ID)
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._endpoint(scope) if scope["type"] == "http" else None
-        if endpoint is None:
-            await self._app(scope, receive, send)
-            return
-        try:
-            await endpoint(scope, receive, send)
-        except Exception as error:
-            if not isinstance(error, GatewayError | HTTPException | ClientDisconnect):
-                log.exception("a request failed in an unforeseen way")
-            await response_to(HTTPConnection(scope), error)(scope, receive, send)
-
-    def _endpoint(self, scope: Scope) -> ASGIApp | None:
-        path: str = scope["path"]
-        endpoint = self._paths.get(path)
-        if endpoint is not None:
-            scope["template"] = path
-            return endpoint
-        folder, _, last = path.rpartition("/")
-        found = self._folders.get(folder)
-        if found is None or not last:
-            return None
-        scope["template"], endpoint = found
-        scope["path_params"] = {"id": last}
-        return endpoint
 
 
 _ID: Final = "/{id}"

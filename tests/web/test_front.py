@@ -117,7 +117,7 @@ async def test_one_line_a_request_tells_all_but_what_the_caller_wrote(tmp_path: 
     assert line == {
         "event": "request",
         "level": "info",
-        "logger": "gateway.web.middleware",
+        "logger": "gateway.web.front",
         "timestamp": "2027-01-15T08:00:00Z",
         "method": "GET",
         "route": "/v1/messages/{id}",

@@ -1,0 +1,41 @@
+"""An answer in one piece, and what gives one."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeAlias
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.web.headers import Headers
+
+
+class Reply(NamedTuple):
+    """An HTTP answer, all of it."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+
+
+Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[Reply | None]]
+"""What answers at an address. It gives the answer to be sent on, which is cheaper than to pass two
+messages through all that stands around it; or None, where it sent one by itself, as any ASGI
+application does. It raises what goes wrong before it has sent anything."""
+
+
+class Sending:
+    """An endpoint as an ASGI application, for Starlette's router."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = await self._endpoint(scope, receive, send)
+        if reply is not None:
+            await respond(send, reply)
+
+
+async def respond(send: Send, reply: Reply) -> None:
+    """Send an answer; Starlette's `Response` would make its headers anew each time."""
+    status, headers, body = reply
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
