@@ -186,6 +186,18 @@ class Answer(NamedTuple):
         return self.known.record
 
     @property
+    def is_settled(self) -> bool:
+        """Is it the same for whoever asks within its second, if nothing is learned?"""
+        is_final = self.known.record is not None and self.known.record.is_final
+        return is_final and not (self.live or self.stale)
+
+    @property
+    def until(self) -> float:
+        """When its age, or the time it is fresh for, is told by another number of seconds."""
+        ttl = math.floor(self.known.fresh_until - self.now)
+        return min(self.known.observed_at + self.age_seconds + 1, self.known.fresh_until - ttl)
+
+    @property
     def source(self) -> FreshnessSource:
         is_asked = self.live and self.known.source is not FreshnessSource.CALLBACK
         return FreshnessSource.LIVE if is_asked else self.known.source

@@ -94,6 +94,17 @@ class Want(NamedTuple):
     stale_if_error: float | None = None
 
 
+class Basis(NamedTuple):
+    """What an answer that is kept was made of: it holds until then, if nothing is learned before.
+
+    `until` is in seconds since 1970.
+    """
+
+    keys: Sequence[StatusKey]
+    known: Sequence[Known]
+    until: float
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How answers are read: the account's time zone and currency."""
@@ -178,6 +189,15 @@ class StatusService:
         answer = self._answer(key, known, want, live=False)
         return answer if is_fresh and now < known.fresh_until else answer._replace(stale=True)
 
+    def holds(self, basis: Basis) -> bool:
+        """Is what was answered still the answer? Then each of its records counts as a hit."""
+        _, known, until = basis
+        now = self._clock.time()
+        if now >= until or not self._store.holds(basis.keys, known):
+            return False
+        self._served.hits_of([now - one.observed_at for one in known])
+        return True
+
     async def get_later(self, key: StatusKey, want: Want, turn: int = 0) -> Answer:
         """The answer of the provider; what to call, and what it raises, where `get_now` has none.
 
@@ -235,7 +255,7 @@ class StatusService:
         """
         if len(keys) > MAX_ITEMS:
             raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(keys)}.")
-        settled = self._settled(keys, want)
+        settled = self.get_many_now(keys, want)
         return await self._get_each(keys, want) if settled is None else settled
 
     async def _get_each(
@@ -272,9 +292,9 @@ class StatusService:
         found.update(zip(missing, await asyncio.gather(*waits), strict=True))
         return [found[key] if isinstance(key, StatusKey) else key for key in keys]
 
-    def _settled(
+    def get_many_now(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
-    ) -> Sequence[Answer | GatewayError] | None:
+    ) -> Sequence[Answer] | None:
         """The answers, if all is final, fresh and in detail: what dashboards mostly ask for."""
         is_usual = want.max_age is None and want.slack >= 0 and want.kind is None
         readable = [key for key in keys if isinstance(key, StatusKey)]

@@ -31,7 +31,6 @@ KEYS_ARE_OURS = {
     "gateway.web.pages._read": "files of the manifest",
     "gateway.web.shape._shape": "sets of names that are fields",
     "urllib.parse.urlsplit": "addresses in settings and options",
-    "gateway.service.Want": "levels, numbers, and who asks: an address or a name of 200 at most",
 }
 LENGTH_IS_CHECKED = {
     "gateway.web.graphql.arguments.key_of": "by plain_key",

@@ -79,6 +79,18 @@ class MemoryStore:
             found.append(entry.known)
         return found
 
+    def holds(self, keys: Iterable[StatusKey], known: Iterable[Known]) -> bool:
+        """Is this still what is known of the keys: the very same, for nothing was learned?"""
+        for key, one in zip(keys, known, strict=True):
+            try:
+                entry: _Entry = _peek(self._entries, key)
+            except KeyError:
+                return False
+            if entry.known is not one:
+                return False
+            entry.is_read = True
+        return True
+
     def keep(self, key: StatusKey, known: Known) -> None:
         """Keep it, in this process."""
         settled_until = known.fresh_until if _is_final(known) else 0.0

@@ -102,10 +102,10 @@ def status_of_miss(answer: Answer, before: Known | None, want: Want) -> bytes:
 
 def for_log(cache_status: bytes) -> dict[str, str]:
     """The same for the request's line in the log."""
-    return _HIT if b"; hit" in cache_status else _MISS
+    return HIT if b"; hit" in cache_status else _MISS
 
 
-_HIT, _MISS = {"cache": "hit"}, {"cache": "miss"}
+HIT, _MISS = {"cache": "hit"}, {"cache": "miss"}
 
 
 def _why(before: Known | None, now: float, want: Want) -> bytes:

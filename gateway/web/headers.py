@@ -4,7 +4,8 @@ from typing import TypeAlias
 
 from starlette.types import Scope
 
-Headers: TypeAlias = list[tuple[bytes, bytes]]
+Header: TypeAlias = tuple[bytes, bytes]
+Headers: TypeAlias = list[Header]
 
 _KEPT = "named_headers"
 

@@ -170,12 +170,25 @@ class Projection:
             written.append(text)
         return written
 
+    def holds_until(self, answers: Iterable[Answer]) -> float:
+        """The moment from which on `write` gives something else, if nothing is learned before."""
+        kept = _KEPT.of
+        return min(
+            answer.until if kept(answer.known)[self].rest else answer.known.fresh_until
+            for answer in answers
+        )
+
     def tag(self, answer: Answer) -> Tag:
         """The tag of what `write` gives."""
+        return _tag(_KEPT.of(answer.known).get(self) or self._write(answer), answer)
+
+    def tagged(self, answer: Answer) -> tuple[bytes, bytes]:
+        """The value of its tag, and the answer as a JSON object."""
         written = _KEPT.of(answer.known).get(self) or self._write(answer)
-        if answer.stale and written.tells_stale:
-            return written.tag._replace(staleness=_STALENESS[answer.stale_reason])
-        return written.tag
+        text = written.first
+        for hole, piece in written.rest:
+            text += hole(answer) + piece
+        return _tag(written, answer).value, text
 
     def _write(self, answer: Answer) -> _Written:
         record = answer.record
@@ -186,6 +199,12 @@ class Projection:
             kept.clear()
         written = kept[self] = writer.done()
         return written
+
+
+def _tag(written: _Written, answer: Answer) -> Tag:
+    if answer.stale and written.tells_stale:
+        return written.tag._replace(staleness=_STALENESS[answer.stale_reason])
+    return written.tag
 
 
 class _Writer:

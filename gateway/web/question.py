@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from gateway.errors import InvalidArgument
 from gateway.memo import LONGEST
 from gateway.records import DetailLevel, Message, MessageState, Record, StatusKey
+from gateway.service import Want
 from gateway.watch import check_until
 from gateway.web.projection import Projection
 from gateway.web.shape import shape_of
@@ -21,9 +22,13 @@ class Question(NamedTuple):
 
     key: StatusKey
     kind: type[Record]
-    detail: DetailLevel
+    want: Want
     projection: Projection
     until: MessageState | None
+
+    @property
+    def detail(self) -> DetailLevel:
+        return self.want.detail
 
 
 def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
@@ -42,7 +47,7 @@ def _question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]
     fields = given.get("fields")
     names = None if fields is None else tuple(",".join(fields).split(","))
     shape = shape_of((kind,), names, hidden)
-    return Question(key, kind, shape.detail, shape.alone, _until(given, kind))
+    return Question(key, kind, Want(shape.detail, kind), shape.alone, _until(given, kind))
 
 
 _question_kept = lru_cache(maxsize=QUESTIONS)(_question)

@@ -1,8 +1,7 @@
 """REST: one record, or many."""
 
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -12,11 +11,13 @@ from gateway.callers.model import hidden_fields
 from gateway.described import HlrLookupModel, MessageModel, Model
 from gateway.errors import GatewayError, InvalidArgument, shortened
 from gateway.freshness import Answer
+from gateway.memo import LONGEST
 from gateway.records import Record, StatusKey, key_or_error
-from gateway.service import StatusService, Want
+from gateway.service import Basis, StatusService, Want
 from gateway.web.auth import caller_of
 from gateway.web.body import read_body, read_json
 from gateway.web.caching import (
+    HIT,
     NO_DIRECTIVES,
     directives,
     for_log,
@@ -27,17 +28,17 @@ from gateway.web.caching import (
 )
 from gateway.web.compression import compressed
 from gateway.web.deletion import delete
-from gateway.web.headers import named_headers
+from gateway.web.headers import Header, named_headers
 from gateway.web.live import awaited, is_news, seconds_to_wait
 from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
-from gateway.web.question import key_in, question
+from gateway.web.question import Question, key_in, question
 from gateway.web.reply import Reply
 from gateway.web.resource import JSON, check_accept
 from gateway.web.shape import KINDS, shape_of
 from gateway.web.state import who
 
-WANTS = 1024
-"""Wants remembered: levels, kinds and ages of each caller's."""
+KEPT = 1024
+"""Answers of each kind that are kept for the rest of their second; each takes some 3 KB."""
 
 _JSON_TYPE = (b"content-type", b"application/json")
 
@@ -59,63 +60,105 @@ class StatusResult(Model):
     """What kept it from being found."""
 
 
-want_of = lru_cache(maxsize=WANTS)(Want)
-"""A `Want`, not made anew for every hit."""
+class _Kept(NamedTuple):
+    """An answer as it was sent, for as long as it holds."""
+
+    basis: Basis
+    tag: bytes
+    same: Reply
+    """For who has it already."""
+    whole: Reply
 
 
 class RecordAddress:
-    """The endpoint that gives one record of a kind."""
+    """The endpoint that gives one record of a kind.
+
+    Within one second nothing changes in an answer but by what is learned meanwhile: so one with a
+    final record is kept for that long.
+    """
 
     def __init__(self, kind: type[Record]) -> None:
         self._kind = kind
+        self._kept: dict[tuple[str, bytes, frozenset[str]], _Kept] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, _: Send) -> Reply:
         headers = named_headers(scope)
         check_accept(headers.get(b"accept"), JSON)
-        caller = caller_of(scope)
-        asked = question(
-            self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
-        )
-        key, kind, detail, projection, until = asked
-        sent = headers.get(b"cache-control")
-        wish = NO_DIRECTIVES if sent is None else directives(sent)
-        want = want_of(
-            detail,
-            kind,
-            wish.max_age,
-            wish.only_cached,
-            who(scope, caller),
-            wish.slack,
-            wish.stale_if_error,
-        )
+        id_, query = scope["path_params"]["id"], scope["query_string"]
+        place = (id_, query, hidden_fields(caller_of(scope)))
+        is_plain = b"cache-control" not in headers and b"prefer" not in headers
+        kept = self._kept.get(place) if is_plain else None
         service: StatusService = scope["state"]["service"]
-        if_none_match, prefer = headers.get(b"if-none-match"), headers.get(b"prefer")
-        known = None if prefer is None else service.peek(key)
-        answer, cache_status = await _ask(service, key, want)
-        seconds = 0 if prefer is None else seconds_to_wait(prefer)
-        if seconds and (until or not is_news(projection, answer, known, if_none_match)):
-            answer = await awaited(scope, receive, asked, answer, seconds)
-            cache_status = status_of_hit(answer)
-        scope["told"] = for_log(cache_status)
-        tag = projection.tag(answer).value
-        told = headers_of(answer, tag, cache_status)
-        if seconds:
-            told.append((b"preference-applied", b"wait=%d" % seconds))
-        if if_none_match is not None and matches(if_none_match, tag):
-            return Reply(304, told)
-        body = projection.write(answer)
-        told += (_JSON_TYPE, (b"content-length", b"%d" % len(body)))
-        return Reply(200, told, b"" if scope["method"] == "HEAD" else body)
+        if kept is not None and service.holds(kept.basis):
+            scope["told"] = HIT
+        else:
+            asked = question(self._kind, *place)
+            answer = service.get_now(asked.key, asked.want) if is_plain else None
+            if answer is None:
+                kept = await _asked(scope, receive, asked, is_missing=is_plain)
+            else:
+                scope["told"] = HIT
+                kept = _written(asked, answer, status_of_hit(answer))
+                if answer.is_settled and len(id_) + len(query) <= LONGEST:
+                    self._keep(place, kept)
+        if_none_match = headers.get(b"if-none-match")
+        if if_none_match is not None and matches(if_none_match, kept.tag):
+            return kept.same
+        if scope["method"] == "HEAD":  # as `GET`, without the body (RFC 9110, section 9.3.2)
+            return kept.whole._replace(body=b"")
+        return kept.whole
+
+    def _keep(self, place: tuple[str, bytes, frozenset[str]], kept: _Kept) -> None:
+        if len(self._kept) >= KEPT:
+            self._kept.clear()
+        self._kept[place] = kept
 
 
-async def _ask(service: StatusService, key: StatusKey, want: Want) -> tuple[Answer, bytes]:
-    """The answer, and its `Cache-Status`."""
-    answer = service.get_now(key, want)
-    if answer is not None:
-        return answer, status_of_hit(answer)
-    before = service.peek(key)
-    answer = await service.get_later(key, want)
-    return answer, status_of_miss(answer, before, want)
+async def _asked(scope: Scope, receive: Receive, asked: Question, *, is_missing: bool) -> _Kept:
+    """What to answer where it has to be waited for, or the caller has wishes of its own.
+
+    `is_missing`: what is known does not answer it.
+    """
+    headers = named_headers(scope)
+    sent, prefer = headers.get(b"cache-control"), headers.get(b"prefer")
+    wish = NO_DIRECTIVES if sent is None else directives(sent)
+    want = asked.want._replace(
+        max_age=wish.max_age,
+        only_cached=wish.only_cached,
+        caller=who(scope, caller_of(scope)),
+        slack=wish.slack,
+        stale_if_error=wish.stale_if_error,
+    )
+    service: StatusService = scope["state"]["service"]
+    before = service.peek(asked.key)
+    answer = None if is_missing else service.get_now(asked.key, want)
+    if answer is None:
+        answer = await service.get_later(asked.key, want)
+        cache_status = status_of_miss(answer, before, want)
+    else:
+        cache_status = status_of_hit(answer)
+    seconds = 0 if prefer is None else seconds_to_wait(prefer)
+    if seconds and (
+        asked.until or not is_news(asked.projection, answer, before, headers.get(b"if-none-match"))
+    ):
+        answer = await awaited(scope, receive, asked, answer, seconds)
+        cache_status = status_of_hit(answer)
+    scope["told"] = for_log(cache_status)
+    more = [(b"preference-applied", b"wait=%d" % seconds)] if seconds else []
+    return _written(asked, answer, cache_status, more)
+
+
+def _written(
+    asked: Question, answer: Answer, cache_status: bytes, more: Sequence[Header] = ()
+) -> _Kept:
+    tag, body = asked.projection.tagged(answer)
+    told = [*headers_of(answer, tag, cache_status), *more]
+    return _Kept(
+        Basis((asked.key,), (answer.known,), answer.until),
+        tag,
+        Reply(304, told),
+        Reply(200, [*told, _JSON_TYPE, (b"content-length", b"%d" % len(body))], body),
+    )
 
 
 async def delete_message(scope: Scope, _: Receive, __: Send) -> Reply:
