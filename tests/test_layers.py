@@ -43,7 +43,6 @@ HOMES = {
         "web/reply",
         "web/rest",
         "web/live",
-        "web/graphql",
     },
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},
