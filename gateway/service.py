@@ -304,11 +304,11 @@ class StatusService:
         await self._dispatcher.delete(key, self._deleted)
 
     async def receive(self, push: Push) -> Pushed:
-        """`ingest` a push, joined to what other processes know."""
-        keys = _pushed_as(push.key)
-        if not any(map(self._is_known, keys)):
-            await self.recall(keys)
-        return self.ingest(push)
+        """`ingest` a push, after other replicas were asked for what is not known here."""
+        key = self._pushed_as(push.key)
+        if key is None and await self.recall(_spellings(push.key)):
+            key = self._pushed_as(push.key)
+        return self._ingest(push, key)
 
     def ingest(self, push: Push) -> Pushed:
         """Merge a status that the provider pushed; what is final is asked for no more.
@@ -316,7 +316,10 @@ class StatusService:
         A push reaches the record known by the number as pushed; if there is none, the one known by
         the same Russian number in another form (`8…` for `7…`).
         """
-        key = self._pushed_key(push.key)
+        return self._ingest(push, self._pushed_as(push.key))
+
+    def _ingest(self, push: Push, known_as: StatusKey | None) -> Pushed:
+        key = known_as or StatusKey(usual_spelling(push.key.phone), push.key.id)
         pushed = self._cache.merge_push(key, push)
         if pushed is Pushed.ACCEPTED:
             self._drop_if_over(key)
@@ -470,9 +473,9 @@ class StatusService:
         riders.sort(key=lambda want: planner.urgency(want, monotonic), reverse=True)
         return riders
 
-    def _pushed_key(self, key: StatusKey) -> StatusKey:
-        unknown = StatusKey(usual_spelling(key.phone), key.id)
-        return next(filter(self._is_known, _pushed_as(key)), unknown)
+    def _pushed_as(self, key: StatusKey) -> StatusKey | None:
+        """The key by which a pushed message is known, or was asked for."""
+        return next(filter(self._is_known, _spellings(key)), None)
 
     def _is_known(self, key: StatusKey) -> bool:
         """Is anything known of it, or was it asked for?"""
@@ -499,7 +502,7 @@ def _spelled(key: StatusKey) -> tuple[StatusKey, ...]:
     return (key,) if other is None else (key, other)
 
 
-def _pushed_as(key: StatusKey) -> list[StatusKey]:
+def _spellings(key: StatusKey) -> list[StatusKey]:
     """The keys that a push may be about, the likeliest first."""
     return [StatusKey(phone, key.id) for phone in spellings(key.phone)]
 
