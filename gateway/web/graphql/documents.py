@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cachetools import LRUCache
 from graphql import (
@@ -38,9 +38,11 @@ from gateway.errors import InvalidArgument, QueryTooComplex, shortened
 from gateway.service import MAX_ITEMS
 from gateway.web.graphql.errors import RequestRefused
 from gateway.web.graphql.introspection import Asked, Introspection
-from gateway.web.graphql.program import Program
 from gateway.web.graphql.words import MAX_MESSAGE, open_selections, without_schema
 from gateway.web.problems import extensions_of
+
+if TYPE_CHECKING:
+    from gateway.web.graphql.program import Program
 
 MAX_TOKENS = 10_000
 """A list of 1,000 keys written out takes 9,000."""
