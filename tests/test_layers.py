@@ -41,6 +41,7 @@ HOMES = {
         "cache",
         "service",
         "smsc/row",
+        "smsc/normalise",
         "store",
         "web/reply",
         "web/rest",
