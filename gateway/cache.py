@@ -79,8 +79,14 @@ class RecordCache:
         return known is not None and known.record is not None
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
-        """Learn what other replicas know of keys that are not known here; False: nothing."""
-        return await self._store.recall(keys)
+        """Learn what other replicas know of keys that are not known here; False: nothing.
+
+        A number is looked for in both its spellings.
+        """
+        if not self._store.is_shared:
+            return False
+        spelled = [one for key in keys for one in (key, key.respelled) if one is not None]
+        return await self._store.recall(spelled)
 
     def merge_answer(
         self, key: StatusKey, row: Row, detail: DetailLevel, kind: type[Record] | None

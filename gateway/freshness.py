@@ -7,6 +7,7 @@ when no newer one can be had.
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from zlib import crc32
 
 import msgspec
@@ -155,12 +156,21 @@ def missing_for(misses: int) -> float:
     return float(min(MISSING_SHORTEST * 2 ** min(misses - 1, 16), MISSING_LONGEST))
 
 
+class Forwarded(StrEnum):
+    """Why the provider was to be asked: RFC 9211, section 2.2."""
+
+    MISS = "miss"
+    STALE = "stale"
+    REQUEST = "request"
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """What one caller gets: what is known, and how fresh that is for this caller.
 
     `now` and `next_at` are in seconds since 1970; `next_at` tells when the gateway will or can ask
-    again, None: never, for the state is final. `live`: it was asked for this call. `stale`: a newer
-    one was wanted; `stale_reason` tells what stood in the way, None: it is under way.
+    again, None: never, for the state is final. `forwarded`: why it was to be asked for this call,
+    None: it was not. `live`: it was, and answered. `stale`: a newer one was wanted; `stale_reason`
+    tells what stood in the way, None: it is under way.
     """
 
     known: Known
@@ -169,6 +179,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     next_at: float | None = None
     stale: bool = False
     stale_reason: StaleReason | None = None
+    forwarded: Forwarded | None = None
 
     def named(self, key: StatusKey) -> "Answer":
         """The same answer, its record's phone spelled as it was asked for."""

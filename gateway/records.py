@@ -79,8 +79,9 @@ class StatusKey(msgspec.Struct, frozen=True, order=True, gc=False):
     @property
     def canonical(self) -> "StatusKey":
         """One key for both spellings of a number, for what is counted or shared by message."""
-        other = self.respelled
-        return self if other is None or self.phone[0] == "7" else other
+        if self.phone[0] != "8":
+            return self
+        return self.respelled or self
 
 
 def key_or_error(id: object, phone: object) -> StatusKey | InvalidArgument:

@@ -51,6 +51,9 @@ class MemoryStore:
     time, unless it was told by `gc.freeze`, after the store was made, not to.
     """
 
+    is_shared = False
+    """Do other processes know more?"""
+
     def __init__(self, max_records: int) -> None:
         self._entries = _Entries(max_records)
 

@@ -40,6 +40,8 @@ class SharedStore(MemoryStore):
     `on_news` is called with what comes from the others, and whether they learned it just now.
     """
 
+    is_shared = True
+
     def __init__(self, replicas: Replicas, time: Callable[[], float], max_records: int) -> None:
         super().__init__(max_records)
         self._replicas = replicas

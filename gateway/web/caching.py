@@ -7,10 +7,9 @@ import math
 import re
 from typing import NamedTuple, TypeAlias
 
-from gateway.freshness import Answer, Known
+from gateway.freshness import Answer, Forwarded
 from gateway.memo import memoize_header
 from gateway.records import StaleReason
-from gateway.service import Want
 from gateway.web.headers import Headers
 from gateway.web.projection import state_in
 
@@ -92,26 +91,21 @@ def status_of_hit(answer: Answer) -> bytes:
     return b"smsc-gateway; hit; ttl=%d" % _ttl(answer)
 
 
-def status_of_miss(answer: Answer, before: Known | None, want: Want) -> tuple[bytes, LogFields]:
+def status_of_miss(answer: Answer) -> tuple[bytes, LogFields]:
     """`Cache-Status` of an answer for which the provider was to be asked, and the same for the log.
 
-    `before` is what was known then. A limit of the provider's kept the question back; with other
-    trouble it was asked, or had failed to answer just before.
+    A limit of the provider's kept the question back; with other trouble it was asked, or had failed
+    to answer just before.
     """
     if answer.stale_reason is StaleReason.RATE_LIMITED:
         return status_of_hit(answer) + b"; detail=RATE_LIMITED", HIT
-    told = b"smsc-gateway; fwd=%b; ttl=%d" % (_why(before, answer.now, want), _ttl(answer))
+    told = b"smsc-gateway; fwd=%b; ttl=%d" % (
+        (answer.forwarded or Forwarded.MISS).encode(),
+        _ttl(answer),
+    )
     if answer.stale_reason is not None:
         return told + b"; detail=" + answer.stale_reason.encode(), MISS
     return told + b"; stored", MISS
-
-
-def _why(before: Known | None, now: float, want: Want) -> bytes:
-    if before is None or before.record is None:
-        return b"miss"
-    if now >= before.fresh_until:
-        return b"stale"
-    return b"miss" if want.max_age is None and not want.slack else b"request"
 
 
 def _ttl(answer: Answer) -> int:

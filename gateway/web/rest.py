@@ -134,11 +134,12 @@ async def _asked(scope: Scope, receive: Receive, asked: Question, *, is_missing:
         stale_if_error=wish.stale_if_error,
     )
     service: StatusService = scope["state"]["service"]
-    before = service.peek(asked.key)
+    before = None if prefer is None else service.peek(asked.key)
     answer = None if is_missing else service.get_now(asked.key, want)
     if answer is None:
         answer = await service.get_later(asked.key, want)
-        cache_status, scope["told"] = status_of_miss(answer, before, want)
+    if answer.forwarded:
+        cache_status, scope["told"] = status_of_miss(answer)
     else:
         cache_status, scope["told"] = status_of_hit(answer), HIT
     seconds = 0 if prefer is None else seconds_to_wait(prefer)
