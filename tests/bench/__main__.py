@@ -1,13 +1,13 @@
-"""`python -m tests.bench [speed] [memory] [graphql] [simulation] [http]`: all, or those named."""
+"""`python -m tests.bench [hits] [speed] [memory] [simulation] [http]`: all, or those named."""
 
 import sys
 
-from tests.bench import graphql, memory, over_http, simulation, speed
+from tests.bench import hits, memory, over_http, simulation, speed
 
 BENCHES = {
+    "hits": hits.main,
     "speed": speed.main,
     "memory": memory.main,
-    "graphql": graphql.main,
     "simulation": simulation.main,
     "http": over_http.main,
 }
