@@ -1,13 +1,14 @@
-"""`python -m tests.bench [hits] [speed] [memory] [simulation] [http]`: all, or those named."""
+"""`python -m tests.bench [hits] [speed] [memory] [many] [simulation] [http]`: all, or some."""
 
 import sys
 
-from tests.bench import hits, memory, over_http, simulation, speed
+from tests.bench import hits, many, memory, over_http, simulation, speed
 
 BENCHES = {
     "hits": hits.main,
     "speed": speed.main,
     "memory": memory.main,
+    "many": many.main,
     "simulation": simulation.main,
     "http": over_http.main,
 }

@@ -20,6 +20,9 @@ RECORDS = 100
 PHONE = "79990001000"
 KEYS = [{"id": str(1001 + number), "phone": PHONE} for number in range(RECORDS)]
 
+LIVE = {"id": "1", "phone": PHONE}
+"""One that stays on its way."""
+
 
 def headers(caller: int) -> dict[str, str]:
     """What a caller sends with each request."""
@@ -30,20 +33,26 @@ def _key(caller: int) -> str:
     return f"sgw_{caller:040}"
 
 
-def clients_file(bench: Bench, count: int = CALLERS, *, quota: bool = True) -> str:
-    """A file of so many callers, who may ask for everything."""
-    path = bench.folder / f"clients-{count}-{quota}.toml"
-    more = f"quota_per_minute = {MAX_QUOTA}" if quota else ""
-    path.write_text("".join(client(f"c{n}", _key(n), more=more) for n in range(count)))
+def clients_file(bench: Bench, count: int = CALLERS, without_quota: int = 0) -> str:
+    """A file of so many callers, who may ask for everything; the first of them without a quota."""
+    path = bench.folder / f"clients-{count}-{without_quota}.toml"
+    quota = f"quota_per_minute = {MAX_QUOTA}"
+    path.write_text(
+        "".join(
+            client(f"c{n}", _key(n), more="" if n < without_quota else quota) for n in range(count)
+        )
+    )
     return str(path)
 
 
 def with_provider(bench: Bench, *module: str, **environ: str) -> Server:
     """A server with a provider of its own behind it, that knows the records."""
     provider = bench.beside("gateway", "simulator", "--port", "0")
-    for key in KEYS:
-        told = asdict(replace(MESSAGE, id=int(key["id"]), phone=PHONE))
-        httpx.post(f"{provider.address}/control/messages", json=told).raise_for_status()
+    told = [asdict(replace(MESSAGE, id=int(key["id"]), phone=PHONE)) for key in KEYS]
+    told.append({"id": int(LIVE["id"]), "phone": PHONE, "status": 0})
+    with httpx.Client(base_url=provider.address) as control:
+        for one in told:
+            control.post("/control/messages", json=one).raise_for_status()
     return bench.python(
         *module,
         PORT="0",
