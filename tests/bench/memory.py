@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from gateway.store.memory import MemoryStore
 from tests.bench import records
-from tests.bench.harness import Row, print_table
+from tests.bench.harness import Row
 
 T = TypeVar("T")
 
@@ -88,7 +88,3 @@ def _alone(measure: Callable[[int], T], count: int) -> T:
     """In a process of its own: what one leaves would be used by the next."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(measure, (count,))
-
-
-def main() -> None:
-    print_table(rows())
