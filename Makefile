@@ -50,8 +50,8 @@ fix: $(VENV)/dev          ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev        ## measure; prints ratios, asserts nothing
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/dev        ## measure, ten minutes; prints ratios, asserts nothing; ONLY=hits: a part
+	$(BIN)/python -m tests.bench $(ONLY)
 
 contracts: $(VENV)/dev    ## export schema.graphql and openapi.yaml from the code
 	$(BIN)/smsc-gateway schema > schema/schema.graphql

@@ -1,16 +1,24 @@
-"""`python -m tests.bench [speed] [memory] [graphql] [simulation] [http]`: all, or those named."""
+"""`python -m tests.bench [NAME…]`: everything, or the parts named.
+
+One table: `hits`, `speed`, `memory`. More: `many`, `simulation`, `http`.
+"""
 
 import sys
 
-from tests.bench import graphql, memory, over_http, simulation, speed
+from tests.bench import hits, many, memory, over_http, simulation, speed
+from tests.bench.harness import print_table
 
-BENCHES = {
-    "speed": speed.main,
-    "memory": memory.main,
-    "graphql": graphql.main,
-    "simulation": simulation.main,
-    "http": over_http.main,
-}
+TABLE = {"hits": hits.rows, "speed": speed.rows, "memory": memory.rows}
+MORE = {"many": many.main, "simulation": simulation.main, "http": over_http.main}
 
-for name in sys.argv[1:] or BENCHES:
-    BENCHES[name]()
+names = sys.argv[1:] or [*TABLE, *MORE]
+if unknown := {*names} - {*TABLE, *MORE}:
+    sys.exit(f"There is no {', '.join(unknown)}, but {', '.join([*TABLE, *MORE])}.")
+if not sys.platform.startswith("linux"):
+    sys.exit("CPU times of servers are read as Linux tells them: measure there.")
+if rows := [row for name in names if name in TABLE for row in TABLE[name]()]:
+    print_table(rows)
+for name in names:
+    if name in MORE:
+        print()
+        MORE[name]()

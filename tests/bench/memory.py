@@ -1,104 +1,90 @@
 """What a record takes in memory, and what reading it costs, among few and among many."""
 
 import gc
+import os
 import random
 import time
-from dataclasses import replace
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
-from gateway.freshness import Known
-from gateway.records import StatusKey
-from gateway.simulator import render
-from gateway.simulator.samples import MESSAGE
-from gateway.smsc.normalise import normalise
-from gateway.smsc.reply import decode, match
-from gateway.smsc.row import Expected
 from gateway.store.memory import MemoryStore
-from tests.support.gateway import settings
+from tests.bench import records
+from tests.bench.harness import Row
 
-SIZES = (1_000, 100_000, 1_000_000)
-READS = 20_000
-PAGE = 4096
-LETTERS = "абвгдежзиклмнопрстуф"
+T = TypeVar("T")
+
+FEW, SOME, MANY = 1_000, 100_000, 1_000_000
+READS = 200_000
 
 
 def _resident() -> int:
     """Bytes of this process that are in memory (Linux)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _fill(store: MemoryStore, count: int, random_: random.Random) -> None:
-    """Messages with texts and times of their own, as the provider tells them."""
-    zone = settings().zone
-    words = ["".join(random_.choices(LETTERS, k=random_.randint(3, 9))) for _ in range(3000)]
-    for first in range(0, count, 1000):
-        told = [
-            replace(
-                MESSAGE,
-                id=number + 1,
-                phone=f"7999{number:07}",
-                message=" ".join(random_.sample(words, 8)),
-                sent=(sent := 1_790_000_000 + random_.randrange(10**7)),
-                last=sent + random_.randrange(100),
-                cost=f"{random_.random() * 5:.2f}",
-            )
-            for number in range(first, min(first + 1000, count))
-        ]
-        body = render(told, fmt=3, all=2, many=True, charset="utf-8")
-        rows = decode(body, expected=Expected(2, many=True))
-        assert isinstance(rows, list)
-        for key, row in match(rows, [StatusKey(one.phone, one.id) for one in told]).items():
-            found = normalise(row, key, asked=None, zone=zone)
-            assert found
-            own = StatusKey(str(key.phone), key.id)
-            store.put(own, Known(found.record, 1.8e9 + first, 1.8e9 + first, found.certain))
+def _size(count: int) -> float:
+    """Bytes that one of so many takes."""
+    store = MemoryStore(count)
+    for _ in records.told(records.BATCH):
+        pass  # what reading them keeps for all is there before
+    gc.collect()
+    before = _resident()
+    for key, known in records.told(count):
+        store.put(key, known)
+    gc.collect()
+    return (_resident() - before) / count
 
 
-def _keys(numbers: list[int]) -> list[StatusKey]:
-    return [StatusKey(f"7999{number:07}", number + 1) for number in numbers]
+def _reading(count: int) -> tuple[float, float]:
+    """Microseconds to read any of so many, with keys as callers bring them: new ones.
 
-
-def _reading(store: MemoryStore, keys: list[StatusKey]) -> float:
-    """Seconds to read one, the keys as callers bring them: new ones."""
+    And those of a whole garbage collection.
+    """
+    store = MemoryStore(count)
+    gc.freeze()
+    for key, known in records.copied(count):
+        store.put(key, known)
+    random_ = random.Random(1)
+    keys = [records.key(random_.randrange(count)) for _ in range(READS)]
     began = time.process_time()
     for key in keys:
         store.get(key)
-    return (time.process_time() - began) / len(keys)
+    reading = (time.process_time() - began) / READS
+    gc.collect()
+    began = time.process_time()
+    gc.collect()
+    return reading * 1e6, (time.process_time() - began) * 1e6
 
 
-def _measure(count: int) -> str:
-    random_ = random.Random(1)
-    store = MemoryStore(count)
-    gc.collect()
-    gc.freeze()
-    before = _resident()
-    _fill(store, count, random_)
-    gc.collect()
-    size = (_resident() - before) / count
-    reading = [
-        _reading(store, _keys(numbers)) * 1e6
-        for numbers in (
-            [random_.randrange(max(0, count - 500), count) for _ in range(READS)],
-            [random_.randrange(count) for _ in range(READS)],
-        )
+def rows() -> list[Row]:
+    size = _alone(_size, SOME)
+    few, pause_of_few = _alone(_reading, FEW)
+    many, pause_of_many = _alone(_reading, MANY)
+    least = f"{FEW:,} records"
+    return [
+        Row("a record in memory", "", "", "", f"{size:,.0f} bytes", "<= 1,536 bytes"),
+        Row(
+            f"to read one of {MANY:,} records",
+            f"of {least} {few:.2f}",
+            "",
+            f"{many:.2f}",
+            f"{many / few:.2f} x",
+            "",
+        ),
+        Row(
+            f"a whole garbage collection beside {MANY:,} records",
+            f"beside {least} {pause_of_few:,.0f}",
+            "",
+            f"{pause_of_many:,.0f}",
+            f"{pause_of_many / pause_of_few:.2f} x",
+            "",
+        ),
     ]
-    began = time.perf_counter()
-    gc.collect()
-    pause = time.perf_counter() - began
-    return (
-        f"{size:>8,.0f} bytes each; to read one of the last {reading[0]:.2f} us, any "
-        f"{reading[1]:.2f} us; a whole garbage collection {pause * 1e3:.1f} ms"
-    )
 
 
-def main() -> None:
-    print("records in memory")
-    # Each in a process of its own: what one leaves would be used by the next.
-    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for count in SIZES:
-            print(f"  {count:>9,}{pool.apply(_measure, (count,))}")
-
-
-if __name__ == "__main__":
-    main()
+def _alone(measure: Callable[[int], T], count: int) -> T:
+    """In a process of its own: what one leaves would be used by the next."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, (count,))

@@ -3,6 +3,8 @@
 - `bare` reads a request and answers the bytes of FILE: no application on this server is faster.
 - `strawberry` is the gateway's own schema and service behind Strawberry's own view, as it comes;
   settings are those of the environment, as for `smsc-gateway serve`.
+- `filled` is the gateway as shipped, that knows as many records as FILE, a number, says;
+  settings are as above.
 - `fastapi` gives the records of FILE, a JSON list, by REST with a response model.
 
 The server around them is the gateway's.
@@ -15,18 +17,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 
+from gateway import cli
 from gateway.app import create_app
 from gateway.described import MessageModel
 from gateway.server import Server, address, listen, run
 from gateway.settings import load
+from gateway.store.memory import MemoryStore
 from gateway.web.graphql.engine import Context
 from gateway.web.graphql.schema import strawberry_schema
+from tests.bench import records
 from tests.support.callers import ANONYMOUS
 
 
@@ -80,6 +86,14 @@ def of_fastapi(file: str) -> ASGIApp:
     return made
 
 
+def serve_filled(count: str) -> None:
+    store = MemoryStore(int(count) + 1000)  # room for what else is asked for
+    for key, known in records.copied(int(count)):
+        store.put(key, known)
+    with patch("gateway.app.MemoryStore", lambda _: store):
+        cli.main(["serve"])
+
+
 PEERS: dict[str, Callable[..., ASGIApp]] = {
     "bare": bare,
     "strawberry": of_strawberry,
@@ -88,6 +102,9 @@ PEERS: dict[str, Callable[..., ASGIApp]] = {
 
 
 def main(name: str, *arguments: str) -> None:
+    if name == "filled":
+        serve_filled(*arguments)
+        return
     app = PEERS[name](*arguments)
     listening = listen("127.0.0.1", 0, "the port")
     banner = f"{name} listens on http://{address(listening)}"
