@@ -1,8 +1,8 @@
-"""`python -m tests.bench [speed] [memory] [graphql] [simulation] [http]`: all, or those named."""
+"""`python -m tests.bench NAME…`: all benches, or those named."""
 
 import sys
 
-from tests.bench import graphql, memory, over_http, simulation, speed
+from tests.bench import graphql, memory, over_http, simulation, speed, streams
 
 BENCHES = {
     "speed": speed.main,
@@ -10,6 +10,7 @@ BENCHES = {
     "graphql": graphql.main,
     "simulation": simulation.main,
     "http": over_http.main,
+    "streams": streams.main,
 }
 
 for name in sys.argv[1:] or BENCHES:

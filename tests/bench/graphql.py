@@ -103,14 +103,14 @@ MANY_RECORDS = _calls(MANY, [{"items": KEYS[n:] + KEYS[:n]} for n in range(0, RE
 REST = Calls("GET", [f"/v1/messages/{key['id']}?phone={PHONE}" for key in KEYS])
 
 
-def _cores() -> tuple[int, int]:
+def cores() -> tuple[int, int]:
     """One for the server, one for the load; the same where there is only one."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[0], cores[-1]
 
 
 @contextmanager
-def _on(core: int) -> Iterator[None]:
+def on(core: int) -> Iterator[None]:
     """What is started meanwhile stays on this core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
@@ -121,13 +121,19 @@ def _on(core: int) -> Iterator[None]:
 
 
 @contextmanager
-def _server(*command: str, core: int, **environ: str) -> Iterator[Server]:
-    """A command that runs and tells its address first; ended with the block."""
-    with _on(core):
+def started(
+    *command: str, core: int, errors: int | None = None, **environ: str
+) -> Iterator[Server]:
+    """A command that runs and tells its address first; ended with the block.
+
+    `errors`: where its standard error goes, as `subprocess` has it.
+    """
+    with on(core):
         process = subprocess.Popen(
             command,
             env=PLAIN | {f"GATEWAY_{name}": value for name, value in environ.items()},
             stdout=subprocess.PIPE,
+            stderr=errors,
             text=True,
         )
     with process:
@@ -151,7 +157,7 @@ class Bench:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._core, self._load_core = _cores()
+        self._core, self._load_core = cores()
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.headers = {
             "content-type": "application/json",
@@ -190,7 +196,8 @@ class Bench:
         return made.stdout.strip()
 
     def start(self, *command: str, **environ: str) -> Server:
-        return self._stack.enter_context(_server(*command, core=self._core, **environ))
+        running = started(*command, core=self._core, errors=None, **environ)
+        return self._stack.enter_context(running)
 
     def peer(self, name: str) -> Server:
         return self.start(sys.executable, "-m", "tests.bench.peers", name, str(self._records_file))
@@ -238,7 +245,7 @@ class Bench:
             **asdict(calls),
         }
         before = server.cpu()
-        with _on(self._load_core):
+        with on(self._load_core):
             done = subprocess.run(
                 ["node", str(node.FOLDER / "load.mjs")],  # noqa: S607 - whichever the user has
                 input=json.dumps(told),
