@@ -17,7 +17,7 @@ ORDER = [
     {"upstream", "flight"},
     {"dispatch"},
     {"link", "tracing"},
-    {"service"},
+    {"service", "wakeups"},
     {"watch"},
     {"web"},
     {"app", "protocol"},

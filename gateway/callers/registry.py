@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from gateway.callers.file import Clients, ClientsFileError, JwtRules, read
 from gateway.callers.model import ALL_SCOPES, Caller, Scope, WrongKey
@@ -26,12 +26,25 @@ Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 
 
 class Held:
-    """Something that stays open for a caller, such as a stream or a socket."""
+    """Something that stays open for a caller, such as a stream or a socket, while it is entered.
 
-    def __init__(self, caller: Caller) -> None:
+    It is one of `open_`: all there are.
+    """
+
+    __slots__ = ("_open", "caller", "lost")
+
+    def __init__(self, caller: Caller, open_: "set[Held]") -> None:
         self.caller = caller
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the caller has lost his key or token, or one of his scopes."""
+        self._open = open_
+
+    def __enter__(self) -> Self:
+        self._open.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.discard(self)
 
     def lose(self) -> None:
         if not self.lost.done():
@@ -123,15 +136,9 @@ class Callers:
             held = caller if signed else None
         return None if held is None or _has_expired(held, now) else held
 
-    @contextmanager
-    def held(self, caller: Caller) -> Iterator["Held"]:
+    def held(self, caller: Caller) -> Held:
         """Hold something open for a caller: it is told when he loses his key, or a scope."""
-        held = Held(caller)
-        self._held.add(held)
-        try:
-            yield held
-        finally:
-            self._held.discard(held)
+        return Held(caller, self._held)
 
     def refusal(self, caller: Caller, now: float) -> GatewayError:
         """Why what was open for a caller has ended."""

@@ -30,6 +30,7 @@ from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import Forbidden, GatewayError, InvalidArgument, shortened
+from gateway.wakeups import Signal
 from gateway.web.auth import OTHER_SITE, address_of, refuse
 from gateway.web.body import read_json
 from gateway.web.cors import NO_ORIGINS, Origins
@@ -217,10 +218,10 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
             held.enter_context(self._ended_with(caller))
             if prepared.operation.type is OperationType.SUBSCRIPTION:
                 held.enter_context(gateway.callers.quota.stream(caller))
-            results = gateway.engine.stream(prepared, context)
-            async with aclosing(results):
-                async for body in results:
-                    await self._send(head + body + b"}")
+            async with aclosing(gateway.engine.stream(prepared, context, Signal())) as bodies:
+                async for body in bodies:
+                    if body is not None:
+                        await self._send(head + body + b"}")
 
     @contextmanager
     def _ended_with(self, caller: Caller) -> Iterator[None]:
