@@ -7,7 +7,6 @@ when no newer one can be had.
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -156,12 +155,12 @@ def missing_for(misses: int) -> float:
     return float(min(MISSING_SHORTEST * 2 ** min(misses - 1, 16), MISSING_LONGEST))
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What one caller gets: what is known, and how fresh that is for this caller.
 
     `now` and `next_at` are in seconds since 1970; `next_at` tells when the gateway will or can ask
-    again. `live`: it was asked for this call. `stale`: a newer one was wanted; `stale_reason` tells
-    what stood in the way, None: it is under way. A tuple, for one is made for every hit.
+    again, None: never, for the state is final. `live`: it was asked for this call. `stale`: a newer
+    one was wanted; `stale_reason` tells what stood in the way, None: it is under way.
     """
 
     known: Known
@@ -177,7 +176,7 @@ class Answer(NamedTuple):
         if record.phone == key.phone:
             return self
         respelled = replace(record, phone=key.phone)
-        return self._replace(known=replace(self.known, record=respelled))
+        return replace(self, known=replace(self.known, record=respelled))
 
     @property
     def record(self) -> Record:
@@ -188,8 +187,7 @@ class Answer(NamedTuple):
     @property
     def is_settled(self) -> bool:
         """Is it the same for whoever asks within its second, if nothing is learned?"""
-        is_final = self.known.record is not None and self.known.record.is_final
-        return is_final and not (self.live or self.stale)
+        return self.next_at is None and not (self.live or self.stale)
 
     @property
     def until(self) -> float:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway import planner
@@ -94,7 +95,7 @@ class Want(NamedTuple):
     stale_if_error: float | None = None
 
 
-class Basis(NamedTuple):
+class Basis(Struct, frozen=True, gc=False):
     """What an answer that is kept was made of: it holds until then, if nothing is learned before.
 
     `until` is in seconds since 1970.
@@ -187,15 +188,14 @@ class StatusService:
         if not is_fresh:
             self._renew(key, known, want.detail)
         answer = self._answer(key, known, want, live=False)
-        return answer if is_fresh and now < known.fresh_until else answer._replace(stale=True)
+        return answer if is_fresh and now < known.fresh_until else replace(answer, stale=True)
 
     def holds(self, basis: Basis) -> bool:
         """Is what was answered still the answer? Then each of its records counts as a hit."""
-        _, known, until = basis
         now = self._clock.time()
-        if now >= until or not self._store.holds(basis.keys, known):
+        if now >= basis.until or not self._store.holds(basis.keys, basis.known):
             return False
-        self._served.hits_of([now - one.observed_at for one in known])
+        self._served.hits_of([now - one.observed_at for one in basis.known])
         return True
 
     async def get_later(self, key: StatusKey, want: Want, turn: int = 0) -> Answer:
@@ -255,8 +255,11 @@ class StatusService:
         """
         if len(keys) > MAX_ITEMS:
             raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(keys)}.")
-        settled = self.get_many_now(keys, want)
-        return await self._get_each(keys, want) if settled is None else settled
+        settled = self.get_settled(keys, want)
+        if settled is None:
+            return await self._get_each(keys, want)
+        known, now = settled
+        return [Answer(one, now) for one in known]
 
     async def _get_each(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
@@ -292,20 +295,23 @@ class StatusService:
         found.update(zip(missing, await asyncio.gather(*waits), strict=True))
         return [found[key] if isinstance(key, StatusKey) else key for key in keys]
 
-    def get_many_now(
+    def get_settled(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
-    ) -> Sequence[Answer] | None:
-        """The answers, if all is final, fresh and in detail: what dashboards mostly ask for."""
+    ) -> tuple[Sequence[Known], float] | None:
+        """What is known of the keys, and the time, if all is final, fresh and in detail.
+
+        That is what dashboards mostly ask for. Each is an answer to a caller, and counted so.
+        """
         is_usual = want.max_age is None and want.slack >= 0 and want.kind is None
         readable = [key for key in keys if isinstance(key, StatusKey)]
-        if not is_usual or len(readable) != len(keys):
+        if not is_usual or len(readable) != len(keys) or len(keys) > MAX_ITEMS:
             return None
         now = self._clock.time()
         found = self._store.get_settled(readable, want.detail, now)
         if found is None:
             return None
         self._served.hits_of([now - known.observed_at for known in found])
-        return [Answer(known, now) for known in found]
+        return found, now
 
     async def poll(self, want: planner.Want) -> Known:
         """The provider's answer to a watcher, once it is due and there is room; for `watch`.

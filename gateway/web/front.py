@@ -237,9 +237,10 @@ class _Exchange:
 
     async def send_all(self, reply: Reply) -> None:
         """Send an answer in one piece, past what looks at each message."""
-        status, given, body = reply
-        self.status, self.bytes = status, len(body)
-        headers = self._complete(status, given)
+        self.status = status = reply.status
+        body = reply.body
+        self.bytes = len(body)
+        headers = self._complete(status, reply.headers)
         await self.send_on({"type": "http.response.start", "status": status, "headers": headers})
         await self.send_on({"type": "http.response.body", "body": body})
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from gateway.callers.model import hidden_fields
@@ -137,7 +138,7 @@ def is_news(
         return not matches_state(if_none_match, state)
     if known is None or not isinstance(known.record, type(answer.record)):
         return True
-    return projection.tag(answer._replace(known=known)).state != state
+    return projection.tag(replace(answer, known=known)).state != state
 
 
 async def awaited(

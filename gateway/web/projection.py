@@ -8,6 +8,7 @@ What was written has a tag (RFC 9110, section 8.8.3): it changes with whatever t
 but for what ages by itself.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -17,8 +18,9 @@ import orjson
 from gateway.freshness import Answer, Known
 from gateway.records import Freshness, StaleReason, Value, shown_fields
 
-KEPT = 4
-"""Projections kept of one record: what dashboards, services and people ask for side by side."""
+KEPT = 6
+"""Projections kept of one record: what dashboards, services and people ask for side by side. Of a
+final record one takes two places, for settled answers and for others."""
 
 KEPT_RECORDS = 8_192
 """Records of which projections are kept: from so many to twice as many, those last asked for. Each
@@ -75,12 +77,14 @@ def state_in(tag: bytes) -> bytes:
 class _Written(NamedTuple):
     """An object's first piece, then each hole with the piece behind it.
 
-    `tag` is that of an answer that is not stale; `tells_stale`: a stale one has another.
+    `tag` is that of an answer that is not stale, `value` the same in one piece; `tells_stale`: a
+    stale answer has another.
     """
 
     first: bytes
     rest: tuple[tuple[_Hole, bytes], ...]
     tag: Tag
+    value: bytes
     tells_stale: bool
 
 
@@ -101,6 +105,9 @@ _HOLES: dict[str, _Hole] = {
     "next_refresh_at": _hole(lambda answer: answer.next_refresh_at),
 }
 """The fields of `Freshness` that belong to the answer, by attribute."""
+
+_AGE = "age_seconds"
+"""The only hole of a settled answer."""
 
 _STALE_HOLES = frozenset({"stale", "stale_reason"})
 """Those that a tag tells: they do not age by themselves."""
@@ -129,15 +136,15 @@ class _Kept:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._young: dict[int, tuple[Known, dict[Projection, _Written]]] = {}
-        self._old: dict[int, tuple[Known, dict[Projection, _Written]]] = {}
+        self._young: dict[int, tuple[Known, dict[object, _Written]]] = {}
+        self._old: dict[int, tuple[Known, dict[object, _Written]]] = {}
 
-    def of(self, known: Known) -> "dict[Projection, _Written]":
+    def of(self, known: Known) -> "dict[object, _Written]":
         """The projections of this; kept beside it, so that its identity is no other's."""
         entry = self._young.get(id(known))
         return self._again(known) if entry is None else entry[1]
 
-    def _again(self, known: Known) -> "dict[Projection, _Written]":
+    def _again(self, known: Known) -> "dict[object, _Written]":
         if len(self._young) >= self._size:
             self._old, self._young = self._young, {}
         entry = self._young[id(known)] = self._old.get(id(known)) or (known, {})
@@ -152,43 +159,55 @@ class Projection:
 
     def __init__(self, picks: Mapping[str, Picks]) -> None:
         self._picks = picks
+        self._unsettled = object()
+        """The name under which what is written for answers that are not settled is kept."""
 
     def write(self, answer: Answer) -> bytes:
         """The answer as a JSON object."""
-        text, rest, _, _ = _KEPT.of(answer.known).get(self) or self._write(answer)
-        for hole, piece in rest:
+        written = self._of(answer)
+        text = written.first
+        for hole, piece in written.rest:
             text += hole(answer) + piece
         return text
 
     def write_all(self, answers: Iterable[Answer]) -> list[bytes]:
         """The answers, each as a JSON object."""
-        kept, written = _KEPT.of, []
-        for answer in answers:
-            text, rest, _, _ = kept(answer.known).get(self) or self._write(answer)
-            for hole, piece in rest:
-                text += hole(answer) + piece
-            written.append(text)
-        return written
+        return [self.write(answer) for answer in answers]
 
-    def holds_until(self, answers: Iterable[Answer]) -> float:
+    def write_settled(self, known: Iterable[Known], now: float) -> tuple[list[bytes], float]:
+        """The same for settled answers with this, and the moment from which on they are others."""
+        kept, written, until = _KEPT.of, [], math.inf
+        for one in known:
+            found = kept(one).get(self) or self._write(Answer(one, now))
+            text, holds_until = found.first, one.fresh_until
+            if found.rest:
+                answer = Answer(one, now)
+                holds_until = answer.until
+                for hole, piece in found.rest:
+                    text += hole(answer) + piece
+            until = min(until, holds_until)
+            written.append(text)
+        return written, until
+
+    def holds_until(self, answer: Answer) -> float:
         """The moment from which on `write` gives something else, if nothing is learned before."""
-        kept = _KEPT.of
-        return min(
-            answer.until if kept(answer.known)[self].rest else answer.known.fresh_until
-            for answer in answers
-        )
+        return answer.until if self._of(answer).rest else answer.known.fresh_until
 
     def tag(self, answer: Answer) -> Tag:
         """The tag of what `write` gives."""
-        return _tag(_KEPT.of(answer.known).get(self) or self._write(answer), answer)
+        return _tag(self._of(answer), answer)
 
     def tagged(self, answer: Answer) -> tuple[bytes, bytes]:
         """The value of its tag, and the answer as a JSON object."""
-        written = _KEPT.of(answer.known).get(self) or self._write(answer)
+        written = self._of(answer)
         text = written.first
         for hole, piece in written.rest:
             text += hole(answer) + piece
-        return _tag(written, answer).value, text
+        return (_tag(written, answer).value if answer.stale else written.value), text
+
+    def _of(self, answer: Answer) -> _Written:
+        place = self if answer.is_settled else self._unsettled
+        return _KEPT.of(answer.known).get(place) or self._write(answer)
 
     def _write(self, answer: Answer) -> _Written:
         record = answer.record
@@ -197,7 +216,7 @@ class Projection:
         kept = _KEPT.of(answer.known)
         if len(kept) >= KEPT:
             kept.clear()
-        written = kept[self] = writer.done()
+        written = kept[self if answer.is_settled else self._unsettled] = writer.done()
         return written
 
 
@@ -235,7 +254,7 @@ class _Writer:
         tag = Tag(_digest(self._state), b"", observation)
         first, *pieces = self._pieces
         rest = tuple(zip(self._holes, pieces, strict=True))
-        return _Written(first, rest, tag, self._tells_stale)
+        return _Written(first, rest, tag, tag.value, self._tells_stale)
 
     def _cut(self) -> None:
         """A piece ends here."""
@@ -259,8 +278,14 @@ class _Writer:
             self.put(self._answer.freshness, pick.below or ())
         elif is_freshness and pick.name in _HOLES:
             self._tells_stale |= pick.name in _STALE_HOLES
-            self._holes.append(_HOLES[pick.name])
-            self._cut()
+            hole = _HOLES[pick.name]
+            if self._answer.is_settled and pick.name != _AGE:
+                self._keep_for_tag()
+                self._text += hole(self._answer)
+                self._tagged = len(self._text)
+            else:
+                self._holes.append(hole)
+                self._cut()
         elif is_freshness and pick.name in _OBSERVATION:
             self._keep_for_tag()
             observed = to_json(getattr(value, pick.name))

@@ -1,14 +1,15 @@
 """An answer in one piece, and what gives one."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from gateway.web.headers import Headers
 
 
-class Reply(NamedTuple):
+class Reply(Struct, frozen=True, gc=False):
     """An HTTP answer, all of it."""
 
     status: int
@@ -36,6 +37,6 @@ class Sending:
 
 async def respond(send: Send, reply: Reply) -> None:
     """Send an answer; Starlette's `Response` would make its headers anew each time."""
-    status, headers, body = reply
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    start = {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": reply.body})

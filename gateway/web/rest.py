@@ -1,9 +1,11 @@
 """REST: one record, or many."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -13,7 +15,7 @@ from gateway.errors import GatewayError, InvalidArgument, shortened
 from gateway.freshness import Answer
 from gateway.memo import LONGEST
 from gateway.records import Record, StatusKey, key_or_error
-from gateway.service import Basis, StatusService, Want
+from gateway.service import Basis, Want
 from gateway.web.auth import caller_of
 from gateway.web.body import read_body, read_json
 from gateway.web.caching import (
@@ -36,6 +38,9 @@ from gateway.web.reply import Reply
 from gateway.web.resource import JSON, check_accept
 from gateway.web.shape import KINDS, shape_of
 from gateway.web.state import who
+
+if TYPE_CHECKING:
+    from gateway.service import StatusService
 
 KEPT = 1024
 """Answers of each kind that are kept for the rest of their second; each takes some 3 KB."""
@@ -60,7 +65,7 @@ class StatusResult(Model):
     """What kept it from being found."""
 
 
-class _Kept(NamedTuple):
+class _Kept(Struct, frozen=True, gc=False):
     """An answer as it was sent, for as long as it holds."""
 
     basis: Basis
@@ -105,7 +110,7 @@ class RecordAddress:
         if if_none_match is not None and matches(if_none_match, kept.tag):
             return kept.same
         if scope["method"] == "HEAD":  # as `GET`, without the body (RFC 9110, section 9.3.2)
-            return kept.whole._replace(body=b"")
+            return replace(kept.whole, body=b"")
         return kept.whole
 
     def _keep(self, place: tuple[str, bytes, frozenset[str]], kept: _Kept) -> None:

@@ -59,9 +59,11 @@ def test_a_projection_of_everything_is_the_record(
     fields: dict[str, str], live: bool, reason: StaleReason | None
 ) -> None:
     known = known_of(fields)
-    for stale in (False, True):
-        answer = Answer(known, NOW + 0.5, live, NOW + 12.3, stale, reason if stale else None)
-        assert orjson.loads(WHOLE.write(answer)) == as_json(answer)
+    for now in (NOW + 0.5, NOW + 3):
+        for next_at in (None, NOW + 12.3):
+            for stale in (False, True):
+                answer = Answer(known, now, live, next_at, stale, reason if stale else None)
+                assert orjson.loads(WHOLE.write(answer)) == as_json(answer)
 
 
 def test_what_is_picked_is_written_under_its_name_and_in_order() -> None:

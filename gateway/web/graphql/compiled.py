@@ -19,6 +19,7 @@ What is not taken goes through Strawberry; a test compares the two on generated 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
@@ -31,7 +32,7 @@ from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.freshness import Answer
 from gateway.records import HlrLookup, Message, MessageState, Record, StatusKey
-from gateway.service import StatusService, Want
+from gateway.service import Basis, StatusService, Want
 from gateway.wakeups import Signal
 from gateway.watch import Content, Following, Watches, check_until
 from gateway.web.graphql.arguments import Key, seconds, valid
@@ -42,6 +43,8 @@ from gateway.web.graphql.plain import Items, NotTaken, Variable, arguments_of, p
 from gateway.web.graphql.selection import Selection, record_paths
 from gateway.web.problems import Problem, outcome_of, problem_of
 from gateway.web.projection import Projection, members, to_json
+
+_NOTHING_KEPT = (Basis((), (), -math.inf), b"")
 
 PROGRAMS = 16
 """Programs kept for one operation: four variables that switch parts of it on and off."""
@@ -66,7 +69,13 @@ class Result(NamedTuple):
 class Call(Protocol):
     """A field at the top with its arguments."""
 
-    async def run(self, service: StatusService, caller: str) -> Result: ...
+    def now(self, service: StatusService) -> bytes | None:
+        """Its member of the response, if it need not be waited for and is no error."""
+        ...
+
+    async def run(self, service: StatusService, caller: str) -> Result:
+        """What becomes of it."""
+        ...
 
 
 def body(results: Iterable[Result]) -> bytes:
@@ -108,6 +117,17 @@ class CompiledOperation:
                 self._programs.clear()
             program = self._programs[flags] = _compile(self._operation, values)
         return [root.bind(values) for root in program]
+
+
+def run_now(calls: Sequence[Call], service: StatusService) -> bytes | None:
+    """The whole response, if it is one field's that need not be waited for."""
+    if len(calls) != 1:
+        return None
+    try:
+        member = calls[0].now(service)
+    except Exception:  # noqa: BLE001 - `run` tells what is wrong
+        return None
+    return None if member is None else b'{"data":{' + member + b"}}"
 
 
 async def run(calls: Sequence[Call], service: StatusService, caller: str) -> bytes:
@@ -157,6 +177,9 @@ class _Constant(NamedTuple):
 
     def bind(self, _: Mapping[str, Any]) -> "_Constant":
         return self
+
+    def now(self, _: StatusService) -> bytes:
+        return self.result.key + self.result.value
 
     async def run(self, _: StatusService, __: str) -> Result:
         return self.result
@@ -217,16 +240,34 @@ class _One(_Field):
             return Wrong(self, error)
 
 
-class OneCall(NamedTuple):
-    """One record asked for, or followed."""
+class OneCall:
+    """One record asked for, or followed. A request that comes again finds what it was answered."""
 
-    field: _One
-    key: StatusKey
-    want: Want
-    until: MessageState | None
+    __slots__ = ("_kept", "field", "key", "until", "want")
+
+    def __init__(self, field: _One, key: StatusKey, want: Want, until: MessageState | None) -> None:
+        self.field = field
+        self.key = key
+        self.want = want
+        self.until = until
+        self._kept = _NOTHING_KEPT
+
+    def now(self, service: StatusService) -> bytes | None:
+        basis, member = self._kept
+        if service.holds(basis):
+            return member
+        answer = service.get_now(self.key, self.want)
+        if answer is None:
+            return None
+        projection = self.field.projection
+        member = self.field.key + projection.write(answer)
+        if answer.is_settled:
+            until = projection.holds_until(answer)
+            self._kept = Basis((self.key,), (answer.known,), until), member
+        return member
 
     async def run(self, service: StatusService, caller: str) -> Result:
-        field, key, want, _ = self
+        field, key, want = self.field, self.key, self.want
         try:
             answer = service.get_now(key, want)
             if answer is None:
@@ -257,6 +298,9 @@ class Wrong(NamedTuple):
     field: _One
     error: InvalidArgument
 
+    def now(self, _: StatusService) -> None:
+        """It is an error."""
+
     async def run(self, _: StatusService, __: str) -> Result:
         return self.field.failed(self.error)
 
@@ -286,12 +330,32 @@ class _Many(_Field):
         return ManyCall(self, items, max_age and max_age.of(values))
 
 
-class ManyCall(NamedTuple):
-    """Many records asked for."""
+class ManyCall:
+    """Many records asked for; as for one, what was answered is found again."""
 
-    field: _Many
-    items: Items
-    max_age: int | None
+    __slots__ = ("_kept", "field", "items", "max_age")
+
+    def __init__(self, field: _Many, items: Items, max_age: int | None) -> None:
+        self.field = field
+        self.items = items
+        self.max_age = max_age
+        self._kept = _NOTHING_KEPT
+
+    def now(self, service: StatusService) -> bytes | None:
+        basis, member = self._kept
+        if service.holds(basis):
+            return member
+        if self.max_age is not None:
+            return None
+        settled = service.get_settled(self.items.keys, Want(self.field.detail))
+        if settled is None:
+            return None
+        known, now = settled
+        results, until = self.field.found.write_settled(known, now)
+        member = self.field.key + b"[" + b",".join(results) + b"]"
+        keys = [key for key in self.items.keys if isinstance(key, StatusKey)]
+        self._kept = Basis(keys, known, until), member
+        return member
 
     async def run(self, service: StatusService, caller: str) -> Result:
         field = self.field

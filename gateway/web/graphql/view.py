@@ -21,7 +21,7 @@ from gateway.errors import GatewayError, InvalidArgument
 from gateway.memo import memoize_header
 from gateway.wakeups import Signal
 from gateway.web import sse
-from gateway.web.auth import address_of, caller_of, wants_page
+from gateway.web.auth import caller_of, wants_page
 from gateway.web.body import read_body, read_json
 from gateway.web.compression import MIN_BYTES, compressed
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
@@ -30,6 +30,7 @@ from gateway.web.headers import named_headers
 from gateway.web.pages import playground_page
 from gateway.web.reply import Reply
 from gateway.web.resource import quality
+from gateway.web.state import who
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -76,13 +77,13 @@ class GraphQLView:
                 raise HTTPException(405, headers=_ALLOW)
             scope["told"] = prepared.operation.told
             _check_operation(prepared.operation.type, method, media)
-            state, caller = scope["state"], caller_of(scope)
-            who = caller.name or address_of(scope)
-            context = Context(state["service"], state["watches"], caller, who)
             if media == EVENTS:
-                await sse.stream(self._events(prepared, context), receive, send)
+                await sse.stream(self._events(prepared, _context(scope)), receive, send)
                 return None
-            answer = await self._engine.execute(prepared, context)
+            service = scope["state"]["service"]
+            answer = self._engine.execute_now(prepared, service, caller_of(scope))
+            if answer is None:
+                answer = await self._engine.execute(prepared, _context(scope))
         except RequestRefused as refused:
             await _refusal(refused, media)(scope, receive, send)
             return None
@@ -120,6 +121,11 @@ class GraphQLView:
             yield sse.event("next", response(None, [field_error(error)]))
         if not context.watches.ended:  # else it is cut, so that its reader comes back and goes on
             yield sse.event("complete")
+
+
+def _context(scope: Scope) -> Context:
+    state, caller = scope["state"], caller_of(scope)
+    return Context(state["service"], state["watches"], caller, who(scope, caller))
 
 
 _NO_STORE = (b"cache-control", b"no-store")
