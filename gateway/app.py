@@ -117,7 +117,7 @@ def create_app(
         },
         lifespan=lifespan,
     )
-    often = {path: one for path, one in resources.items() if path.endswith("/{id}")}
+    often = {path: one for path, one in resources.items() if "/{id}" in path}
     return Front(
         app,
         authentication=Authentication(

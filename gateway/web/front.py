@@ -65,8 +65,9 @@ class Front:
     path; no query; the caller's name by `masked_caller`. While the gateway stops, each answer is
     the last one of its connection.
 
-    Endpoints are named by their routes, which are paths, or end in `/{id}`. What answers may tell
-    more by the scope: `route` (the router's, or a `template`), `told` (a dict for the line).
+    Endpoints are named by their routes: paths, which may have an `/{id}` last or last but one. What
+    answers may tell more by the scope: `route` (the router's, or a `template`), `told` (a dict for
+    the line).
     """
 
     def __init__(
@@ -84,13 +85,16 @@ class Front:
     ) -> None:
         self._app = app
         self._authentication = authentication
-        self._paths = {
-            route: endpoint for route, endpoint in endpoints.items() if not route.endswith(_ID)
-        }
+        self._paths = {route: endpoint for route, endpoint in endpoints.items() if _ID not in route}
         self._folders = {
             route.removesuffix(_ID): (route, endpoint)
             for route, endpoint in endpoints.items()
             if route.endswith(_ID)
+        }
+        self._below = {
+            tuple(route.split(f"{_ID}/")): (route, endpoint)
+            for route, endpoint in endpoints.items()
+            if f"{_ID}/" in route
         }
         self._to_pages = origins.around(Sending(self._answer)) if origins.names else None
         self._clock = clock
@@ -162,12 +166,16 @@ class Front:
         if endpoint is not None:
             scope["template"] = path
             return endpoint
-        folder, _, last = path.rpartition("/")
+        folder, _, id_ = path.rpartition("/")
         found = self._folders.get(folder)
-        if found is None or not last:
+        if found is None:
+            last = id_
+            folder, _, id_ = folder.rpartition("/")
+            found = self._below.get((folder, last))
+        if found is None or not id_:
             return None
         scope["template"], endpoint = found
-        scope["path_params"] = {"id": last}
+        scope["path_params"] = {"id": id_}
         return endpoint
 
     def _end(
