@@ -65,19 +65,20 @@ class Wakeups:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._queue: deque[Signal] = deque()
+        self._is_waking = False
+        """Were some of them set in this turn?"""
         self._times: list[tuple[float, int, Signal]] = []
         self._order = count()
         self._timer: asyncio.Task[None] | None = None
 
     def wake(self, *signals: Signal) -> None:
-        """Set them, `AT_ONCE` in each turn of the event loop."""
-        was_idle = not self._queue
+        """Set them, `AT_ONCE` in each turn of the event loop; the first of them now."""
         for signal in signals:
             if not signal.is_queued:
                 signal.is_queued = True
                 self._queue.append(signal)
-        if was_idle and self._queue:
-            asyncio.get_running_loop().call_soon(self._wake_some)
+        if not self._is_waking:
+            self._wake_some()
 
     def wake_at(self, signal: Signal, moment: float) -> None:
         """Set it at this moment, in monotonic seconds, instead of the one named before.
@@ -100,12 +101,14 @@ class Wakeups:
             self._timer.cancel()
 
     def _wake_some(self) -> None:
+        self._is_waking = bool(self._queue)
+        if not self._is_waking:
+            return
         for _ in range(min(AT_ONCE, len(self._queue))):
             signal = self._queue.popleft()
             signal.is_queued = False
             signal.set()
-        if self._queue:
-            asyncio.get_running_loop().call_soon(self._wake_some)
+        asyncio.get_running_loop().call_soon(self._wake_some)
 
     def _plan(self, signal: Signal) -> None:
         signal.planned = signal.due
