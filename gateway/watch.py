@@ -167,8 +167,10 @@ class Watches:
         self, key: StatusKey, following: Following, signal: Signal
     ) -> AsyncGenerator[Event | None, None]:
         """As `follow` has them; and None where `signal`, which wakes it, was set by others."""
-        await self._service.recall([key])
-        now, known = self._clock.time(), self._service.peek(key)
+        known = self._service.peek(key)
+        if known is None and await self._service.recall([key]):
+            known = self._service.peek(key)
+        now = self._clock.time()
         ends_at = math.inf if following.until is None else now + LONGEST
         subscription = _Subscription(key, following, signal, ends_at, known)
         watch = self._join(subscription)

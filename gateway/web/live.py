@@ -57,14 +57,16 @@ class EventsAddress:
             self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
         )
         state: State = scope["state"]
-        await state["service"].recall([asked.key])
-        reader = _reader(asked, scope)
-        known = state["service"].peek(asked.key)
+        service, watches = state["service"], state["watches"]
+        known = service.peek(asked.key)
+        if known is None and await service.recall([asked.key]):
+            known = service.peek(asked.key)
+        reader = _reader(asked, known, who(scope, caller))
         if known is not None and known.certain and known.record is not None:
             _check_kind(known.record, self._kind)
         seen = headers.get(b"last-event-id", b"")
-        if seen and state["watches"].is_over(asked.key, reader):
-            last = state["watches"].latest(asked.key, reader.detail)
+        if seen and watches.is_over(asked.key, reader):
+            last = watches.latest(asked.key, reader.detail)
             if isinstance(last, Answer) and asked.projection.tag(last).event == seen:
                 return Reply(204, [(b"cache-control", b"no-store")])
         with state["callers"].quota.stream(caller):
@@ -83,23 +85,25 @@ async def _events(
     keep_alive = sse.KeepAlive(
         caller_of(scope), state["callers"], state["clock"], watches.wakeups, signal
     )
+    events = watches.events(asked.key, reader, signal)
     head = sse.RETRY
     try:
         with keep_alive:
-            async with aclosing(watches.events(asked.key, reader, signal)) as events:
-                async for event in events:
-                    text = head
-                    if event is not None:
-                        id_, news = _written(event, asked, path)
-                        if id_ is None or id_ != seen:
-                            seen = id_ or seen
-                            text += news
-                    if text := keep_alive.filled(text):
-                        head = b""
-                        yield text
+            async for event in events:
+                text = head
+                if event is not None:
+                    id_, news = _written(event, asked, path)
+                    if id_ is None or id_ != seen:
+                        seen = id_ or seen
+                        text += news
+                if text := keep_alive.filled(text):
+                    head = b""
+                    yield text
     except GatewayError as error:
         yield head + sse.event("problem", told(path, error))
         return
+    finally:
+        await events.aclose()
     if not watches.ended or watches.is_over(asked.key, reader):  # else the gateway stops
         yield sse.event("end", b"{}")
 
@@ -151,7 +155,8 @@ async def awaited(
     """
     state: State = scope["state"]
     before = asked.projection.tag(answer).state
-    reader, callers, caller = _reader(asked, scope), state["callers"], caller_of(scope)
+    callers, caller = state["callers"], caller_of(scope)
+    reader = _reader(asked, state["service"].peek(asked.key), who(scope, caller))
     with callers.quota.stream(caller), callers.held(caller) as held:
         change = asyncio.ensure_future(_next(state["watches"], asked, reader, before))
         pause = asyncio.ensure_future(state["clock"].sleep(seconds))
@@ -195,12 +200,11 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _reader(asked: Question, scope: Scope) -> Following:
+def _reader(asked: Question, known: Known | None, caller: str) -> Following:
     """Who follows. The level has to show the kind, where that is not known for certain."""
-    known = scope["state"]["service"].peek(asked.key)
     is_certain = known is not None and known.record is not None and known.certain
     detail = asked.detail if is_certain else at_least_standard(asked.detail)
-    return Following(detail, who(scope, caller_of(scope)), asked.until)
+    return Following(detail, caller, asked.until)
 
 
 def _check_kind(record: Record, kind: type[Record]) -> None:

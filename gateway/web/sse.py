@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Final, Self
 
 from starlette.responses import Response
@@ -47,34 +46,47 @@ async def stream(events: AsyncGenerator[bytes, None], receive: Receive, send: Se
     Starlette's `StreamingResponse` makes three tasks and a group of them for each stream.
     """
     await send({"type": "http.response.start", "status": 200, "headers": _RAW_HEADERS})
-    sending = asyncio.current_task()
-    assert sending is not None  # noqa: S101 - whoever calls is one
-    is_open, has_left = True, False
-
-    def leave(_: object) -> None:
-        nonlocal has_left
-        if is_open:
-            has_left = True
-            sending.cancel()
-
-    gone = asyncio.create_task(_until_gone(receive))
-    gone.add_done_callback(leave)
+    reader = _Reader(receive)
     try:
-        async with aclosing(events):
-            async for some in events:
-                await send({"type": "http.response.body", "body": some, "more_body": True})
+        async for some in events:
+            await send({"type": "http.response.body", "body": some, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     except asyncio.CancelledError:
-        if not has_left or sending.uncancel():
+        if not reader.has_left():
             raise
     finally:
-        is_open = False
-        gone.cancel()
+        reader.forget()
+        await events.aclose()
 
 
 def head() -> Response:
     """The same without the stream, for `HEAD`."""
     return Response(None, 200, HEADERS, MEDIA_TYPE)
+
+
+class _Reader:
+    """Cancels the task at hand when the reader of its stream has gone."""
+
+    __slots__ = ("_gone", "_has_left", "_sending")
+
+    def __init__(self, receive: Receive) -> None:
+        self._sending = asyncio.current_task()
+        self._has_left = False
+        self._gone = asyncio.create_task(_until_gone(receive))
+        self._gone.add_done_callback(self._leave)
+
+    def has_left(self) -> bool:
+        """Was the task cancelled for this, and for nothing else? It is not any more."""
+        return self._has_left and self._sending is not None and not self._sending.uncancel()
+
+    def forget(self) -> None:
+        self._sending = None
+        self._gone.cancel()
+
+    def _leave(self, _: object) -> None:
+        if self._sending is not None:
+            self._has_left = True
+            self._sending.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -88,27 +100,30 @@ class KeepAlive:
     Entered, it sets `signal` whenever it wants to be asked what is to be sent.
     """
 
-    __slots__ = ("_callers", "_clock", "_held", "_signal", "_silent_at", "_wakeups")
+    __slots__ = ("_callers", "_clock", "_is_lost", "_signal", "_silent_at", "_wakeups", "caller")
 
     def __init__(
         self, caller: Caller, callers: Callers, clock: Clock, wakeups: Wakeups, signal: Signal
     ) -> None:
+        self.caller = caller
         self._callers = callers
         self._clock = clock
         self._wakeups = wakeups
         self._signal = signal
-        self._held = callers.held(caller)
-        self._held.lost.add_done_callback(self._lost)
+        self._is_lost = False
         self._silent_at = clock.monotonic() + HEARTBEAT_SECONDS
 
     def __enter__(self) -> Self:
-        self._held.__enter__()
+        self._callers.hold(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held.__exit__()
-        self._held.lost.cancel()
+        self._callers.release(self)
         self._wakeups.wake_at(self._signal, math.inf)
+
+    def lose(self) -> None:
+        self._is_lost = True
+        self._wakeups.wake(self._signal)
 
     def filled(self, news: bytes | None) -> bytes:
         """What is to be sent: news, a comment after a long silence, or nothing.
@@ -116,10 +131,10 @@ class KeepAlive:
         To be called whenever the signal was set, at first as well. Raises a `GatewayError` when the
         stream has to end.
         """
-        caller, now = self._held.caller, self._clock.time()
-        left = self._callers.seconds_left(caller, now)
-        if left <= 0 or self._held.lost.done():
-            raise self._callers.refusal(caller, now)
+        now = self._clock.time()
+        left = self._callers.seconds_left(self.caller, now)
+        if left <= 0 or self._is_lost:
+            raise self._callers.refusal(self.caller, now)
         monotonic = self._clock.monotonic()
         if not news and monotonic >= self._silent_at:
             news = HEARTBEAT
@@ -127,6 +142,3 @@ class KeepAlive:
             self._silent_at = monotonic + HEARTBEAT_SECONDS
         self._wakeups.wake_at(self._signal, min(self._silent_at, monotonic + left))
         return news or b""
-
-    def _lost(self, _: object) -> None:
-        self._wakeups.wake(self._signal)
