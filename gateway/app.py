@@ -106,7 +106,6 @@ def create_app(
             *api.routes(resources),
             *docs.routes,
             *pages.routes,
-            WebSocketRoute("/graphql", WebSocketView(engine, callers, clock, origins=origins)),
             WebSocketRoute("/{path:path}", root.no_socket),
         ],
         exception_handlers={
@@ -124,6 +123,7 @@ def create_app(
             callers, clock, hosts=Hosts(settings.hosts), origins=origins, also_open=wants_page
         ),
         endpoints={"/graphql": GraphQLView(engine, callers, clock), **often},
+        sockets={"/graphql": WebSocketView(engine, callers, clock, origins=origins)},
         origins=origins,
         clock=clock,
         traffic=counts.traffic,

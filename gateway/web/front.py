@@ -65,9 +65,9 @@ class Front:
     path; no query; the caller's name by `masked_caller`. While the gateway stops, each answer is
     the last one of its connection.
 
-    Endpoints are named by their routes: paths, which may have an `/{id}` last or last but one. What
-    answers may tell more by the scope: `route` (the router's, or a `template`), `told` (a dict for
-    the line).
+    Endpoints are named by their routes: paths, which may have an `/{id}` last or last but one;
+    `sockets`, which serve WebSockets, by their paths. What answers may tell more by the scope:
+    `route` (the router's, or a `template`), `told` (a dict for the line).
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Front:
         *,
         authentication: Authentication,
         endpoints: Mapping[str, Endpoint],
+        sockets: Mapping[str, Endpoint] = _NOTHING,
         clock: Clock,
         traffic: Traffic,
         lifetime: Lifetime,
@@ -96,6 +97,7 @@ class Front:
             for route, endpoint in endpoints.items()
             if f"{_ID}/" in route
         }
+        self._sockets = sockets
         self._to_pages = origins.around(Sending(self._answer)) if origins.names else None
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -148,10 +150,14 @@ class Front:
             await refuse(scope, receive, send, error)
             return None
         scope["state"] = {**scope.get("state", _NOTHING), "caller": caller}
-        endpoint = self._endpoint(scope) if scope["type"] == "http" else None
+        is_http = scope["type"] == "http"
+        endpoint = self._endpoint(scope) if is_http else self._sockets.get(scope["path"])
         if endpoint is None:
             await self._app(scope, receive, send)
             return None
+        if not is_http:
+            scope["template"] = scope["path"]
+            return await endpoint(scope, receive, send)
         try:
             return await endpoint(scope, receive, send)
         except Exception as error:

@@ -6,6 +6,7 @@ operations are executed by our engine, whose answers are bytes already.
 """
 
 import asyncio
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass
@@ -268,16 +269,17 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
 
     async def _check_key(self, caller: Caller) -> None:
         """Close the connection when the caller's key expires or is withdrawn."""
-        clock, callers = self._gateway.clock, self._gateway.callers
-        while (left := callers.seconds_left(caller, clock.time())) > 0:
-            with callers.held(caller) as held:
-                pause = asyncio.ensure_future(clock.sleep(min(left, CHECK_SECONDS)))
-                either: set[asyncio.Future[Any]] = {pause, held.lost}
-                try:
-                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    pause.cancel()
-            caller = callers.standing(caller, clock.time()) or caller
+        clock, callers, signal = self._gateway.clock, self._gateway.callers, Signal()
+        wakeups = self._socket.scope["state"]["watches"].wakeups
+        try:
+            while (left := callers.seconds_left(caller, clock.time())) > 0:
+                with callers.held(caller) as held:
+                    held.lost.add_done_callback(lambda _: wakeups.wake(signal))
+                    wakeups.wake_at(signal, clock.monotonic() + min(left, CHECK_SECONDS))
+                    await signal.wait()
+                caller = callers.standing(caller, clock.time()) or caller
+        finally:
+            wakeups.wake_at(signal, math.inf)
         await self._close(_FORBIDDEN, _WITHDRAWN)
 
     async def _close(self, code: int, reason: str) -> None:
