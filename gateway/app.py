@@ -15,11 +15,12 @@ from starlette.types import ASGIApp
 from gateway.accesslog import AccessLog
 from gateway.budget.journal import FileJournal, Journal
 from gateway.budget.memory import Limits, MemoryBudget
+from gateway.cache import Reading, RecordCache
 from gateway.callers.fetch import fetch
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
-from gateway.service import Reading, StatusService
+from gateway.service import StatusService
 from gateway.settings import Settings, SettingsError
 from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
@@ -248,7 +249,7 @@ async def serving(
     shared_store = SharedStore(replicas, clock.time, settings.cache_records)
     service = parts(budget=shared, store=shared_store)
     shared.on_change = service.look_again
-    shared_store.on_news = service.hear
+    shared_store.on_news = service.apply_update
     async with replicas, aclosing(service):
         yield service
 
@@ -267,9 +268,8 @@ def create_service(
     return StatusService(
         upstream if tracing is None else TracedProvider(upstream, tracing, host),
         budget,
-        store,
+        RecordCache(store, clock, Reading(settings.zone, settings.smsc_currency)),
         clock,
-        reading=Reading(settings.zone, settings.smsc_currency),
         mass_max_ids=settings.mass_max_ids,
         max_wait=settings.max_wait,
         linger=settings.smsc_timeout,

@@ -69,6 +69,13 @@ class Flight(Generic[T]):
         return bool(self.callers) or self.background is not None
 
 
+def answer_of(result: T | GatewayError) -> T:
+    """What a waiter was told; raises an error."""
+    if isinstance(result, GatewayError):
+        raise result.with_traceback(None)
+    return result
+
+
 def joined(flight: Flight[T], other: Flight[T] | None) -> Flight[T]:
     """One flight for those who wait for either."""
     if other is None:

@@ -10,7 +10,7 @@ from gateway.breaker import Breaker, BreakerState
 from gateway.budget.memory import MemoryBudget, Sharing
 from gateway.clock import Clock
 from gateway.described import Model
-from gateway.dispatch import Tally
+from gateway.throughput import Throughput
 
 LAST_ANSWERS = 1000
 """Answers whose ages are remembered."""
@@ -162,8 +162,7 @@ def describe(
     budget: MemoryBudget,
     breaker: Breaker,
     clock: Clock,
-    tally: Tally,
-    in_flight: int,
+    throughput: Throughput,
     queue: tuple[int, int],
     served: Served,
     records: int,
@@ -172,6 +171,7 @@ def describe(
     ahead = clock.time() - clock.monotonic()
     limits = budget.limits
     reason = breaker.reason
+    tally = throughput.tally
     answers = served.hits + served.misses
     mass_full = budget.mass_full()
     callers, background = queue
@@ -189,7 +189,7 @@ def describe(
             ),
         ),
         sharing=budget.sharing,
-        in_flight=in_flight,
+        in_flight=throughput.in_flight,
         queue=Queue(callers=callers, background=background),
         breaker=BreakerReport(
             state=breaker.state(clock.monotonic()),

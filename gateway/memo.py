@@ -7,7 +7,7 @@ more than most of what is kept here: so it is looked at when a result is to be k
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 LONGEST = 256
 """Characters or bytes of an argument: several times what clients send in a header by themselves."""
@@ -24,25 +24,25 @@ _MISSING: Any = object()
 def memoize(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Keep up to `maxsize` results, but none for a text that is longer than `LONGEST`.
 
-    Nor for arguments given by name. When it is full, all are forgotten. What is raised is not kept.
+    Arguments are given by place. When it is full, all are forgotten. What is raised is not kept.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        plain: Callable[..., R] = function
         kept: dict[tuple[object, ...], R] = {}
         CACHES.append(kept)
 
+        # To take arguments by name as well would make a dictionary for each call.
         @wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if kwargs:
-                return function(*args, **kwargs)
+        def call(*args: object) -> R:
             result: R = kept.get(args, _MISSING)
             if result is _MISSING:
-                result = function(*args, **kwargs)
+                result = plain(*args)
                 if not any(map(_is_long, args)):
                     _keep(kept, args, result, maxsize)
             return result
 
-        return call
+        return cast("Callable[P, R]", call)
 
     return decorate
 

@@ -4,9 +4,6 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from enum import StrEnum
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -15,6 +12,7 @@ from msgspec.structs import replace
 from gateway import planner
 from gateway.breaker import Breaker
 from gateway.budget.memory import MemoryBudget
+from gateway.cache import Pushed, RecordCache, certain_kind
 from gateway.clock import Clock
 from gateway.dispatch import Dispatcher, Provider
 from gateway.errors import (
@@ -27,31 +25,24 @@ from gateway.errors import (
     Overloaded,
 )
 from gateway.freshness import (
-    MISSING_SHORTEST,
     Answer,
     Known,
-    fresh_for,
-    missing_for,
     rule_for,
     serves_stale,
     stale_reason,
 )
 from gateway.interest import Interest
 from gateway.link import LinkState, Served, describe
-from gateway.merge import Observed, merge
 from gateway.planner import Why
 from gateway.records import (
     DetailLevel,
     FreshnessSource,
     HlrLookup,
-    Message,
     Record,
     StatusKey,
 )
-from gateway.smsc.normalise import Found, normalise
-from gateway.smsc.push import Push, is_ahead, spellings, usual_spelling
+from gateway.smsc.push import Push, spellings, usual_spelling
 from gateway.smsc.row import Row
-from gateway.store.memory import MemoryStore
 
 MAX_ITEMS = 1000
 """Keys in one call."""
@@ -59,21 +50,6 @@ MAX_ITEMS = 1000
 RESPELL_AGAIN = 60.0
 """Seconds after which a message that is still not found is asked for by its number's other spelling
 again: right after it was sent the provider may know it by neither."""
-
-FUTURE = 86_400.0
-"""Seconds: a pushed time further ahead than any time zone explains is not believed."""
-
-
-class Pushed(StrEnum):
-    """What became of a push.
-
-    ACCEPTED: it moved what is known. DUPLICATE: a repetition, or overtaken by a newer state.
-    IGNORED: it says nothing of a message's state.
-    """
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    IGNORED = "ignored"
 
 
 class Want(NamedTuple):
@@ -106,14 +82,6 @@ class Basis(Struct, frozen=True, gc=False):
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How answers are read: the account's time zone and currency."""
-
-    zone: tzinfo
-    currency: str | None = None
-
-
 class StatusService:
     """Gives records: from what is known while it is fresh, else from the provider."""
 
@@ -121,28 +89,25 @@ class StatusService:
         self,
         provider: Provider,
         budget: MemoryBudget,
-        store: MemoryStore,
+        cache: RecordCache,
         clock: Clock,
         *,
-        reading: Reading,
         mass_max_ids: int,
         max_wait: float,
         linger: float,
     ) -> None:
         self._budget = budget
         self._breaker = Breaker()
-        self._store = store
+        self._cache = cache
         self._clock = clock
-        self._reading = reading
         self._interest = Interest()
         self._served = Served()
-        self._on_learned: Callable[[StatusKey], None] | None = None
         self._dispatcher = Dispatcher[Known](
             provider,
             budget,
             self._breaker,
             clock,
-            learn=self._learn,
+            learn=self._merge_answer,
             riders=self._riders,
             mass_max_ids=mass_max_ids,
             max_wait=max_wait,
@@ -167,7 +132,7 @@ class StatusService:
 
     def get_now(self, key: StatusKey, want: Want) -> Answer | None:
         """The answer, if there is one that need not be waited for; raises as `get` does."""
-        known = self._store.get(key)
+        known = self._cache.get(key)
         now = self._clock.time()
         if known is not None and _is_plain_hit(known, want, now):
             self._served.hit(now - known.observed_at)
@@ -193,7 +158,7 @@ class StatusService:
     def holds(self, basis: Basis) -> bool:
         """Is what was answered still the answer? Then each of its records counts as a hit."""
         now = self._clock.time()
-        if now >= basis.until or not self._store.holds(basis.keys, basis.known):
+        if now >= basis.until or not self._cache.holds(basis.keys, basis.known):
             return False
         self._served.hits_of([now - one.observed_at for one in basis.known])
         return True
@@ -209,7 +174,7 @@ class StatusService:
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
         """Learn what other processes know of keys that are not known here; False: nothing."""
-        return await self._store.recall([spelled for key in keys for spelled in _spelled(key)])
+        return await self._cache.recall([spelled for key in keys for spelled in _spelled(key)])
 
     def resolve(self, key: StatusKey) -> StatusKey:
         """The key under which a message is known or asked for: as it is spelled, or respelled.
@@ -218,17 +183,17 @@ class StatusService:
         nothing is known of either, the spelling given is the one to ask by.
         """
         other = key.respelled
-        if other is None or self._has_record(key):
+        if other is None or self._cache.has_record(key):
             return key
         planned_at = self._dispatcher.planned_at
         is_asked = planned_at(key) is None and planned_at(other) is not None
-        return other if is_asked or self._has_record(other) else key
+        return other if is_asked or self._cache.has_record(other) else key
 
     async def _ask(self, named: StatusKey, want: Want, turn: int) -> Answer:
         if want.only_cached:
             raise NotCached("Nothing fresh enough is cached for this message.")
         key = self.resolve(named)
-        known = self._store.get(key)
+        known = self._cache.get(key)
         try:
             key, fetched = await self._fetch_either(key, want, known, turn)
             self._served.miss(0.0)
@@ -236,7 +201,7 @@ class StatusService:
         except (NotFound, KindMismatch):
             raise
         except GatewayError as error:
-            known, now = self._store.get(key), self._clock.time()
+            known, now = self._cache.get(key), self._clock.time()
             if known is None or known.record is None or not _stands_in(known, want, now):
                 self._served.failed += 1
                 raise
@@ -307,7 +272,7 @@ class StatusService:
         if not is_usual or len(readable) != len(keys) or len(keys) > MAX_ITEMS:
             return None
         now = self._clock.time()
-        found = self._store.get_settled(readable, want.detail, now)
+        found = self._cache.get_settled(readable, want.detail, now)
         if found is None:
             return None
         self._served.hits_of([now - known.observed_at for known in found])
@@ -333,88 +298,57 @@ class StatusService:
         """
         await self.recall([key])
         key = self.resolve(key)
-        known = self._store.get(key)
+        known = self._cache.get(key)
         if known is not None and known.certain and isinstance(known.record, HlrLookup):
             raise KindMismatch(f"{key.id} is an HLR lookup, which can't be deleted.")
-        await self._dispatcher.delete(key, self._forget)
+        await self._dispatcher.delete(key, self._deleted)
 
     async def receive(self, push: Push) -> Pushed:
-        """`ingest` a push, joined to what other processes know."""
-        keys = _pushed_as(push.key)
-        if not any(map(self._is_known, keys)):
-            await self.recall(keys)
-        return self.ingest(push)
+        """`ingest` a push, after other replicas were asked for what is not known here."""
+        key = self._pushed_as(push.key)
+        if key is None and await self.recall(_spellings(push.key)):
+            key = self._pushed_as(push.key)
+        return self._ingest(push, key)
 
     def ingest(self, push: Push) -> Pushed:
-        """Join a status that the provider pushed to what is known, and tell those who watch.
-
-        Only what `is_ahead` of what is known changes anything; a repetition is no observation
-        either. So an old push that somebody sends again neither moves a record back nor makes it
-        look fresh. (Of a message that is not known it can't be told from a new one.) The signature
-        covers id, phone and status alone: the kind a push shows is believed only while no answer
-        of the provider has shown another, and with a status that moves the record. The level of
-        detail stays what it was: a change of state leaves most details as they are, and a final one
-        is to need no more requests.
+        """Merge a status that the provider pushed; what is final is asked for no more.
 
         A push reaches the record known by the number as pushed; if there is none, the one known by
         the same Russian number in another form (`8…` for `7…`).
         """
-        key = self._pushed_key(push.key)
-        before = self._store.get(key)
-        if before is not None and before.deleted:
-            return Pushed.IGNORED
-        now = self._clock.time()
-        known_record = None if before is None else before.record
-        detail = DetailLevel.BASIC if before is None or not known_record else before.detail
-        found = normalise(
-            push.row,
-            key,
-            asked=None if known_record is None else type(known_record),
-            zone=self._reading.zone,
-            currency=self._reading.currency,
-            believes=_certain_kind(before) is None,
-        )
-        if found is None:
-            return Pushed.IGNORED
-        found = _without_future(found, now)._replace(certain=False)
-        if known_record is not None and not is_ahead(known_record, found.record):
-            return Pushed.DUPLICATE
-        joined = _joined(before, found, detail, now, moved=True)
-        known = replace(joined, source=FreshnessSource.CALLBACK)
-        self._store.put(key, known)
-        if found.record.is_final:
-            self._dispatcher.drop(key)
-        self._tell(key)
-        return Pushed.ACCEPTED
+        return self._ingest(push, self._pushed_as(push.key))
 
-    def hear(self, key: StatusKey, news: Known, is_new: bool) -> None:  # noqa: FBT001 - a callback
-        """Join what another process knows to what is known here, and tell those who watch.
+    def _ingest(self, push: Push, known_as: StatusKey | None) -> Pushed:
+        key = known_as or StatusKey(usual_spelling(push.key.phone), push.key.id)
+        pushed = self._cache.merge_push(key, push)
+        if pushed is Pushed.ACCEPTED:
+            self._drop_if_over(key)
+        return pushed
+
+    def apply_update(self, key: StatusKey, update: Known, is_new: bool) -> None:  # noqa: FBT001 - a callback
+        """Merge a record received from another replica.
 
         `is_new`: it was learned just now, so it is for those who wait for an answer, too.
         """
-        before = self._store.get(key)
-        if before is not None and before.deleted and self._clock.time() < before.fresh_until:
+        known = self._cache.merge_update(key, update)
+        if known is None:
             return
-        known = news if before is None else _combined(before, news)
-        self._store.keep(key, known)
-        if known.deleted or (known.record is not None and known.record.is_final):
-            self._dispatcher.drop(key)
-        if is_new and news.source is not FreshnessSource.CALLBACK:
+        self._drop_if_over(key)
+        if is_new and update.source is not FreshnessSource.CALLBACK:
             level = DetailLevel.FULL if known.record is None else known.detail
             self._dispatcher.answered(key, level, known)
-        self._tell(key)
 
     def look_again(self) -> None:
         """Other processes have taken or left room within the provider's limits."""
         self._dispatcher.look_again()
 
-    def notify(self, on_learned: Callable[[StatusKey], None]) -> None:
-        """Call this whenever something was learned of a key, however it came."""
-        self._on_learned = on_learned
+    def notify(self, on_change: Callable[[StatusKey], None]) -> None:
+        """Call this whenever a record was touched, however that came."""
+        self._cache.on_change = on_change
 
     def peek(self, key: StatusKey) -> Known | None:
         """What is known, fresh or not, under either spelling of the number; nobody is asked."""
-        return self._store.get(self.resolve(key))
+        return self._cache.get(self.resolve(key))
 
     def link(self) -> LinkState:
         """The state of the link to the provider."""
@@ -422,11 +356,10 @@ class StatusService:
             budget=self._budget,
             breaker=self._breaker,
             clock=self._clock,
-            tally=self._dispatcher.tally,
-            in_flight=self._dispatcher.in_flight,
+            throughput=self._dispatcher.throughput,
             queue=self._dispatcher.standing(),
             served=self._served,
-            records=len(self._store),
+            records=len(self._cache),
         )
 
     def may_be_respelled(self, key: StatusKey, missing: Known) -> bool:
@@ -434,11 +367,11 @@ class StatusService:
         other = key.respelled
         if other is None or missing.deleted:
             return False
-        there = self._store.get(other)
+        there = self._cache.get(other)
         return there is None or missing.observed_at - there.observed_at >= RESPELL_AGAIN
 
     def _observed_at(self, key: StatusKey) -> float:
-        known = self._store.get(key)
+        known = self._cache.get(key)
         return known.observed_at if known is not None else 0.0
 
     def _answers(self, known: Known, want: Want, now: float, *, stale: bool = False) -> bool:
@@ -489,14 +422,10 @@ class StatusService:
         if other is None or known.record is not None or not self.may_be_respelled(key, known):
             return key, known
         try:
-            there = await self._fetch(other, want, self._store.get(other), turn + MAX_ITEMS, since)
+            there = await self._fetch(other, want, self._cache.get(other), turn + MAX_ITEMS, since)
         except (LimitReached, Overloaded):
             return key, known
         return (key, known) if there.record is None else (other, there)
-
-    def _has_record(self, key: StatusKey) -> bool:
-        known = self._store.get(key)
-        return known is not None and known.record is not None
 
     async def _fetch(
         self, key: StatusKey, want: Want, known: Known | None, turn: int, since: float
@@ -528,7 +457,7 @@ class StatusService:
     ) -> planner.Want:
         now = self._clock.monotonic()
         seen = now - (self._clock.time() - known.observed_at)
-        kind = _certain_kind(known)
+        kind = certain_kind(known)
         return planner.Want(key, detail, Why.REFRESH, due=now, seen=seen, wanted=wanted, kind=kind)
 
     def _riders(self) -> Iterable[planner.Want]:
@@ -536,7 +465,7 @@ class StatusService:
         now, monotonic = self._clock.time(), self._clock.monotonic()
         riders = []
         for key, detail, wanted in self._interest.recent(monotonic):
-            known = self._store.get(key)
+            known = self._cache.get(key)
             if known is None or known.record is None or known.record.is_final:
                 continue
             if now - known.observed_at >= rule_for(known.record).shortest / 2:
@@ -544,43 +473,27 @@ class StatusService:
         riders.sort(key=lambda want: planner.urgency(want, monotonic), reverse=True)
         return riders
 
-    def _pushed_key(self, key: StatusKey) -> StatusKey:
-        unknown = StatusKey(usual_spelling(key.phone), key.id)
-        return next(filter(self._is_known, _pushed_as(key)), unknown)
+    def _pushed_as(self, key: StatusKey) -> StatusKey | None:
+        """The key by which a pushed message is known, or was asked for."""
+        return next(filter(self._is_known, _spellings(key)), None)
 
     def _is_known(self, key: StatusKey) -> bool:
         """Is anything known of it, or was it asked for?"""
         is_asked = self._dispatcher.planned_at(key) is not None
-        return is_asked or self._store.get(key) is not None
+        return is_asked or self._cache.get(key) is not None
 
-    def _forget(self, key: StatusKey) -> None:
-        """It has been deleted."""
-        now = self._clock.time()
-        self._store.put(key, Known(None, now, now + MISSING_SHORTEST, misses=1, deleted=True))
+    def _deleted(self, key: StatusKey) -> None:
+        self._cache.mark_deleted(key)
         self._dispatcher.drop(key)
-        self._tell(key)
 
-    def _tell(self, key: StatusKey) -> None:
-        if self._on_learned is not None:
-            self._on_learned(key)
+    def _drop_if_over(self, key: StatusKey) -> None:
+        """Do not ask in the background for what is final or gone."""
+        known = self._cache.get(key)
+        if known is not None and (known.deleted or (known.record and known.record.is_final)):
+            self._dispatcher.drop(key)
 
-    def _learn(self, want: planner.Want, row: Row) -> Known:
-        """Join an answered row to what is known, and keep it."""
-        now = self._clock.time()
-        before = self._store.get(want.key)
-        if before is not None and before.deleted and now < before.fresh_until:
-            return before  # asked before it was deleted
-        found = normalise(
-            row,
-            want.key,
-            asked=_certain_kind(before) or want.kind,
-            zone=self._reading.zone,
-            currency=self._reading.currency,
-        )
-        known = _missing(before, now) if found is None else _joined(before, found, want.detail, now)
-        self._store.put(want.key, known)
-        self._tell(want.key)
-        return known
+    def _merge_answer(self, want: planner.Want, row: Row) -> Known:
+        return self._cache.merge_answer(want.key, row, want.detail, want.kind)
 
 
 def _spelled(key: StatusKey) -> tuple[StatusKey, ...]:
@@ -589,7 +502,7 @@ def _spelled(key: StatusKey) -> tuple[StatusKey, ...]:
     return (key,) if other is None else (key, other)
 
 
-def _pushed_as(key: StatusKey) -> list[StatusKey]:
+def _spellings(key: StatusKey) -> list[StatusKey]:
     """The keys that a push may be about, the likeliest first."""
     return [StatusKey(phone, key.id) for phone in spellings(key.phone)]
 
@@ -630,63 +543,3 @@ def _stands_in(known: Known, want: Want, now: float) -> bool:
     longest = math.inf if want.stale_if_error is None else want.stale_if_error
     is_young = longest > 0 and now - known.fresh_until <= longest
     return is_young and known.record is not None and _fits(known.record, want)
-
-
-def _certain_kind(known: Known | None) -> type[Record] | None:
-    return type(known.record) if known and known.record and known.certain else None
-
-
-def _missing(before: Known | None, now: float) -> Known:
-    """-3 after a known state archives it; else the silence is remembered, longer each time."""
-    if before is None or before.record is None:
-        misses = 1 if before is None else before.misses + 1
-        return Known(None, now, now + missing_for(misses), misses=misses)
-    record = before.record
-    if isinstance(record, Message):
-        record = replace(record, archived=True)
-    until = now + fresh_for(record, now)
-    return Known(record, now, until, before.certain, detail=before.detail)
-
-
-def _joined(
-    before: Known | None,
-    found: Found,
-    detail: DetailLevel,
-    now: float,
-    *,
-    moved: bool | None = None,
-) -> Known:
-    """What is known and what was found of it at that level, at `now`; `moved` as for `merge`."""
-    record, certain = found
-    if before and before.record and type(before.record) is type(record):
-        older, newer = Observed(before.record, before.detail), Observed(record, detail)
-        record, detail = merge(older, newer, moved=moved)
-        certain = certain or before.certain
-    return Known(record, now, now + fresh_for(record, now), certain, detail=detail)
-
-
-def _combined(before: Known, news: Known) -> Known:
-    """What two processes know of one key, joined."""
-    if news.deleted:
-        return news
-    older, newer = sorted((before, news), key=lambda known: known.observed_at)
-    if older.record is None or newer.record is None:
-        known = newer if newer.record is not None or older.record is None else older
-    elif type(older.record) is type(newer.record):
-        certain = older.certain or newer.certain
-        record, detail = merge(
-            Observed(older.record, older.detail), Observed(newer.record, newer.detail)
-        )
-        known = replace(newer, record=record, detail=detail, certain=certain)
-    else:
-        known = older if older.certain and not newer.certain else newer
-    return known
-
-
-def _without_future(found: Found, now: float) -> Found:
-    """The signature does not cover the time; one far ahead would outlast all that follow."""
-    latest = datetime.fromtimestamp(now + FUTURE, UTC)
-    time = found.record.last_status_time
-    if time is None or time <= latest:
-        return found
-    return found._replace(record=replace(found.record, last_status_time=None))

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.breaker import Breaker
 from gateway.budget.memory import Limits, MemoryBudget
-from gateway.dispatch import BAD_KEYS, GATHER, MAX_WAITING, Dispatcher
+from gateway.dispatch import GATHER, MAX_WAITING, REFUSED_KEYS, Dispatcher
 from gateway.errors import (
     DeleteRefused,
     GatewayError,
@@ -86,7 +86,7 @@ class Setup:
         self.provider = Provider(self.clock)
         self.breaker = Breaker()
         self.riders: list[Want] = []
-        self.budget = MemoryBudget(Limits(**limits), self.clock.monotonic)
+        self.budget = self.create_budget(Limits(**limits))
         self.dispatcher = Dispatcher[str](
             self.provider,
             self.budget,
@@ -98,6 +98,9 @@ class Setup:
             max_wait=max_wait,
             linger=10,
         )
+
+    def create_budget(self, limits: Limits) -> MemoryBudget:
+        return MemoryBudget(limits, self.clock.monotonic)
 
     def want(
         self,
@@ -374,14 +377,14 @@ async def test_the_mass_request_is_kept_for_callers_who_needed_it() -> None:
 
 async def test_no_more_bad_pairs_are_remembered_than_fit() -> None:
     setup = Setup(concurrency=100)
-    setup.provider.failures = [InvalidArgument() for _ in range(BAD_KEYS + 10)]
+    setup.provider.failures = [InvalidArgument() for _ in range(REFUSED_KEYS + 10)]
     setup.provider.seconds = 0
-    for first in range(0, BAD_KEYS + 10, 1001):
+    for first in range(0, REFUSED_KEYS + 10, 1001):
         await asyncio.gather(
             *(setup.want(StatusKey("70003", first + n + 1)) for n in range(1001)),
             setup.clock.advance(0.1),
         )
-    assert len(setup.dispatcher._bad) == BAD_KEYS  # noqa: SLF001 - memory shows nowhere else
+    assert len(setup.dispatcher._refused_keys) == REFUSED_KEYS  # noqa: SLF001 - memory shows nowhere else
 
 
 async def test_refused_at_once_means_that_somebody_else_holds_the_places() -> None:
@@ -393,7 +396,7 @@ async def test_refused_at_once_means_that_somebody_else_holds_the_places() -> No
     assert isinstance(first, RateLimited)
     assert (first.limit, first.provider_code) == (Limit.PER_MESSAGE, 9)
     assert await calls[3] == "BASIC 1"
-    assert setup.budget.places() + setup.dispatcher.in_flight == 2  # of four
+    assert setup.budget.places() + setup.dispatcher.throughput.in_flight == 2  # of four
     await setup.clock.advance(2)
     assert [await call for call in calls[1:3]] == ["BASIC 1"] * 2  # in the place that is left
     await setup.clock.advance(10)
@@ -544,7 +547,7 @@ async def test_a_deletion_goes_at_once_and_tells_when_it_is_done() -> None:
     await setup.clock.advance(1)
     assert (await call, gone) == (None, [KEY])
     assert setup.budget.message_left(KEY) == 4
-    assert setup.dispatcher.tally.singles == 1
+    assert setup.dispatcher.throughput.tally.singles == 1
 
 
 async def test_a_refused_deletion_is_told_and_nothing_is_gone() -> None:

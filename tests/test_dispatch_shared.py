@@ -1,13 +1,15 @@
 """Flights where other processes spend the same limits: what was taken may have to be given back."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from gateway.breaker import BreakerState
 from gateway.budget.memory import Lease, Limits, MemoryBudget
-from gateway.dispatch import GATHER, RETAKE
+from gateway.dispatch import GATHER
 from gateway.errors import Overloaded, UpstreamBlocked
+from gateway.inflight import RETAKE
 from gateway.records import DetailLevel, StatusKey
 from tests.support.clock import settle
 from tests.test_dispatch import BASIC, FULL, KEY, Outcome, Setup, outcome
@@ -21,8 +23,8 @@ LOST = Overloaded("lost")
 class Contested(MemoryBudget):
     """A budget whose answers are given by the test: each `confirm` waits for one."""
 
-    def __init__(self, setup: Setup, **limits: int) -> None:
-        super().__init__(Limits(**limits), setup.clock.monotonic)
+    def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+        super().__init__(limits, monotonic)
         self.questions: list[asyncio.Future[bool]] = []
         self.elsewhere: dict[StatusKey, tuple[DetailLevel, float]] = {}
         self.queued = 0
@@ -40,10 +42,10 @@ class Contested(MemoryBudget):
 
 
 class Shared(Setup):
-    def __init__(self, **limits: int) -> None:
-        super().__init__(**limits)
-        self.budget: Contested = Contested(self, **limits)
-        self.dispatcher._budget = self.budget  # noqa: SLF001 - before it was used
+    budget: Contested
+
+    def create_budget(self, limits: Limits) -> Contested:
+        return Contested(limits, self.clock.monotonic)
 
     async def decide(self, decision: bool | Exception) -> None:
         """Answer the oldest question."""
@@ -63,7 +65,8 @@ async def test_who_is_refused_asks_again_a_little_later() -> None:
     setup = Shared()
     call = setup.want()
     await setup.decide(False)
-    assert (setup.dispatcher.in_flight, setup.budget.places(), setup.provider.asked) == (0, 4, [])
+    in_flight = setup.dispatcher.throughput.in_flight
+    assert (in_flight, setup.budget.places(), setup.provider.asked) == (0, 4, [])
     await setup.clock.advance(RETAKE)
     await setup.decide(True)
     await setup.clock.advance(1)

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.budget.memory import Limits, MemoryBudget
+from gateway.cache import Pushed, Reading, RecordCache
 from gateway.errors import GatewayError, NotFound
 from gateway.freshness import Known
 from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
-from gateway.service import Pushed, Reading, StatusService, Want
+from gateway.service import StatusService, Want
 from gateway.simulator.push import signed
 from gateway.smsc.push import Push, verify
 from gateway.smsc.row import Row
@@ -57,9 +58,8 @@ class Setup:
         self.service = StatusService(
             self.provider,
             MemoryBudget(Limits(), self.clock.monotonic),
-            MemoryStore(1000),
+            RecordCache(MemoryStore(1000), self.clock, Reading(UTC)),
             self.clock,
-            reading=Reading(UTC),
             mass_max_ids=100,
             max_wait=5,
             linger=10,

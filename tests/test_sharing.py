@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from gateway.app import serving
 from gateway.budget.memory import Sharing
+from gateway.cache import Pushed
 from gateway.errors import GatewayError, NotFound, Overloaded
 from gateway.freshness import Answer
 from gateway.records import DetailLevel, FreshnessSource, Message, MessageState, StatusKey
 from gateway.replicas import NAME_SIZE, Replicas
-from gateway.service import Pushed, StatusService, Want
+from gateway.service import StatusService, Want
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.smsc.push import Push
 from gateway.smsc.row import Row
@@ -123,7 +124,7 @@ async def company(server: Valkey, size: int = 2, url: str = "") -> AsyncIterator
             )
             watches = Watches(service, clock)
             stack.push_async_callback(watches.aclose)
-            link = cast("Replicas", service._store._replicas)  # type: ignore[attr-defined] # noqa: SLF001
+            link = cast("Replicas", service._cache._store._replicas)  # type: ignore[attr-defined] # noqa: SLF001
             gateway = Gateway(service, watches, link)
             link.listen(b"t", lambda _, mark: gateway.heard.add(mark), gateway.join)
             return gateway
@@ -292,7 +293,7 @@ async def test_older_news_move_nothing_back(server: Valkey) -> None:
         await all_.settle()
         # Both learn at once, before either has heard of the other.
         b.service.ingest(push(SENT, 1))
-        a.service._store.put(SENT, cast("Any", a.service.peek(SENT)))  # noqa: SLF001
+        a.service._cache._store.put(SENT, cast("Any", a.service.peek(SENT)))  # noqa: SLF001
         await all_.settle()
         assert [gateway.state(SENT) for gateway in (a, b)] == [MessageState.DELIVERED] * 2
         late = await all_.new()
@@ -343,7 +344,7 @@ async def test_what_was_deleted_is_not_told_back(server: Valkey) -> None:
         known = b.service.peek(SENT)
         assert known is not None
         await a.service.delete(SENT)
-        b.service._store.put(SENT, known)  # noqa: SLF001 - it had not heard yet
+        b.service._cache._store.put(SENT, known)  # noqa: SLF001 - it had not heard yet
         await all_.settle()
         assert a.state(SENT) is None
 
@@ -356,7 +357,7 @@ async def test_what_others_add_is_another_thing_to_know(server: Valkey) -> None:
         await all_.settle()
         known = b.service.peek(SENT)
         assert known is not None
-        a.service._store.put(SENT, replace(known, observed_at=known.observed_at - 1))  # noqa: SLF001
+        a.service._cache._store.put(SENT, replace(known, observed_at=known.observed_at - 1))  # noqa: SLF001
         await all_.settle()
         now_known = b.service.peek(SENT)
         assert now_known is not None

@@ -38,17 +38,28 @@ _LABELS = {
 }
 """Label (in any case) → the field's name in formats 2 and 3."""
 
+_USUAL_LABELS = {
+    spelled + blank: name
+    for label, name in _LABELS.items()
+    for spelled in (label, label.capitalize(), label.upper())
+    for blank in (" ", "")
+}
+"""The same as they stand before `= `."""
+
+_ANY_CASE = re.IGNORECASE | re.ASCII
+"""Of English letters alone: else others count as the same (`ſ` as `s`)."""
 _ERROR = re.compile(r"ERROR\s*=\s*(\d{1,9})\b\s*(?:\((.*)\))?", re.IGNORECASE | re.DOTALL)
-_ROW_START = re.compile(r"^(?=Status ?= ?)", re.IGNORECASE | re.MULTILINE)
-_LABEL = re.compile(rf"(?:\A|, ?)({'|'.join(_LABELS)}) ?= ?", re.IGNORECASE)
+_ROW_START = re.compile(r"Status ?=", _ANY_CASE)
+_NEXT_ROW = re.compile(r"\n(?=Status ?=)", _ANY_CASE)
+_LABEL = re.compile(rf"(?:\A|, ?)({'|'.join(_LABELS)}) ?= ?", _ANY_CASE)
 _END = re.compile(
     r", ?type ?= ?(?P<type>\d+) *(?:, ?ID ?= ?(?P<id>\d+) *)?(?:, ?phone ?= ?(?P<phone>\S+) *)?\Z",
-    re.IGNORECASE,
+    _ANY_CASE,
 )
 _END_LENGTH = 400
 """`type`, `ID` and `phone` with the longest e-mail address are shorter; bounds the search."""
-_MESSAGE = re.compile(r", ?message ?= ?", re.IGNORECASE)
-_COMMENT = re.compile(r", ?comment ?= ?", re.IGNORECASE)
+_MESSAGE = re.compile(r", ?message ?= ?", _ANY_CASE)
+_COMMENT = re.compile(r", ?comment ?= ?", _ANY_CASE)
 
 
 def read(text: str) -> list[Row] | Refusal:
@@ -58,7 +69,7 @@ def read(text: str) -> list[Row] | Refusal:
     if not _ROW_START.match(text):
         raise bad_answer("The provider's text can't be read", text)
     # A line that starts no row belongs to the text before it: messages may have line feeds.
-    return [Row(_fields(line.strip())) for line in _ROW_START.split(text) if line]
+    return [Row(_fields(line.strip())) for line in _NEXT_ROW.split(text)]
 
 
 def _fields(line: str) -> dict[str, str]:
@@ -83,8 +94,8 @@ def _usually_labelled(head: str) -> dict[str, str]:
         return {}
     fields: dict[str, str] = {}
     for piece in pieces:
-        label, _, value = piece.partition("= ")
-        name = _LABELS.get(label.removesuffix(" ").lower())
+        label, sign, value = piece.partition("= ")
+        name = _USUAL_LABELS.get(label) if sign else None
         if name is None or name in fields:
             return {}
         fields[name] = value.strip()
@@ -111,7 +122,7 @@ def _texts(tail: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     from_ = max(0, len(tail) - _END_LENGTH)
     if end := _END.search(tail, from_):
-        fields |= {name: value for name, value in end.groupdict().items() if value is not None}
+        fields = {name: value for name, value in end.groupdict().items() if value is not None}
         tail = tail[: end.start()]
     borders = list(_COMMENT.finditer(tail))
     if not borders:

@@ -4,9 +4,10 @@ Unknown numbers survive as values, a value that can't be read is None, and nothi
 """
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from gateway.memo import memoize
 from gateway.records import (
@@ -14,7 +15,6 @@ from gateway.records import (
     HlrLookup,
     LookupState,
     Message,
-    MessageState,
     MessageType,
     Money,
     Network,
@@ -24,10 +24,8 @@ from gateway.records import (
     Reachability,
     Record,
     RecordId,
-    RejectionReason,
     Roaming,
     RoamingStatus,
-    SmppState,
     StateGroup,
     StatusKey,
     Subscriber,
@@ -42,8 +40,8 @@ _DECIMAL = re.compile(r"-?\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 _DATE = re.compile(r"(\d{2})\.(\d{2})\.(\d{4})\s+(\d{2}):\s?(\d{2})(?::\s?(\d{2}))?", re.ASCII)
 _MCCMNC = re.compile(r"(\d{3})(\d{1,3})?", re.ASCII)
 """A mobile country code has three digits, always (ITU E.212)."""
-_USUAL_LENGTH, _LONGEST_NUMBER = 9, 12
-"""Digits: with so many a number has 32 bits for certain, with more none of the provider's is."""
+_LONGEST_NUMBER = 12
+"""Digits: none of the provider's numbers has more."""
 _LATEST = 253_402_300_799
 """The last second of the year 9999, the end of Python's and RFC 3339's calendar."""
 
@@ -74,66 +72,43 @@ def normalise(
     where the answer is not to be believed about its kind.
     `zone` is that of dates without one. A row without a status number is an `UpstreamBadAnswer`.
     """
-    fields = _Fields(row.fields, zone)
-    status = fields.integer("status")
-    if status is None:
+    get = row.fields.get
+    told = _told(get("status"), get("status_name"), get("err"), get("flag"), get("type"))
+    if told is None:
         raise bad_answer("The provider's answer has a row without status", "")
-    if status == codes.NOT_FOUND:
+    if told.status == codes.NOT_FOUND:
         return None
-    shown = _shows_lookup(row, fields) if believes else None
-    lookup = asked is HlrLookup if shown is None else shown
-    read = _lookup if lookup else _message
-    return Found(read(fields, key, status, currency), shown is not None)
+    shown = _shows_lookup(row, told.type) if believes else None
+    if asked is HlrLookup if shown is None else shown:
+        return Found(_lookup(told.lookup, row.fields, key, zone, currency), shown is not None)
+    return Found(_message(told.message, row.fields, key, zone, currency), shown is not None)
 
 
-_Get = Callable[[str], str | None]
-"""Gives a field's text by its name."""
+# Fields are read from their texts: absent, empty and unreadable ones all tell nothing, None.
 
 
-class _Fields:
-    """A row's values, each read as what it has to be; unreadable and empty ones are None.
+def _integer(text: str | None) -> int | None:
+    """A number of 32 bits, as GraphQL's `Int`; the provider's own are far smaller."""
+    if not text:
+        return None
+    number = _number(text)
+    return number if number is None or -(2**31) <= number < 2**31 else None
 
-    `type` is the number of that name, or where only `flag` is told, its bits 0-3.
-    """
 
-    __slots__ = ("_given", "_zone", "flag", "get", "type")
-
-    def __init__(self, fields: dict[str, str], zone: tzinfo) -> None:
-        self._given = fields
-        self._zone = zone
-        self.get: _Get = fields.get
-        self.flag = self.integer("flag")
-        self.type = self.integer("type")
-        if self.type is None and self.flag is not None:
-            self.type = self.flag & codes.FLAG_TYPE_MASK
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._given
-
-    def integer(self, name: str) -> int | None:
-        """A number of 32 bits, as GraphQL's `Int`; the provider's own are far smaller."""
-        text = self.get(name)
-        if not text:
-            return None
-        if len(text) <= _USUAL_LENGTH and text.isdecimal() and text.isascii():
-            return int(text)
-        number = _number(text)
-        return number if number is None or -(2**31) <= number < 2**31 else None
-
-    def time(self, timestamp: str, date: str) -> datetime | None:
-        """The timestamp wins; the date is the account's local clock (all recordings)."""
-        seconds = _number(self.get(timestamp) or "")
-        if seconds and 0 < seconds <= _LATEST:
-            return datetime.fromtimestamp(seconds, UTC)
-        match = _DATE.fullmatch(self.get(date) or "")
-        if match is None:
-            return None
-        day, month, year, hour, minute, second = (int(part or 0) for part in match.groups())
-        try:
-            local = datetime(year, month, day, hour, minute, second, tzinfo=self._zone)
-            return local.astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
+def _time(timestamp: str | None, date: str | None, zone: tzinfo) -> datetime | None:
+    """The timestamp wins; the date is the account's local clock (all recordings)."""
+    seconds = _number(timestamp) if timestamp else None
+    if seconds and 0 < seconds <= _LATEST:
+        return datetime.fromtimestamp(seconds, UTC)
+    match = _DATE.fullmatch(date) if date else None
+    if match is None:
+        return None
+    day, month, year, hour, minute, second = map(int, match.groups("0"))
+    try:
+        local = datetime(year, month, day, hour, minute, second, tzinfo=zone)
+        return local.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _number(text: str) -> int | None:
@@ -143,25 +118,22 @@ def _number(text: str) -> int | None:
     return int(found[0]) if found else None
 
 
-def _shows_lookup(row: Row, fields: _Fields) -> bool | None:
+def _shows_lookup(row: Row, type_: int | None) -> bool | None:
     """Which kind the answer shows: True a lookup, False a message, None neither."""
-    if fields.type is not None:
-        return fields.type == codes.HLR_TYPE
+    if type_ is not None:
+        return type_ == codes.HLR_TYPE
     if not _LOOKUP_FIELDS.isdisjoint(row.fields):
         return True
-    if sender := fields.get("sender_id"):
+    if sender := row.fields.get("sender_id"):
         return sender == _HLR_SENDER
     if not _MESSAGE_FIELDS.isdisjoint(row.fields):
         return False
     return row.lookup
 
 
-def _error(fields: _Fields, group: StateGroup | None) -> DeliveryError | None:
+def _error(err: int | None, group: StateGroup | None) -> DeliveryError | None:
     """`err` is "if the message was not delivered" (PAGE); of a lookup (`group` None) its result."""
-    if group is StateGroup.DELIVERED:
-        return None
-    number = fields.integer("err")
-    return codes.delivery_error(number) if number else None
+    return codes.delivery_error(err) if err and group is not StateGroup.DELIVERED else None
 
 
 # Small values repeat from message to message: made once, they cost neither time nor memory again.
@@ -169,19 +141,14 @@ def _error(fields: _Fields, group: StateGroup | None) -> DeliveryError | None:
 
 @memoize(4096)
 def _once(text: str | None) -> str | None:
-    return text
+    return text or None
 
 
 @memoize(4096)
 def _money(amount: str | None, currency: str | None) -> Money | None:
-    if amount is None or not _DECIMAL.fullmatch(amount):
+    if not amount or not _DECIMAL.fullmatch(amount):
         return None
     return Money(amount=amount, currency=currency)
-
-
-@memoize(4096)
-def _provider_status(code: int, name: str, text: str | None) -> ProviderStatus:
-    return ProviderStatus(code=code, name=name, text=text)
 
 
 @memoize(4096)
@@ -196,22 +163,12 @@ def _subscriber(
         return None
     numbers = _MCCMNC.fullmatch(mccmnc or "")
     return Subscriber(
-        country=country,
-        operator=operator,
-        original_operator=original,
-        region=region,
+        country=country or None,
+        operator=operator or None,
+        original_operator=original or None,
+        region=region or None,
         mcc=numbers[1] if numbers else None,
         mnc=numbers[2] if numbers else None,
-    )
-
-
-def _subscriber_of(get: _Get) -> Subscriber | None:
-    return _subscriber(
-        get("country") or None,
-        get("operator") or None,
-        get("operator_orig") or None,
-        get("region") or None,
-        get("mccmnc") or None,
     )
 
 
@@ -221,82 +178,116 @@ def _network(
 ) -> Network | None:
     if not (name or country or mcc or mnc):
         return None
-    return Network(name=name, country=country, mcc=mcc, mnc=mnc)
+    return Network(name=name or None, country=country or None, mcc=mcc or None, mnc=mnc or None)
 
 
-class _Progress(NamedTuple):
-    """What a message's status number says."""
+class _Told(NamedTuple):
+    """What a row's numbers say: a message, and a lookup, with all that follows from them alone."""
 
-    provider_status: ProviderStatus
-    is_final: bool
-    state: MessageState
-    state_group: StateGroup
-    rejection_reason: RejectionReason | None
-    smpp: SmppState
+    status: int
+    type: int | None
+    message: Message
+    lookup: HlrLookup
 
 
 @memoize(4096)
-def _progress(status: int, text: str | None) -> _Progress:
-    known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
-    return _Progress(
-        _provider_status(status, known.name, text),
-        known.final,
-        known.state,
-        known.group,
-        known.rejection,
-        codes.SMPP_STATES[known.state],
+def _told(
+    status: str | None, words: str | None, err: str | None, flag: str | None, type: str | None
+) -> _Told | None:
+    """None: there is no status. Without `type`, bits 0-3 of `flag` tell it."""
+    number, error, bits, type_ = map(_integer, (status, err, flag, type))
+    if number is None:
+        return None
+    if type_ is None and bits is not None:
+        type_ = bits & codes.FLAG_TYPE_MASK
+    return _Told(
+        number,
+        type_,
+        _message_told(number, words or None, error, bits, type_),
+        _lookup_told(number, words or None, error, bits),
     )
 
 
-class _Flags(NamedTuple):
-    """What the bits of `flag` say beside the type."""
-
-    is_template: bool | None = None
-    paid_from_second_balance: bool | None = None
-    template: TemplateKind | None = None
-
-
-@memoize(4096)
-def _flags(flag: int | None) -> _Flags:
-    if flag is None:
-        return _Flags()
-    is_template = bool(flag & codes.FLAG_TEMPLATE)
-    kind = codes.TEMPLATE_KINDS[flag >> codes.FLAG_TEMPLATE_KIND_SHIFT & 0b11]
-    is_second = bool(flag & codes.FLAG_SECOND_BALANCE)
-    return _Flags(is_template, is_second, kind if is_template else None)
-
-
-def _message(fields: _Fields, key: StatusKey, status: int, currency: str | None) -> Message:
-    get, flags = fields.get, _flags(fields.flag)
-    progress = _progress(status, get("status_name") or None)
-    type_ = codes.TYPES.get(fields.type, MessageType.UNKNOWN)
-    if type_ is MessageType.HLR:  # of a message that is known to be one
-        type_ = MessageType.UNKNOWN
-    count = fields.integer("sms_cnt")
+def _message_told(
+    status: int, words: str | None, err: int | None, flag: int | None, type_: int | None
+) -> Message:
+    known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
+    kind = codes.TYPES.get(type_, MessageType.UNKNOWN)
+    if kind is MessageType.HLR:  # of a message that is known to be one
+        kind = MessageType.UNKNOWN
     return Message(
+        id=_LATER,
+        phone=_LATER,
+        type=kind,
+        provider_status=ProviderStatus(code=status, name=known.name, text=words),
+        error=_error(err, known.group),
+        is_final=known.final,
+        is_template=_bit(flag, codes.FLAG_TEMPLATE),
+        paid_from_second_balance=_bit(flag, codes.FLAG_SECOND_BALANCE),
+        state=known.state,
+        state_group=known.group,
+        rejection_reason=known.rejection,
+        template=_template(flag),
+        porting=_PORTING[PortingStatus.UNKNOWN],
+        smpp=codes.SMPP_STATES[known.state],
+    )
+
+
+def _lookup_told(status: int, words: str | None, err: int | None, flag: int | None) -> HlrLookup:
+    known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
+    reachability = _reachability(status, known, err)
+    return HlrLookup(
+        id=_LATER,
+        phone=_LATER,
+        type=MessageType.HLR,
+        provider_status=ProviderStatus(code=status, name=known.name, text=words),
+        error=_error(err, None),
+        is_final=known.final,
+        is_template=_bit(flag, codes.FLAG_TEMPLATE),
+        paid_from_second_balance=_bit(flag, codes.FLAG_SECOND_BALANCE),
+        state=_lookup_state(status, known, err),
+        reachability=reachability,
+        reachable=_reachable(reachability),
+        roaming=Roaming(status=RoamingStatus.UNKNOWN),
+    )
+
+
+_LATER = RecordId("")
+"""Stands in what is told of many, where each has its own."""
+
+
+def _bit(flag: int | None, bit: int) -> bool | None:
+    return None if flag is None else bool(flag & bit)
+
+
+def _template(flag: int | None) -> TemplateKind | None:
+    if flag is None or not flag & codes.FLAG_TEMPLATE:
+        return None
+    return codes.TEMPLATE_KINDS[flag >> codes.FLAG_TEMPLATE_KIND_SHIFT & 0b11]
+
+
+def _message(
+    told: Message, fields: dict[str, str], key: StatusKey, zone: tzinfo, currency: str | None
+) -> Message:
+    get = fields.get
+    count = _integer(get("sms_cnt"))
+    is_call = told.type is MessageType.CALL
+    operator, original = get("operator"), get("operator_orig")
+    # To copy one with changes takes a fraction of the time of making one with all that it has.
+    return replace(
+        told,
         id=RecordId(str(key.id)),
         phone=key.phone,
-        type=type_,
-        provider_status=progress.provider_status,
-        error=_error(fields, progress.state_group),
-        is_final=progress.is_final,
-        last_status_time=fields.time("last_timestamp", "last_date"),
-        sent_at=fields.time("send_timestamp", "send_date"),
-        sender=_once(get("sender_id") or None),
+        last_status_time=_time(get("last_timestamp"), get("last_date"), zone),
+        sent_at=_time(get("send_timestamp"), get("send_date"), zone),
+        sender=_once(get("sender_id")),
         text=get("message") or None,
-        cost=_money(get("cost") or None, currency),
-        is_template=flags.is_template,
-        paid_from_second_balance=flags.paid_from_second_balance,
-        state=progress.state,
-        state_group=progress.state_group,
-        rejection_reason=progress.rejection_reason,
+        cost=_money(get("cost"), currency),
         comment=get("comment") or None,
-        parts=None if type_ is MessageType.CALL else count,
-        duration_seconds=count if type_ is MessageType.CALL else None,
-        template=flags.template,
-        subscriber=_subscriber_of(get),
-        porting=_porting(get("operator") or None, get("operator_orig") or None),
-        smpp=progress.smpp,
+        parts=None if is_call else count,
+        duration_seconds=count if is_call else None,
+        subscriber=_subscriber(get("country"), operator, original, get("region"), get("mccmnc")),
+        porting=_porting(operator, original),
     )
 
 
@@ -305,39 +296,32 @@ _PORTING = {status: Porting(status=status) for status in PortingStatus}
 
 @memoize(4096)
 def _porting(serving: str | None, issuing: str | None) -> Porting:
-    if serving is None or issuing is None:
+    if not serving or not issuing:
         return _PORTING[PortingStatus.UNKNOWN]
     same = serving.strip().casefold() == issuing.strip().casefold()
     return _PORTING[PortingStatus.NOT_PORTED if same else PortingStatus.PORTED]
 
 
-def _lookup(fields: _Fields, key: StatusKey, status: int, currency: str | None) -> HlrLookup:
-    get, flags = fields.get, _flags(fields.flag)
-    known = codes.STATUSES.get(status, codes.UNKNOWN_STATUS)
-    err = fields.integer("err")
-    reachability = _reachability(status, known, err)
-    return HlrLookup(
+def _lookup(
+    told: HlrLookup, fields: dict[str, str], key: StatusKey, zone: tzinfo, currency: str | None
+) -> HlrLookup:
+    get = fields.get
+    return replace(
+        told,
         id=RecordId(str(key.id)),
         phone=key.phone,
-        type=MessageType.HLR,
-        provider_status=_provider_status(status, known.name, get("status_name") or None),
-        error=_error(fields, None),
-        is_final=known.final,
-        last_status_time=fields.time("last_timestamp", "last_date"),
-        sent_at=fields.time("send_timestamp", "send_date"),
-        sender=_once(get("sender_id") or None),
+        last_status_time=_time(get("last_timestamp"), get("last_date"), zone),
+        sent_at=_time(get("send_timestamp"), get("send_date"), zone),
+        sender=_once(get("sender_id")),
         text=get("message") or None,
-        cost=_money(get("cost") or None, currency),
-        is_template=flags.is_template,
-        paid_from_second_balance=flags.paid_from_second_balance,
-        state=_lookup_state(status, known, err),
-        reachability=reachability,
-        reachable=_reachable(reachability),
+        cost=_money(get("cost"), currency),
         imsi=get("imsi") or None,
         msc=get("msc") or None,
-        home_network=_network(*(get(name) or None for name in ("net", "cn", "mcc", "mnc"))),
-        roaming=_roaming(fields, reachability),
-        subscriber=_subscriber_of(get),
+        home_network=_network(get("net"), get("cn"), get("mcc"), get("mnc")),
+        roaming=_roaming(fields, told.reachability),
+        subscriber=_subscriber(
+            get("country"), get("operator"), get("operator_orig"), get("region"), get("mccmnc")
+        ),
     )
 
 
@@ -380,7 +364,7 @@ def _reachable(reachability: Reachability) -> bool | None:
     return reachability is Reachability.REACHABLE
 
 
-def _roaming(fields: _Fields, reachability: Reachability) -> Roaming:
+def _roaming(fields: dict[str, str], reachability: Reachability) -> Roaming:
     country, network = (fields.get("rcn") or None), (fields.get("rnet") or None)
     if country or network:
         status = RoamingStatus.ROAMING

@@ -5,7 +5,7 @@ Answers are private, for callers differ in what they may see.
 
 import math
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from gateway.freshness import Answer, Known
 from gateway.memo import memoize_header
@@ -23,6 +23,12 @@ _VARY = (b"vary", b"authorization")
 
 ASK_AGAIN = -1.0
 """A `max_age` that nothing known can have."""
+
+
+LogFields: TypeAlias = dict[str, str]
+HIT: LogFields = {"cache": "hit"}
+MISS: LogFields = {"cache": "miss"}
+"""What the request's line in the log tells."""
 
 
 class Directives(NamedTuple):
@@ -86,26 +92,18 @@ def status_of_hit(answer: Answer) -> bytes:
     return b"smsc-gateway; hit; ttl=%d" % _ttl(answer)
 
 
-def status_of_miss(answer: Answer, before: Known | None, want: Want) -> bytes:
-    """`Cache-Status` of an answer for which the provider was to be asked.
+def status_of_miss(answer: Answer, before: Known | None, want: Want) -> tuple[bytes, LogFields]:
+    """`Cache-Status` of an answer for which the provider was to be asked, and the same for the log.
 
     `before` is what was known then. A limit of the provider's kept the question back; with other
     trouble it was asked, or had failed to answer just before.
     """
     if answer.stale_reason is StaleReason.RATE_LIMITED:
-        return status_of_hit(answer) + b"; detail=RATE_LIMITED"
+        return status_of_hit(answer) + b"; detail=RATE_LIMITED", HIT
     told = b"smsc-gateway; fwd=%b; ttl=%d" % (_why(before, answer.now, want), _ttl(answer))
     if answer.stale_reason is not None:
-        return told + b"; detail=" + answer.stale_reason.encode()
-    return told + b"; stored"
-
-
-def for_log(cache_status: bytes) -> dict[str, str]:
-    """The same for the request's line in the log."""
-    return HIT if b"; hit" in cache_status else _MISS
-
-
-HIT, _MISS = {"cache": "hit"}, {"cache": "miss"}
+        return told + b"; detail=" + answer.stale_reason.encode(), MISS
+    return told + b"; stored", MISS
 
 
 def _why(before: Known | None, now: float, want: Want) -> bytes:

@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from gateway.cache import Pushed
 from gateway.clock import Clock
 from gateway.errors import GatewayError
-from gateway.service import Pushed
 from gateway.smsc.push import MAX_BYTES, read_form, verify
 from gateway.web.body import read_body
 from gateway.web.problems import response_to

@@ -22,7 +22,6 @@ from gateway.web.caching import (
     HIT,
     NO_DIRECTIVES,
     directives,
-    for_log,
     headers_of,
     matches,
     status_of_hit,
@@ -139,16 +138,15 @@ async def _asked(scope: Scope, receive: Receive, asked: Question, *, is_missing:
     answer = None if is_missing else service.get_now(asked.key, want)
     if answer is None:
         answer = await service.get_later(asked.key, want)
-        cache_status = status_of_miss(answer, before, want)
+        cache_status, scope["told"] = status_of_miss(answer, before, want)
     else:
-        cache_status = status_of_hit(answer)
+        cache_status, scope["told"] = status_of_hit(answer), HIT
     seconds = 0 if prefer is None else seconds_to_wait(prefer)
     if seconds and (
         asked.until or not is_news(asked.projection, answer, before, headers.get(b"if-none-match"))
     ):
         answer = await awaited(scope, receive, asked, answer, seconds)
-        cache_status = status_of_hit(answer)
-    scope["told"] = for_log(cache_status)
+        cache_status, scope["told"] = status_of_hit(answer), HIT
     more = [(b"preference-applied", b"wait=%d" % seconds)] if seconds else []
     return _written(asked, answer, cache_status, more)
 

@@ -27,9 +27,10 @@ from typing import Protocol
 
 from gateway.budget.memory import Limits as Budgeted
 from gateway.budget.memory import MemoryBudget
+from gateway.cache import Reading, RecordCache
 from gateway.errors import GatewayError, Limit, RateLimited
 from gateway.records import DetailLevel, Message, StatusKey
-from gateway.service import Reading, StatusService, Want
+from gateway.service import StatusService, Want
 from gateway.simulator import Limits
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
@@ -130,9 +131,8 @@ class Gateway:
         self.service = StatusService(
             provider,
             MemoryBudget(Budgeted(), self.clock.monotonic),
-            MemoryStore(100_000),
+            RecordCache(MemoryStore(100_000), self.clock, Reading(UTC)),
             self.clock,
-            reading=Reading(UTC),
             mass_max_ids=MASS_MAX_IDS,
             max_wait=MAX_WAIT,
             linger=10,

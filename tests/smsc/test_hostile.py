@@ -36,7 +36,7 @@ PIECES = [
 ]
 
 
-def _mangled(random_: random.Random, fmt: int) -> bytes:
+def mangled(random_: random.Random, fmt: int) -> bytes:
     """A good answer with a few things done to it."""
     report = random_.choice([MESSAGE, LOOKUP])
     charset = random_.choice(CHARSETS)
@@ -69,7 +69,7 @@ def test_mangled_answers_are_records_or_the_named_error(fmt: int, part: int) -> 
     random_ = random.Random(f"{fmt} {part}")
     read = 0
     for _ in range(CASES):
-        body = _mangled(random_, fmt)
+        body = mangled(random_, fmt)
         expected = Expected(
             random_.choice([None, 0, 1, 2]),
             random_.choice([None, True, False]),

@@ -40,6 +40,7 @@ from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.errors import field_error, response
 from gateway.web.graphql.picks import found_picks, names_in, picks_of, record_picks
 from gateway.web.graphql.plain import Items, NotTaken, Variable, arguments_of, plain_key
+from gateway.web.graphql.program import Call, Result
 from gateway.web.graphql.selection import Selection, record_paths
 from gateway.web.problems import Problem, outcome_of, problem_of
 from gateway.web.projection import Projection, members, to_json
@@ -55,27 +56,6 @@ _KINDS: dict[str, type[Record] | None] = {
     "hlrLookup": HlrLookup,
     "status": None,
 }
-
-
-class Result(NamedTuple):
-    """What became of one field at the top. `spoils`: its null leaves no data at all."""
-
-    key: bytes
-    value: bytes
-    error: GraphQLError | None = None
-    spoils: bool = False
-
-
-class Call(Protocol):
-    """A field at the top with its arguments."""
-
-    def now(self, service: StatusService) -> bytes | None:
-        """Its member of the response, if it need not be waited for and is no error."""
-        ...
-
-    async def run(self, service: StatusService, caller: str) -> Result:
-        """What becomes of it."""
-        ...
 
 
 def body(results: Iterable[Result]) -> bytes:

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cachetools import LRUCache
 from graphql import (
@@ -40,6 +40,9 @@ from gateway.web.graphql.errors import RequestRefused
 from gateway.web.graphql.introspection import Asked, Introspection
 from gateway.web.graphql.words import MAX_MESSAGE, open_selections, without_schema
 from gateway.web.problems import extensions_of
+
+if TYPE_CHECKING:
+    from gateway.web.graphql.program import Program
 
 MAX_TOKENS = 10_000
 """A list of 1,000 keys written out takes 9,000."""
@@ -111,7 +114,7 @@ def _told(name: str | None) -> str | None:
 
 
 class Operation:
-    """One operation of a valid document. `compiled` is for the compiler to keep what it made."""
+    """One operation of a valid document."""
 
     def __init__(self, document: "Document", node: OperationDefinitionNode) -> None:
         self.document = document
@@ -121,7 +124,8 @@ class Operation:
         self.name = node.name.value if node.name else None
         self.told = {"operation_type": self.type.value, "operation": _told(self.name)}
         """For the log."""
-        self.compiled: Any = None
+        self.program: Program | None = None
+        """What it was compiled to; for the engine to keep it with the document."""
         self._lists: list[str] = []
         self._cost = 0
 

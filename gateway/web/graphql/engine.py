@@ -1,7 +1,7 @@
 """Executing operations: compiled where that can be, else through Strawberry's schema."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from inspect import isawaitable
 from typing import Any, NamedTuple
@@ -14,10 +14,11 @@ from gateway.service import StatusService
 from gateway.wakeups import Signal, interruptible
 from gateway.watch import Watches
 from gateway.web.graphql import compiled
-from gateway.web.graphql.compiled import Call, CompiledOperation, OneCall, Wrong
+from gateway.web.graphql.compiled import CompiledOperation, OneCall, Wrong
 from gateway.web.graphql.documents import Documents, Operation
 from gateway.web.graphql.errors import RequestRefused, response
 from gateway.web.graphql.plain import NotTaken
+from gateway.web.graphql.program import Call, Program
 
 
 class GraphQLRequest(NamedTuple):
@@ -32,16 +33,17 @@ class GraphQLRequest(NamedTuple):
 class Prepared(NamedTuple):
     """An operation that is ready to run, for anybody, again and again.
 
-    `calls` are its fields when it is compiled, None when it is Strawberry's.
+    `calls` are its fields when it is compiled to a `program`, None when it is Strawberry's.
     """
 
     operation: Operation
     variables: Mapping[str, Any]
-    calls: list[Call] | None
+    program: Program | None = None
+    calls: Sequence[Call] | None = None
 
-    def calls_for(self, caller: Caller) -> list[Call] | None:
+    def calls_for(self, caller: Caller) -> Sequence[Call] | None:
         """The compiled fields, if the caller may see all that they show."""
-        if self.calls is None or not self.operation.compiled.is_shown_to(caller):
+        if self.program is None or not self.program.is_shown_to(caller):
             return None
         return self.calls
 
@@ -86,7 +88,11 @@ class Engine:
         document = self._documents.find(request.query, request.digest)
         operation = document.operation(request.operation_name)
         operation.check_cost(request.variables)
-        return Prepared(operation, request.variables, self._calls(operation, request.variables))
+        try:
+            program = self._program(operation)
+            return Prepared(operation, request.variables, program, program.bind(request.variables))
+        except NotTaken:
+            return Prepared(operation, request.variables)
 
     def execute_now(
         self, prepared: Prepared, service: StatusService, caller: Caller
@@ -167,21 +173,19 @@ class Engine:
             async for result in results:
                 yield self._body(result)
 
-    def _calls_for(self, prepared: Prepared, context: Context) -> list[Call] | None:
+    def _calls_for(self, prepared: Prepared, context: Context) -> Sequence[Call] | None:
         calls = prepared.calls_for(context.caller)
         path = STRAWBERRY if calls is None else COMPILED
         self._operations[prepared.operation.type_name, path] += 1
         return calls
 
-    def _calls(self, operation: Operation, variables: Mapping[str, Any]) -> list[Call] | None:
+    def _program(self, operation: Operation) -> Program:
+        """What an operation is compiled to; `NotTaken` where Strawberry executes it."""
         if not self._compiles or operation.type is OperationType.MUTATION:
-            return None
-        try:
-            program: CompiledOperation = operation.compiled or CompiledOperation(operation)
-            operation.compiled = program
-            return program.bind(variables)
-        except NotTaken:
-            return None
+            raise NotTaken
+        if operation.program is None:
+            operation.program = CompiledOperation(operation)
+        return operation.program
 
     def _body(self, result: ExecutionResult) -> bytes:
         """An error without a path came before execution: of a variable, or the operation itself."""

@@ -1,0 +1,219 @@
+"""The newest record of each key, and how what comes in is merged with it.
+
+Records come from answers of the provider, from its pushes, and from other replicas. Each is merged
+with the one that is there, so that a record only moves forward, and watchers are notified.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from gateway.clock import Clock
+from gateway.freshness import MISSING_SHORTEST, Known, fresh_for, missing_for
+from gateway.merge import Observed, merge
+from gateway.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
+from gateway.smsc.normalise import Found, normalise
+from gateway.smsc.push import Push, is_ahead
+from gateway.smsc.row import Row
+from gateway.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FUTURE = 86_400.0
+"""Seconds: a pushed time further ahead than any time zone explains is not believed."""
+
+
+class Pushed(StrEnum):
+    """What became of a push.
+
+    ACCEPTED: it moved the record. DUPLICATE: a repetition, or overtaken by a newer state.
+    IGNORED: it says nothing of a message's state.
+    """
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How answers are read: the account's time zone and currency."""
+
+    zone: tzinfo
+    currency: str | None = None
+
+
+class RecordCache:
+    """Merges what comes in, and calls `on_change` with each key whose record was touched."""
+
+    def __init__(self, store: MemoryStore, clock: Clock, reading: Reading) -> None:
+        self.on_change: Callable[[StatusKey], None] | None = None
+        self._store = store
+        self._clock = clock
+        self._reading = reading
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def get(self, key: StatusKey) -> Known | None:
+        """What is known of a key, fresh or not."""
+        return self._store.get(key)
+
+    def get_settled(
+        self, keys: Iterable[StatusKey], detail: DetailLevel, now: float
+    ) -> list[Known] | None:
+        """What is known of the keys, if each is final, fresh and told in such detail."""
+        return self._store.get_settled(keys, detail, now)
+
+    def holds(self, keys: Iterable[StatusKey], known: Iterable[Known]) -> bool:
+        """Is this still what is known of the keys: the very same, for nothing was merged?"""
+        return self._store.holds(keys, known)
+
+    def has_record(self, key: StatusKey) -> bool:
+        known = self._store.get(key)
+        return known is not None and known.record is not None
+
+    async def recall(self, keys: Iterable[StatusKey]) -> bool:
+        """Learn what other replicas know of keys that are not known here; False: nothing."""
+        return await self._store.recall(keys)
+
+    def merge_answer(
+        self, key: StatusKey, row: Row, detail: DetailLevel, kind: type[Record] | None
+    ) -> Known:
+        """Merge a row of the provider, asked for at that level, by who took it for that kind."""
+        now = self._clock.time()
+        before = self._store.get(key)
+        if before is not None and before.deleted and now < before.fresh_until:
+            return before  # asked before it was deleted
+        found = normalise(
+            row,
+            key,
+            asked=certain_kind(before) or kind,
+            zone=self._reading.zone,
+            currency=self._reading.currency,
+        )
+        known = _missing(before, now) if found is None else _joined(before, found, detail, now)
+        self._put(key, known)
+        return known
+
+    def merge_push(self, key: StatusKey, push: Push) -> Pushed:
+        """Merge a status that the provider pushed.
+
+        Only what `is_ahead` of the record changes anything; a repetition is no observation either.
+        So an old push that somebody sends again neither moves a record back nor makes it look
+        fresh. (Of a message that is not known it can't be told from a new one.) The signature
+        covers id, phone and status alone: the kind a push shows is believed only while no answer
+        of the provider has shown another, and with a status that moves the record. The level of
+        detail stays what it was: a change of state leaves most details as they are, and a final one
+        is to need no more requests.
+        """
+        before, now = self._store.get(key), self._clock.time()
+        if before is not None and before.deleted:
+            return Pushed.IGNORED
+        record = None if before is None else before.record
+        detail = DetailLevel.BASIC if before is None or record is None else before.detail
+        found = normalise(
+            push.row,
+            key,
+            asked=None if record is None else type(record),
+            zone=self._reading.zone,
+            currency=self._reading.currency,
+            believes=certain_kind(before) is None,
+        )
+        if found is None:
+            return Pushed.IGNORED
+        found = _without_future(found, now)._replace(certain=False)
+        if record is not None and not is_ahead(record, found.record):
+            return Pushed.DUPLICATE
+        joined = _joined(before, found, detail, now, moved=True)
+        self._put(key, replace(joined, source=FreshnessSource.CALLBACK))
+        return Pushed.ACCEPTED
+
+    def merge_update(self, key: StatusKey, news: Known) -> Known | None:
+        """Merge what another replica knows; None: the message was deleted meanwhile."""
+        before = self._store.get(key)
+        if before is not None and before.deleted and self._clock.time() < before.fresh_until:
+            return None
+        known = news if before is None else _combined(before, news)
+        self._store.keep(key, known)
+        self._changed(key)
+        return known
+
+    def mark_deleted(self, key: StatusKey) -> None:
+        """The message was deleted at the provider: for a while it counts as not found."""
+        now = self._clock.time()
+        self._put(key, Known(None, now, now + MISSING_SHORTEST, misses=1, deleted=True))
+
+    def _put(self, key: StatusKey, known: Known) -> None:
+        self._store.put(key, known)
+        self._changed(key)
+
+    def _changed(self, key: StatusKey) -> None:
+        if self.on_change is not None:
+            self.on_change(key)
+
+
+def certain_kind(known: Known | None) -> type[Record] | None:
+    """The kind of a record, where an answer of the provider has shown it."""
+    return type(known.record) if known and known.record and known.certain else None
+
+
+def _missing(before: Known | None, now: float) -> Known:
+    """-3 after a known state archives it; else the silence is remembered, longer each time."""
+    if before is None or before.record is None:
+        misses = 1 if before is None else before.misses + 1
+        return Known(None, now, now + missing_for(misses), misses=misses)
+    record = before.record
+    if isinstance(record, Message):
+        record = replace(record, archived=True)
+    until = now + fresh_for(record, now)
+    return Known(record, now, until, before.certain, detail=before.detail)
+
+
+def _joined(
+    before: Known | None,
+    found: Found,
+    detail: DetailLevel,
+    now: float,
+    *,
+    moved: bool | None = None,
+) -> Known:
+    """What is known and what was found of it at that level, at `now`; `moved` as for `merge`."""
+    record, certain = found
+    if before and before.record and type(before.record) is type(record):
+        older, newer = Observed(before.record, before.detail), Observed(record, detail)
+        record, detail = merge(older, newer, moved=moved)
+        certain = certain or before.certain
+    return Known(record, now, now + fresh_for(record, now), certain, detail=detail)
+
+
+def _combined(before: Known, news: Known) -> Known:
+    """What two processes know of one key, joined."""
+    if news.deleted:
+        return news
+    older, newer = sorted((before, news), key=lambda known: known.observed_at)
+    if older.record is None or newer.record is None:
+        known = newer if newer.record is not None or older.record is None else older
+    elif type(older.record) is type(newer.record):
+        certain = older.certain or newer.certain
+        record, detail = merge(
+            Observed(older.record, older.detail), Observed(newer.record, newer.detail)
+        )
+        known = replace(newer, record=record, detail=detail, certain=certain)
+    else:
+        known = older if older.certain and not newer.certain else newer
+    return known
+
+
+def _without_future(found: Found, now: float) -> Found:
+    """The signature does not cover the time; one far ahead would outlast all that follow."""
+    latest = datetime.fromtimestamp(now + FUTURE, UTC)
+    time = found.record.last_status_time
+    if time is None or time <= latest:
+        return found
+    return found._replace(record=replace(found.record, last_status_time=None))
