@@ -107,7 +107,6 @@ def create_app(
             *api.routes(resources),
             *docs.routes,
             *pages.routes,
-            WebSocketRoute("/graphql", WebSocketView(engine, callers, clock, origins=origins)),
             WebSocketRoute("/{path:path}", root.no_socket),
         ],
         exception_handlers={
@@ -118,13 +117,14 @@ def create_app(
         },
         lifespan=lifespan,
     )
-    often = {path: one for path, one in resources.items() if path.endswith("/{id}")}
+    often = {path: one for path, one in resources.items() if "/{id}" in path}
     return Front(
         app,
         authentication=Authentication(
             callers, clock, hosts=Hosts(settings.hosts), origins=origins, also_open=wants_page
         ),
         endpoints={"/graphql": GraphQLView(engine, callers, clock), **often},
+        sockets={"/graphql": WebSocketView(engine, callers, clock, origins=origins)},
         origins=origins,
         clock=clock,
         traffic=counts.traffic,

@@ -34,13 +34,19 @@ QUIET = {
 }
 """Loggers of libraries, each with the least level that tells nothing it should not."""
 
-_OF_HANDSHAKES = ('%s - "WebSocket %s"', "ASGI callable returned without completing handshake")
+_OF_SOCKETS = (
+    '%s - "WebSocket %s"',
+    "ASGI callable returned without completing handshake",
+    "connection open",
+    "connection closed",
+)
 """How uvicorn's lines begin that tell a WebSocket's path with its query, which may name a phone,
-and that take a handshake refused with a body for a fault. The request's own line tells of both."""
+that take a handshake refused with a body for a fault, and that tell no more than that there is a
+WebSocket. The request's own line tells all of it."""
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(_OF_HANDSHAKES)
+    return not str(record.msg).startswith(_OF_SOCKETS)
 
 
 _JWT = "jwt:"

@@ -18,7 +18,7 @@ ORDER = [
     {"board", "deletions"},
     {"dispatch"},
     {"link", "tracing"},
-    {"service"},
+    {"service", "wakeups"},
     {"watch"},
     {"web"},
     {"app", "protocol"},

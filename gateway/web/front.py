@@ -65,8 +65,9 @@ class Front:
     path; no query; the caller's name by `masked_caller`. While the gateway stops, each answer is
     the last one of its connection.
 
-    Endpoints are named by their routes, which are paths, or end in `/{id}`. What answers may tell
-    more by the scope: `route` (the router's, or a `template`), `told` (a dict for the line).
+    Endpoints are named by their routes: paths, which may have an `/{id}` last or last but one;
+    `sockets`, which serve WebSockets, by their paths. What answers may tell more by the scope:
+    `route` (the router's, or a `template`), `told` (a dict for the line).
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Front:
         *,
         authentication: Authentication,
         endpoints: Mapping[str, Endpoint],
+        sockets: Mapping[str, Endpoint] = _NOTHING,
         clock: Clock,
         traffic: Traffic,
         lifetime: Lifetime,
@@ -84,14 +86,18 @@ class Front:
     ) -> None:
         self._app = app
         self._authentication = authentication
-        self._paths = {
-            route: endpoint for route, endpoint in endpoints.items() if not route.endswith(_ID)
-        }
+        self._paths = {route: endpoint for route, endpoint in endpoints.items() if _ID not in route}
         self._folders = {
             route.removesuffix(_ID): (route, endpoint)
             for route, endpoint in endpoints.items()
             if route.endswith(_ID)
         }
+        self._below = {
+            tuple(route.split(f"{_ID}/")): (route, endpoint)
+            for route, endpoint in endpoints.items()
+            if f"{_ID}/" in route
+        }
+        self._sockets = sockets
         self._to_pages = origins.around(Sending(self._answer)) if origins.names else None
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -144,10 +150,14 @@ class Front:
             await refuse(scope, receive, send, error)
             return None
         scope["state"] = {**scope.get("state", _NOTHING), "caller": caller}
-        endpoint = self._endpoint(scope) if scope["type"] == "http" else None
+        is_http = scope["type"] == "http"
+        endpoint = self._endpoint(scope) if is_http else self._sockets.get(scope["path"])
         if endpoint is None:
             await self._app(scope, receive, send)
             return None
+        if not is_http:
+            scope["template"] = scope["path"]
+            return await endpoint(scope, receive, send)
         try:
             return await endpoint(scope, receive, send)
         except Exception as error:
@@ -162,12 +172,16 @@ class Front:
         if endpoint is not None:
             scope["template"] = path
             return endpoint
-        folder, _, last = path.rpartition("/")
+        folder, _, id_ = path.rpartition("/")
         found = self._folders.get(folder)
-        if found is None or not last:
+        if found is None:
+            last = id_
+            folder, _, id_ = folder.rpartition("/")
+            found = self._below.get((folder, last))
+        if found is None or not id_:
             return None
         scope["template"], endpoint = found
-        scope["path_params"] = {"id": last}
+        scope["path_params"] = {"id": id_}
         return endpoint
 
     def _end(

@@ -19,7 +19,8 @@ from gateway.freshness import Answer, Known
 from gateway.memo import memoize_header
 from gateway.records import Record
 from gateway.service import at_least_standard, mismatch
-from gateway.watch import Following, Watches
+from gateway.wakeups import Signal
+from gateway.watch import Content, Event, Following, Watches
 from gateway.web import sse
 from gateway.web.auth import caller_of
 from gateway.web.caching import matches_state
@@ -56,22 +57,23 @@ class EventsAddress:
             self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
         )
         state: State = scope["state"]
-        await state["service"].recall([asked.key])
-        reader = _reader(asked, scope)
-        known = state["service"].peek(asked.key)
+        service, watches = state["service"], state["watches"]
+        known = service.peek(asked.key)
+        if known is None and await service.recall([asked.key]):
+            known = service.peek(asked.key)
+        reader = _reader(asked, known, who(scope, caller))
         if known is not None and known.certain and known.record is not None:
             _check_kind(known.record, self._kind)
         seen = headers.get(b"last-event-id", b"")
-        if seen and state["watches"].is_over(asked.key, reader):
-            last = state["watches"].latest(asked.key, reader.detail)
+        if seen and watches.is_over(asked.key, reader):
+            last = watches.latest(asked.key, reader.detail)
             if isinstance(last, Answer) and asked.projection.tag(last).event == seen:
                 return Reply(204, [(b"cache-control", b"no-store")])
         with state["callers"].quota.stream(caller):
             if scope["method"] == "HEAD":
                 await sse.head()(scope, receive, send)
             else:
-                events = _events(scope, asked, reader, seen)
-                await sse.stream(events)(scope, receive, send)
+                await sse.stream(_events(scope, asked, reader, seen), receive, send)
         return None
 
 
@@ -79,37 +81,46 @@ async def _events(
     scope: Scope, asked: Question, reader: Following, seen: bytes
 ) -> AsyncGenerator[bytes, None]:
     state: State = scope["state"]
-    watches, callers, clock = state["watches"], state["callers"], state["clock"]
-    caller = caller_of(scope)
-
-    def seconds_left() -> float:
-        return callers.seconds_left(caller, clock.time())
-
-    yield sse.RETRY
-    path = scope["path"]
+    watches, path, signal = state["watches"], scope["path"], Signal()
+    keep_alive = sse.KeepAlive(
+        caller_of(scope), state["callers"], state["clock"], watches.wakeups, signal
+    )
+    events = watches.events(asked.key, reader, signal)
+    head = sse.RETRY
     try:
-        with callers.held(caller) as held:
-            following = watches.follow(asked.key, reader)
-            paced = sse.paced(following, clock, seconds_left, held.lost)
-            async with aclosing(paced):
-                async for event in paced:
-                    if event is None:
-                        yield sse.HEARTBEAT
-                    elif isinstance(event, GatewayError):
-                        yield sse.event("problem", told(path, event))
-                    else:
-                        _check_kind(event.record, asked.kind)
-                        id_ = asked.projection.tag(event).event
-                        if id_ != seen:
-                            seen = id_
-                            yield sse.event("status", asked.projection.write(event), id_=id_)
-            if held.lost.done() or seconds_left() <= 0:
-                raise callers.refusal(caller, clock.time())
+        with keep_alive:
+            async for event in events:
+                text = head
+                if event is not None:
+                    id_, news = _written(event, asked, path)
+                    if id_ is None or id_ != seen:
+                        seen = id_ or seen
+                        text += news
+                if text := keep_alive.filled(text):
+                    head = b""
+                    yield text
     except GatewayError as error:
-        yield sse.event("problem", told(path, error))
+        yield head + sse.event("problem", told(path, error))
         return
+    finally:
+        await events.aclose()
     if not watches.ended or watches.is_over(asked.key, reader):  # else the gateway stops
         yield sse.event("end", b"{}")
+
+
+def _written(event: Event, asked: Question, path: str) -> tuple[bytes | None, bytes]:
+    """The event's id, and all of it; what tells of trouble has no id. Raises `KindMismatch`."""
+    content = event.content
+    if isinstance(content, GatewayError):
+        return None, sse.event("problem", told(path, content))
+    _check_kind(content.record, asked.kind)
+    return event.once(_with_id, asked.projection)
+
+
+def _with_id(content: Content, projection: Projection) -> tuple[bytes, bytes]:
+    assert isinstance(content, Answer)  # noqa: S101 - there are no others that have an id
+    id_ = projection.tag(content).event
+    return id_, sse.event("status", projection.write(content), id_=id_)
 
 
 @memoize_header(256)
@@ -144,7 +155,8 @@ async def awaited(
     """
     state: State = scope["state"]
     before = asked.projection.tag(answer).state
-    reader, callers, caller = _reader(asked, scope), state["callers"], caller_of(scope)
+    callers, caller = state["callers"], caller_of(scope)
+    reader = _reader(asked, state["service"].peek(asked.key), who(scope, caller))
     with callers.quota.stream(caller), callers.held(caller) as held:
         change = asyncio.ensure_future(_next(state["watches"], asked, reader, before))
         pause = asyncio.ensure_future(state["clock"].sleep(seconds))
@@ -188,12 +200,11 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _reader(asked: Question, scope: Scope) -> Following:
+def _reader(asked: Question, known: Known | None, caller: str) -> Following:
     """Who follows. The level has to show the kind, where that is not known for certain."""
-    known = scope["state"]["service"].peek(asked.key)
     is_certain = known is not None and known.record is not None and known.certain
     detail = asked.detail if is_certain else at_least_standard(asked.detail)
-    return Following(detail, who(scope, caller_of(scope)), asked.until)
+    return Following(detail, caller, asked.until)
 
 
 def _check_kind(record: Record, kind: type[Record]) -> None:

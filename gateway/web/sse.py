@@ -1,15 +1,17 @@
 """Server-sent events (WHATWG HTML, section 9.2): how events are written, and kept coming."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from typing import Any, TypeVar
+import math
+from collections.abc import AsyncGenerator
+from typing import Final, Self
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+from starlette.types import Receive, Send
 
+from gateway.callers.model import Caller
+from gateway.callers.registry import Callers
 from gateway.clock import Clock
-
-T = TypeVar("T")
+from gateway.wakeups import Signal, Wakeups
 
 HEARTBEAT_SECONDS = 15.0
 """Pauses after which a comment is sent: proxies close what is silent for a minute or half of it."""
@@ -23,6 +25,10 @@ HEADERS = {
     "x-accel-buffering": "no",  # nginx would hold events back
 }
 
+_RAW_HEADERS: Final = [
+    *((name.encode(), value.encode()) for name, value in HEADERS.items()),
+    (b"content-type", f"{MEDIA_TYPE}; charset=utf-8".encode()),
+]
 
 RETRY = b"retry: 3000\n\n"
 """Milliseconds after which a reader whose stream broke off comes again."""
@@ -34,9 +40,23 @@ def event(name: str, data: bytes = b"", *, id_: bytes | None = None) -> bytes:
     return head + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
-def stream(events: AsyncGenerator[bytes, None]) -> StreamingResponse:
-    """The response that sends events as they come, and closes their source when its reader goes."""
-    return StreamingResponse(_closing(events), 200, HEADERS, MEDIA_TYPE)
+async def stream(events: AsyncGenerator[bytes, None], receive: Receive, send: Send) -> None:
+    """Send events as they come, to the last one or until their reader has gone.
+
+    Starlette's `StreamingResponse` makes three tasks and a group of them for each stream.
+    """
+    await send({"type": "http.response.start", "status": 200, "headers": _RAW_HEADERS})
+    reader = _Reader(receive)
+    try:
+        async for some in events:
+            await send({"type": "http.response.body", "body": some, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except asyncio.CancelledError:
+        if not reader.has_left():
+            raise
+    finally:
+        reader.forget()
+        await events.aclose()
 
 
 def head() -> Response:
@@ -44,52 +64,81 @@ def head() -> Response:
     return Response(None, 200, HEADERS, MEDIA_TYPE)
 
 
-async def _closing(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(events):
-        async for one in events:
-            yield one
+class _Reader:
+    """Cancels the task at hand when the reader of its stream has gone."""
+
+    __slots__ = ("_gone", "_has_left", "_sending")
+
+    def __init__(self, receive: Receive) -> None:
+        self._sending = asyncio.current_task()
+        self._has_left = False
+        self._gone = asyncio.create_task(_until_gone(receive))
+        self._gone.add_done_callback(self._leave)
+
+    def has_left(self) -> bool:
+        """Was the task cancelled for this, and for nothing else? It is not any more."""
+        return self._has_left and self._sending is not None and not self._sending.uncancel()
+
+    def forget(self) -> None:
+        self._sending = None
+        self._gone.cancel()
+
+    def _leave(self, _: object) -> None:
+        if self._sending is not None:
+            self._has_left = True
+            self._sending.cancel()
 
 
-async def paced(
-    events: AsyncGenerator[T, None],
-    clock: Clock,
-    seconds_left: Callable[[], float],
-    lost: asyncio.Future[None],
-) -> AsyncGenerator[T | None, None]:
-    """The events, and None after each pause of `HEARTBEAT_SECONDS`, while they may go on.
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
-    What stays open for long may lose its permission: when its time is over, or when `lost` is done.
+
+class KeepAlive:
+    """Fills a stream's silence, and ends it when its caller has lost the key, or a scope.
+
+    Entered, it sets `signal` whenever it wants to be asked what is to be sent.
     """
-    async with aclosing(events):
-        coming: asyncio.Future[T] | None = None
-        try:
-            while (left := seconds_left()) > 0 and not lost.done():
-                coming = coming or asyncio.ensure_future(anext(events))
-                if not await _comes(coming, lost, clock, min(left, HEARTBEAT_SECONDS)):
-                    if not lost.done():
-                        yield None
-                    continue
-                if lost.done():
-                    return
-                try:
-                    event_, coming = coming.result(), None
-                except StopAsyncIteration:
-                    return
-                yield event_
-        finally:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.wait({coming})
 
+    __slots__ = ("_callers", "_clock", "_is_lost", "_signal", "_silent_at", "_wakeups", "caller")
 
-async def _comes(
-    coming: asyncio.Future[T], lost: asyncio.Future[None], clock: Clock, seconds: float
-) -> bool:
-    """Does it come within these seconds, before all is lost?"""
-    pause = asyncio.ensure_future(clock.sleep(seconds))
-    either: set[asyncio.Future[Any]] = {coming, pause, lost}
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        pause.cancel()
-    return coming.done()
+    def __init__(
+        self, caller: Caller, callers: Callers, clock: Clock, wakeups: Wakeups, signal: Signal
+    ) -> None:
+        self.caller = caller
+        self._callers = callers
+        self._clock = clock
+        self._wakeups = wakeups
+        self._signal = signal
+        self._is_lost = False
+        self._silent_at = clock.monotonic() + HEARTBEAT_SECONDS
+
+    def __enter__(self) -> Self:
+        self._callers.hold(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._callers.release(self)
+        self._wakeups.wake_at(self._signal, math.inf)
+
+    def lose(self) -> None:
+        self._is_lost = True
+        self._wakeups.wake(self._signal)
+
+    def filled(self, news: bytes | None) -> bytes:
+        """What is to be sent: news, a comment after a long silence, or nothing.
+
+        To be called whenever the signal was set, at first as well. Raises a `GatewayError` when the
+        stream has to end.
+        """
+        now = self._clock.time()
+        left = self._callers.seconds_left(self.caller, now)
+        if left <= 0 or self._is_lost:
+            raise self._callers.refusal(self.caller, now)
+        monotonic = self._clock.monotonic()
+        if not news and monotonic >= self._silent_at:
+            news = HEARTBEAT
+        if news:
+            self._silent_at = monotonic + HEARTBEAT_SECONDS
+        self._wakeups.wake_at(self._signal, min(self._silent_at, monotonic + left))
+        return news or b""
