@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from gateway.clock import Clock
-from gateway.freshness import MISSING_SHORTEST, Known, fresh_for, missing_for
-from gateway.merge import Observed, merge
-from gateway.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
+from gateway.model.freshness import MISSING_SHORTEST, Known, fresh_for, missing_for
+from gateway.model.merge import Observed, merge
+from gateway.model.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
 from gateway.smsc.normalise import Found, normalise
 from gateway.smsc.push import Push, is_ahead
 from gateway.smsc.row import Row

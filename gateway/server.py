@@ -34,8 +34,8 @@ from gateway.protocol.bounds import (
     room_within,
 )
 from gateway.protocol.room import Connections
-from gateway.web.body import MAX_BODY_BYTES
-from gateway.web.lifetime import Lifetime
+from gateway.web.http.body import MAX_BODY_BYTES
+from gateway.web.http.lifetime import Lifetime
 
 GRACE: Final = 10
 """Seconds that open requests get at shutdown."""

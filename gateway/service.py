@@ -9,12 +9,8 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway import planner
-from gateway.breaker import Breaker
-from gateway.budget.memory import MemoryBudget
 from gateway.cache import Pushed, RecordCache, certain_kind
 from gateway.clock import Clock
-from gateway.dispatch import Dispatcher, Provider
 from gateway.errors import (
     GatewayError,
     InvalidArgument,
@@ -24,7 +20,7 @@ from gateway.errors import (
     NotFound,
     Overloaded,
 )
-from gateway.freshness import (
+from gateway.model.freshness import (
     Answer,
     Forwarded,
     Known,
@@ -32,10 +28,7 @@ from gateway.freshness import (
     serves_stale,
     stale_reason,
 )
-from gateway.interest import Interest
-from gateway.link import LinkState, Served, describe
-from gateway.planner import Why
-from gateway.records import (
+from gateway.model.records import (
     DetailLevel,
     FreshnessSource,
     HlrLookup,
@@ -44,6 +37,13 @@ from gateway.records import (
 )
 from gateway.smsc.push import Push, spellings, usual_spelling
 from gateway.smsc.row import Row
+from gateway.upstream import planner
+from gateway.upstream.breaker import Breaker
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.demand import Interest
+from gateway.upstream.dispatcher import Dispatcher, Provider
+from gateway.upstream.planner import Why
+from gateway.upstream.status import LinkState, Served, describe
 
 MAX_ITEMS = 1000
 """Keys in one call."""

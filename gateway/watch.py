@@ -15,11 +15,9 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument, NotFound
-from gateway.freshness import Answer, Known, stale_reason, watch_for
-from gateway.merge import MESSAGE_RANK
-from gateway.planner import Want as Planned
-from gateway.planner import Why
-from gateway.records import (
+from gateway.model.freshness import Answer, Known, stale_reason, watch_for
+from gateway.model.merge import MESSAGE_RANK
+from gateway.model.records import (
     DetailLevel,
     FreshnessSource,
     Message,
@@ -29,6 +27,8 @@ from gateway.records import (
     StatusKey,
 )
 from gateway.service import StatusService, Want
+from gateway.upstream.planner import Want as Planned
+from gateway.upstream.planner import Why
 from gateway.wakeups import Signal, Wakeups
 
 T = TypeVar("T")

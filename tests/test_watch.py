@@ -13,14 +13,14 @@ import pytest
 
 from gateway.app import serving
 from gateway.errors import GatewayError
-from gateway.freshness import Answer
-from gateway.records import DetailLevel, Message, MessageState, StatusKey
+from gateway.model.freshness import Answer
+from gateway.model.records import DetailLevel, Message, MessageState, StatusKey
 from gateway.service import StatusService, Want
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.simulator.world import Change
 from gateway.smsc.push import Push
 from gateway.smsc.row import Row
-from gateway.upstream import create_client
+from gateway.upstream.client import create_client
 from gateway.wakeups import Signal
 from gateway.watch import Content, Following, Watches
 from tests.support.clock import START, FakeClock, settle

@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 from cachetools import Cache, LRUCache
 
-from gateway.freshness import Known
-from gateway.records import DetailLevel, StatusKey
+from gateway.model.freshness import Known
+from gateway.model.records import DetailLevel, StatusKey
 
 SECOND_CHANCES: Final = 8
 """Entries that one new entry may keep from going, because they were read: it bounds its time."""

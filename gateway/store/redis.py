@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import Overloaded
-from gateway.freshness import Known
-from gateway.merge import rank
-from gateway.records import StatusKey
+from gateway.model.freshness import Known
+from gateway.model.merge import rank
+from gateway.model.records import StatusKey
 from gateway.replicas import Replicas
-from gateway.store import wire
+from gateway.store import codec as wire
 from gateway.store.memory import MemoryStore
 
 log = logging.getLogger(__name__)

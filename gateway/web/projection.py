@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.freshness import Answer, Known
-from gateway.records import StaleReason, Value, shown_fields
+from gateway.model.freshness import Answer, Known
+from gateway.model.records import StaleReason, Value, shown_fields
 
 KEPT = 6
 """Projections kept of one record: what dashboards, services and people ask for side by side. Of a

@@ -27,9 +27,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 
-from gateway import cli
 from gateway.app import create_app
-from gateway.described import MessageModel
+from gateway.cli import main as cli
+from gateway.model.described import MessageModel
 from gateway.server import Server, address, listen, run
 from gateway.settings import load
 from gateway.store.memory import MemoryStore

@@ -11,7 +11,7 @@ from gateway.callers.fetch import fetch
 from gateway.callers.registry import Callers
 from gateway.errors import GatewayError
 from gateway.wakeups import Signal, Wakeups
-from gateway.web import sse
+from gateway.web.http import sse
 from tests.support.callers import client
 from tests.support.clock import FakeClock, settle
 

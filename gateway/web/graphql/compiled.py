@@ -28,10 +28,10 @@ import orjson
 from graphql import FieldNode, GraphQLError, OperationType
 
 from gateway.callers.model import Caller, Scope, hidden_fields
-from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
-from gateway.freshness import Answer
-from gateway.records import HlrLookup, Message, MessageState, Record, StatusKey
+from gateway.model.detail import level_for
+from gateway.model.freshness import Answer
+from gateway.model.records import HlrLookup, Message, MessageState, Record, StatusKey
 from gateway.service import Basis, StatusService, Want
 from gateway.wakeups import Signal
 from gateway.watch import Content, Following, Watches, check_until
@@ -42,7 +42,7 @@ from gateway.web.graphql.picks import found_picks, names_in, picks_of, record_pi
 from gateway.web.graphql.plain import Items, NotTaken, Variable, arguments_of, plain_key
 from gateway.web.graphql.program import Call, Result
 from gateway.web.graphql.selection import Selection, record_paths
-from gateway.web.problems import Problem, outcome_of, problem_of
+from gateway.web.http.problems import Problem, outcome_of, problem_of
 from gateway.web.projection import Projection, members, to_json
 
 _NOTHING_KEPT = (Basis((), (), -math.inf), b"")

@@ -20,17 +20,17 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.memo import memoize_header
 from gateway.wakeups import Signal
-from gateway.web import sse
-from gateway.web.auth import caller_of, wants_page
-from gateway.web.body import read_body, read_json
-from gateway.web.compression import MIN_BYTES, compressed
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
-from gateway.web.headers import named_headers
-from gateway.web.pages import playground_page
-from gateway.web.reply import Reply
-from gateway.web.resource import quality
-from gateway.web.state import who
+from gateway.web.http import sse
+from gateway.web.http.auth import caller_of, wants_page
+from gateway.web.http.body import read_body, read_json
+from gateway.web.http.compression import MIN_BYTES, compressed
+from gateway.web.http.headers import named_headers
+from gateway.web.http.methods import quality
+from gateway.web.http.reply import Reply
+from gateway.web.http.state import who
+from gateway.web.pages.files import playground_page
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"

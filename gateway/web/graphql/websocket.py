@@ -32,12 +32,12 @@ from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import Forbidden, GatewayError, InvalidArgument, shortened
 from gateway.wakeups import Signal
-from gateway.web.auth import OTHER_SITE, address_of, refuse
-from gateway.web.body import read_json
-from gateway.web.cors import NO_ORIGINS, Origins
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, field_error, formatted
 from gateway.web.graphql.view import request_of
+from gateway.web.http.auth import OTHER_SITE, address_of, refuse
+from gateway.web.http.body import read_json
+from gateway.web.http.cors import NO_ORIGINS, Origins
 
 SUBPROTOCOL = "graphql-transport-ws"
 
