@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from gateway.clock import Clock
-from gateway.model.freshness import MISSING_SHORTEST, Known, fresh_for, missing_for
+from gateway.model.freshness import MISSING_SHORTEST, CacheEntry, fresh_for, missing_for
 from gateway.model.merge import Observed, merge
 from gateway.model.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
 from gateway.smsc.normalise import Found, normalise
@@ -60,23 +60,23 @@ class RecordCache:
     def __len__(self) -> int:
         return len(self._store)
 
-    def get(self, key: StatusKey) -> Known | None:
+    def get(self, key: StatusKey) -> CacheEntry | None:
         """What is known of a key, fresh or not."""
         return self._store.get(key)
 
     def get_settled(
         self, keys: Iterable[StatusKey], detail: DetailLevel, now: float
-    ) -> list[Known] | None:
+    ) -> list[CacheEntry] | None:
         """What is known of the keys, if each is final, fresh and told in such detail."""
         return self._store.get_settled(keys, detail, now)
 
-    def holds(self, keys: Iterable[StatusKey], known: Iterable[Known]) -> bool:
+    def holds(self, keys: Iterable[StatusKey], entries: Iterable[CacheEntry]) -> bool:
         """Is this still what is known of the keys: the very same, for nothing was merged?"""
-        return self._store.holds(keys, known)
+        return self._store.holds(keys, entries)
 
     def has_record(self, key: StatusKey) -> bool:
-        known = self._store.get(key)
-        return known is not None and known.record is not None
+        entry = self._store.get(key)
+        return entry is not None and entry.record is not None
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
         """Learn what other replicas know of keys that are not known here; False: nothing.
@@ -90,7 +90,7 @@ class RecordCache:
 
     def merge_answer(
         self, key: StatusKey, row: Row, detail: DetailLevel, kind: type[Record] | None
-    ) -> Known:
+    ) -> CacheEntry:
         """Merge a row of the provider, asked for at that level, by who took it for that kind."""
         now = self._clock.time()
         before = self._store.get(key)
@@ -103,9 +103,9 @@ class RecordCache:
             zone=self._reading.zone,
             currency=self._reading.currency,
         )
-        known = _missing(before, now) if found is None else _joined(before, found, detail, now)
-        self._put(key, known)
-        return known
+        entry = _missing(before, now) if found is None else _joined(before, found, detail, now)
+        self._put(key, entry)
+        return entry
 
     def merge_push(self, key: StatusKey, push: Push) -> Pushed:
         """Merge a status that the provider pushed.
@@ -140,23 +140,23 @@ class RecordCache:
         self._put(key, replace(joined, source=FreshnessSource.CALLBACK))
         return Pushed.ACCEPTED
 
-    def merge_update(self, key: StatusKey, news: Known) -> Known | None:
+    def merge_update(self, key: StatusKey, news: CacheEntry) -> CacheEntry | None:
         """Merge what another replica knows; None: the message was deleted meanwhile."""
         before = self._store.get(key)
         if before is not None and before.deleted and self._clock.time() < before.fresh_until:
             return None
-        known = news if before is None else _combined(before, news)
-        self._store.keep(key, known)
+        entry = news if before is None else _combined(before, news)
+        self._store.keep(key, entry)
         self._changed(key)
-        return known
+        return entry
 
     def mark_deleted(self, key: StatusKey) -> None:
         """The message was deleted at the provider: for a while it counts as not found."""
         now = self._clock.time()
-        self._put(key, Known(None, now, now + MISSING_SHORTEST, misses=1, deleted=True))
+        self._put(key, CacheEntry(None, now, now + MISSING_SHORTEST, misses=1, deleted=True))
 
-    def _put(self, key: StatusKey, known: Known) -> None:
-        self._store.put(key, known)
+    def _put(self, key: StatusKey, entry: CacheEntry) -> None:
+        self._store.put(key, entry)
         self._changed(key)
 
     def _changed(self, key: StatusKey) -> None:
@@ -164,56 +164,56 @@ class RecordCache:
             self.on_change(key)
 
 
-def certain_kind(known: Known | None) -> type[Record] | None:
+def certain_kind(entry: CacheEntry | None) -> type[Record] | None:
     """The kind of a record, where an answer of the provider has shown it."""
-    return type(known.record) if known and known.record and known.certain else None
+    return type(entry.record) if entry and entry.record and entry.certain else None
 
 
-def _missing(before: Known | None, now: float) -> Known:
+def _missing(before: CacheEntry | None, now: float) -> CacheEntry:
     """-3 after a known state archives it; else the silence is remembered, longer each time."""
     if before is None or before.record is None:
         misses = 1 if before is None else before.misses + 1
-        return Known(None, now, now + missing_for(misses), misses=misses)
+        return CacheEntry(None, now, now + missing_for(misses), misses=misses)
     record = before.record
     if isinstance(record, Message):
         record = replace(record, archived=True)
     until = now + fresh_for(record, now)
-    return Known(record, now, until, before.certain, detail=before.detail)
+    return CacheEntry(record, now, until, before.certain, detail=before.detail)
 
 
 def _joined(
-    before: Known | None,
+    before: CacheEntry | None,
     found: Found,
     detail: DetailLevel,
     now: float,
     *,
     moved: bool | None = None,
-) -> Known:
+) -> CacheEntry:
     """What is known and what was found of it at that level, at `now`; `moved` as for `merge`."""
     record, certain = found
     if before and before.record and type(before.record) is type(record):
         older, newer = Observed(before.record, before.detail), Observed(record, detail)
         record, detail = merge(older, newer, moved=moved)
         certain = certain or before.certain
-    return Known(record, now, now + fresh_for(record, now), certain, detail=detail)
+    return CacheEntry(record, now, now + fresh_for(record, now), certain, detail=detail)
 
 
-def _combined(before: Known, news: Known) -> Known:
+def _combined(before: CacheEntry, news: CacheEntry) -> CacheEntry:
     """What two processes know of one key, joined."""
     if news.deleted:
         return news
-    older, newer = sorted((before, news), key=lambda known: known.observed_at)
+    older, newer = sorted((before, news), key=lambda entry: entry.observed_at)
     if older.record is None or newer.record is None:
-        known = newer if newer.record is not None or older.record is None else older
+        entry = newer if newer.record is not None or older.record is None else older
     elif type(older.record) is type(newer.record):
         certain = older.certain or newer.certain
         record, detail = merge(
             Observed(older.record, older.detail), Observed(newer.record, newer.detail)
         )
-        known = replace(newer, record=record, detail=detail, certain=certain)
+        entry = replace(newer, record=record, detail=detail, certain=certain)
     else:
-        known = older if older.certain and not newer.certain else newer
-    return known
+        entry = older if older.certain and not newer.certain else newer
+    return entry
 
 
 def _without_future(found: Found, now: float) -> Found:

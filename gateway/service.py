@@ -22,8 +22,8 @@ from gateway.errors import (
 )
 from gateway.model.freshness import (
     Answer,
+    CacheEntry,
     Forwarded,
-    Known,
     rule_for,
     serves_stale,
     stale_reason,
@@ -40,10 +40,10 @@ from gateway.smsc.row import Row
 from gateway.upstream import planner
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.budget.memory import MemoryBudget
-from gateway.upstream.demand import Interest
+from gateway.upstream.demand import RecentDemand
 from gateway.upstream.dispatcher import Dispatcher, Provider
 from gateway.upstream.planner import Why
-from gateway.upstream.status import LinkState, Served, describe
+from gateway.upstream.status import HitCounters, LinkState, describe
 
 MAX_ITEMS = 1000
 """Keys in one call."""
@@ -53,7 +53,7 @@ RESPELL_AGAIN = 60.0
 again: right after it was sent the provider may know it by neither."""
 
 
-class Want(NamedTuple):
+class StatusQuery(NamedTuple):
     """What a caller wants to know: the level, the kind (None: either), and how old it may be.
 
     `max_age` is in seconds, None: as long as the record counts as fresh. `only_cached`: never ask
@@ -79,7 +79,7 @@ class Basis(Struct, frozen=True, gc=False):
     """
 
     keys: Sequence[StatusKey]
-    known: Sequence[Known]
+    entries: Sequence[CacheEntry]
     until: float
 
 
@@ -101,9 +101,9 @@ class StatusService:
         self._breaker = Breaker()
         self._cache = cache
         self._clock = clock
-        self._interest = Interest()
-        self._served = Served()
-        self._dispatcher = Dispatcher[Known](
+        self._demand = RecentDemand()
+        self._served = HitCounters()
+        self._dispatcher = Dispatcher[CacheEntry](
             provider,
             budget,
             self._breaker,
@@ -123,55 +123,55 @@ class StatusService:
         """Is nothing asked any more?"""
         return self._dispatcher.is_closed
 
-    async def get(self, key: StatusKey, want: Want, *, turn: int = 0) -> Answer:
+    async def get(self, key: StatusKey, query: StatusQuery, *, turn: int = 0) -> Answer:
         """The answer for a key; `turn` counts the keys of one call.
 
         Raises `NotFound`, `KindMismatch`, `NotCached`, or what kept the provider from answering
         when no older record can stand in.
         """
-        return self.get_now(key, want) or await self.get_later(key, want, turn)
+        return self.get_now(key, query) or await self.get_later(key, query, turn)
 
-    def get_now(self, key: StatusKey, want: Want) -> Answer | None:
+    def get_now(self, key: StatusKey, query: StatusQuery) -> Answer | None:
         """The answer, if there is one that need not be waited for; raises as `get` does."""
-        known = self._cache.get(key)
+        entry = self._cache.get(key)
         now = self._clock.time()
-        if known is not None and _is_plain_hit(known, want, now):
-            self._served.hit(now - known.observed_at)
-            return Answer(known, now)
-        if known is None or known.record is None:
+        if entry is not None and _is_plain_hit(entry, query, now):
+            self._served.hit(now - entry.observed_at)
+            return Answer(entry, now)
+        if entry is None or entry.record is None:
             other, _ = self._find(key)
             if other is not key:
-                answer = self.get_now(other, want)
+                answer = self.get_now(other, query)
                 return None if answer is None else answer.named(key)
-        if known is None or known.record is None or not known.record.is_final:
-            self._interest.note(key, want.detail, self._clock.monotonic())
-        if known is None or (known.record is None and self.may_be_respelled(key, known)):
+        if entry is None or entry.record is None or not entry.record.is_final:
+            self._demand.note(key, query.detail, self._clock.monotonic())
+        if entry is None or (entry.record is None and self.may_be_respelled(key, entry)):
             return None
-        is_fresh = self._answers(known, want, now)
-        if not is_fresh and (want.only_cached or not self._answers(known, want, now, stale=True)):
+        is_fresh = self._answers(entry, query, now)
+        if not is_fresh and (query.only_cached or not self._answers(entry, query, now, stale=True)):
             return None
-        self._served.hit(now - known.observed_at)
+        self._served.hit(now - entry.observed_at)
         if not is_fresh:
-            self._renew(key, known, want.detail)
-        answer = self._answer(key, known, want, live=False)
-        return answer if is_fresh and now < known.fresh_until else replace(answer, stale=True)
+            self._renew(key, entry, query.detail)
+        answer = self._answer(key, entry, query, live=False)
+        return answer if is_fresh and now < entry.fresh_until else replace(answer, stale=True)
 
     def holds(self, basis: Basis) -> bool:
         """Is what was answered still the answer? Then each of its records counts as a hit."""
         now = self._clock.time()
-        if now >= basis.until or not self._cache.holds(basis.keys, basis.known):
+        if now >= basis.until or not self._cache.holds(basis.keys, basis.entries):
             return False
-        self._served.hits_of([now - one.observed_at for one in basis.known])
+        self._served.hits_of([now - entry.observed_at for entry in basis.entries])
         return True
 
-    async def get_later(self, key: StatusKey, want: Want, turn: int = 0) -> Answer:
+    async def get_later(self, key: StatusKey, query: StatusQuery, turn: int = 0) -> Answer:
         """The answer of the provider; what to call, and what it raises, where `get_now` has none.
 
         What is known stands in for it, if there is anything.
         """
-        if await self.recall([key]) and (answer := self.get_now(key, want)) is not None:
+        if await self.recall([key]) and (answer := self.get_now(key, query)) is not None:
             return answer
-        return await self._ask(key, want, turn)
+        return await self._ask(key, query, turn)
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
         """Learn what other processes know of keys that are not known here; False: nothing."""
@@ -185,42 +185,42 @@ class StatusService:
         """
         return self._find(key)[0]
 
-    def _find(self, key: StatusKey) -> tuple[StatusKey, Known | None]:
+    def _find(self, key: StatusKey) -> tuple[StatusKey, CacheEntry | None]:
         """`resolve` a key, and what is known under it."""
-        known = self._cache.get(key)
-        if known is not None and known.record is not None:
-            return key, known
+        entry = self._cache.get(key)
+        if entry is not None and entry.record is not None:
+            return key, entry
         other = key.respelled
         if other is None:
-            return key, known
+            return key, entry
         there = self._cache.get(other)
         if there is not None and there.record is not None:
             return other, there
         planned_at = self._dispatcher.planned_at
         is_asked = planned_at(other) is not None and planned_at(key) is None
-        return (other, there) if is_asked else (key, known)
+        return (other, there) if is_asked else (key, entry)
 
-    async def _ask(self, named: StatusKey, want: Want, turn: int) -> Answer:
-        if want.only_cached:
+    async def _ask(self, named: StatusKey, query: StatusQuery, turn: int) -> Answer:
+        if query.only_cached:
             raise NotCached("Nothing fresh enough is cached for this message.")
-        key, known = self._find(named)
-        forwarded = _why(known, want, self._clock.time())
+        key, entry = self._find(named)
+        forwarded = _why(entry, query, self._clock.time())
         try:
-            key, fetched = await self._fetch_either(key, want, known, turn)
+            key, fetched = await self._fetch_either(key, query, entry, turn)
             self._served.miss(0.0)
-            answer = self._answer(key, fetched, want, live=True)
+            answer = self._answer(key, fetched, query, live=True)
             return replace(answer.named(named), forwarded=forwarded)
         except (NotFound, KindMismatch):
             raise
         except GatewayError as error:
-            known, now = self._cache.get(key), self._clock.time()
-            if known is None or known.record is None or not _stands_in(known, want, now):
+            entry, now = self._cache.get(key), self._clock.time()
+            if entry is None or entry.record is None or not _stands_in(entry, query, now):
                 self._served.failed += 1
                 raise
-            self._served.miss(now - known.observed_at)
+            self._served.miss(now - entry.observed_at)
             again = None if error.retry_after is None else now + error.retry_after
             return Answer(
-                known,
+                entry,
                 now,
                 next_at=again,
                 stale=True,
@@ -229,7 +229,7 @@ class StatusService:
             ).named(named)
 
     async def get_many(
-        self, keys: Sequence[StatusKey | GatewayError], want: Want
+        self, keys: Sequence[StatusKey | GatewayError], query: StatusQuery
     ) -> Sequence[Answer | GatewayError]:
         """The answer for each key or what went wrong, in the order of the keys.
 
@@ -238,18 +238,18 @@ class StatusService:
         """
         if len(keys) > MAX_ITEMS:
             raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(keys)}.")
-        settled = self.get_settled(keys, want)
+        settled = self.get_settled(keys, query)
         if settled is None:
-            return await self._get_each(keys, want)
-        known, now = settled
-        return [Answer(one, now) for one in known]
+            return await self._get_each(keys, query)
+        entries, now = settled
+        return [Answer(entry, now) for entry in entries]
 
     async def _get_each(
-        self, keys: Sequence[StatusKey | GatewayError], want: Want
+        self, keys: Sequence[StatusKey | GatewayError], query: StatusQuery
     ) -> list[Answer | GatewayError]:
         async def later(turn: int, key: StatusKey) -> Answer | GatewayError:
             try:
-                return await self._ask(key, want, turn)
+                return await self._ask(key, query, turn)
             except GatewayError as error:
                 return error
 
@@ -260,7 +260,7 @@ class StatusService:
             missing = []
             for key in keys:
                 try:
-                    answer = self.get_now(key, want)
+                    answer = self.get_now(key, query)
                 except GatewayError as error:
                     found[key] = error
                 else:
@@ -279,34 +279,34 @@ class StatusService:
         return [found[key] if isinstance(key, StatusKey) else key for key in keys]
 
     def get_settled(
-        self, keys: Sequence[StatusKey | GatewayError], want: Want
-    ) -> tuple[Sequence[Known], float] | None:
+        self, keys: Sequence[StatusKey | GatewayError], query: StatusQuery
+    ) -> tuple[Sequence[CacheEntry], float] | None:
         """What is known of the keys, and the time, if all is final, fresh and in detail.
 
         That is what dashboards mostly ask for. Each is an answer to a caller, and counted so.
         """
-        is_usual = want.max_age is None and want.slack >= 0 and want.kind is None
+        is_usual = query.max_age is None and query.slack >= 0 and query.kind is None
         readable = [key for key in keys if isinstance(key, StatusKey)]
         if not is_usual or len(readable) != len(keys) or len(keys) > MAX_ITEMS:
             return None
         now = self._clock.time()
-        found = self._cache.get_settled(readable, want.detail, now)
+        found = self._cache.get_settled(readable, query.detail, now)
         if found is None:
             return None
-        self._served.hits_of([now - known.observed_at for known in found])
+        self._served.hits_of([now - entry.observed_at for entry in found])
         return found, now
 
-    async def poll(self, want: planner.Want) -> Known:
+    async def poll(self, fetch: planner.FetchRequest) -> CacheEntry:
         """The provider's answer to a watcher, once it is due and there is room; for `watch`.
 
         What the provider does not know is asked for by the number's other spelling as well.
         """
-        known = await self._dispatcher.watch(want)
-        other = want.key.respelled
-        if other is None or known.record is not None or not self.may_be_respelled(want.key, known):
-            return known
-        there = await self._dispatcher.watch(dataclasses.replace(want, key=other))
-        return known if there.record is None else there
+        entry = await self._dispatcher.watch(fetch)
+        other = fetch.key.respelled
+        if other is None or entry.record is not None or not self.may_be_respelled(fetch.key, entry):
+            return entry
+        there = await self._dispatcher.watch(dataclasses.replace(fetch, key=other))
+        return entry if there.record is None else there
 
     async def delete(self, key: StatusKey) -> None:
         """Have the provider delete a message; for a while it then counts as not found.
@@ -316,8 +316,8 @@ class StatusService:
         """
         await self.recall([key])
         key = self.resolve(key)
-        known = self._cache.get(key)
-        if known is not None and known.certain and isinstance(known.record, HlrLookup):
+        entry = self._cache.get(key)
+        if entry is not None and entry.certain and isinstance(entry.record, HlrLookup):
             raise KindMismatch(f"{key.id} is an HLR lookup, which can't be deleted.")
         await self._dispatcher.delete(key, self._deleted)
 
@@ -343,18 +343,18 @@ class StatusService:
             self._drop_if_over(key)
         return pushed
 
-    def apply_update(self, key: StatusKey, update: Known, is_new: bool) -> None:  # noqa: FBT001 - a callback
+    def apply_update(self, key: StatusKey, update: CacheEntry, is_new: bool) -> None:  # noqa: FBT001 - a callback
         """Merge a record received from another replica.
 
         `is_new`: it was learned just now, so it is for those who wait for an answer, too.
         """
-        known = self._cache.merge_update(key, update)
-        if known is None:
+        entry = self._cache.merge_update(key, update)
+        if entry is None:
             return
         self._drop_if_over(key)
         if is_new and update.source is not FreshnessSource.CALLBACK:
-            level = DetailLevel.FULL if known.record is None else known.detail
-            self._dispatcher.answered(key, level, known)
+            level = DetailLevel.FULL if entry.record is None else entry.detail
+            self._dispatcher.answered(key, level, entry)
 
     def look_again(self) -> None:
         """Other processes have taken or left room within the provider's limits."""
@@ -364,7 +364,7 @@ class StatusService:
         """Call this whenever a record was touched, however that came."""
         self._cache.on_change = on_change
 
-    def peek(self, key: StatusKey) -> Known | None:
+    def peek(self, key: StatusKey) -> CacheEntry | None:
         """What is known, fresh or not, under either spelling of the number; nobody is asked."""
         return self._find(key)[1]
 
@@ -380,7 +380,7 @@ class StatusService:
             records=len(self._cache),
         )
 
-    def may_be_respelled(self, key: StatusKey, missing: Known) -> bool:
+    def may_be_respelled(self, key: StatusKey, missing: CacheEntry) -> bool:
         """Is a message that was not found to be asked for by its number's other spelling?"""
         other = key.respelled
         if other is None or missing.deleted:
@@ -389,106 +389,112 @@ class StatusService:
         return there is None or missing.observed_at - there.observed_at >= RESPELL_AGAIN
 
     def _observed_at(self, key: StatusKey) -> float:
-        known = self._cache.get(key)
-        return known.observed_at if known is not None else 0.0
+        entry = self._cache.get(key)
+        return entry.observed_at if entry is not None else 0.0
 
-    def _answers(self, known: Known, want: Want, now: float, *, stale: bool = False) -> bool:
+    def _answers(
+        self, entry: CacheEntry, query: StatusQuery, now: float, *, stale: bool = False
+    ) -> bool:
         """Is this fresh, detailed and certain enough to answer without waiting?
 
         With `stale` it need not be fresh, if its kind of news may be a little late.
         """
-        if known.certain and known.record is not None and not _fits(known.record, want):
+        if entry.certain and entry.record is not None and not _fits(entry.record, query):
             return True  # a kind never changes
-        may_be_late = stale and want.slack >= 0 and serves_stale(known, now)
-        if now >= known.fresh_until + want.slack and not may_be_late:
+        may_be_late = stale and query.slack >= 0 and serves_stale(entry, now)
+        if now >= entry.fresh_until + query.slack and not may_be_late:
             return False
-        if want.max_age is not None and now - known.observed_at > want.max_age:
+        if query.max_age is not None and now - entry.observed_at > query.max_age:
             return False
-        if known.record is None:
+        if entry.record is None:
             return True
-        return _fits(known.record, want) and known.detail.covers(want.detail)
+        return _fits(entry.record, query) and entry.detail.covers(query.detail)
 
-    def _answer(self, key: StatusKey, known: Known, want: Want, *, live: bool) -> Answer:
-        if known.record is None:
+    def _answer(
+        self, key: StatusKey, entry: CacheEntry, query: StatusQuery, *, live: bool
+    ) -> Answer:
+        if entry.record is None:
             raise NotFound
-        if not _fits(known.record, want):
-            raise mismatch(known.record)
-        return Answer(known, self._clock.time(), live, self.next_at(key, known))
+        if not _fits(entry.record, query):
+            raise mismatch(entry.record)
+        return Answer(entry, self._clock.time(), live, self.next_at(key, entry))
 
-    def next_at(self, key: StatusKey, known: Known) -> float | None:
+    def next_at(self, key: StatusKey, entry: CacheEntry) -> float | None:
         """When the provider will be asked again, or at the earliest could be, for a next caller."""
-        if known.record is None or known.record.is_final:
+        if entry.record is None or entry.record.is_final:
             return None
         ahead = self._clock.time() - self._clock.monotonic()
         planned = self._dispatcher.planned_at(key)
-        moment = known.fresh_until if planned is None else planned + ahead
+        moment = entry.fresh_until if planned is None else planned + ahead
         free_at = self._budget.message_free_at(key)
         return moment if free_at is None else max(moment, free_at + ahead)
 
     async def _fetch_either(
-        self, key: StatusKey, want: Want, known: Known | None, turn: int
-    ) -> tuple[StatusKey, Known]:
+        self, key: StatusKey, query: StatusQuery, entry: CacheEntry | None, turn: int
+    ) -> tuple[StatusKey, CacheEntry]:
         """Ask by the number as it is spelled; if it is not found so, once by its other spelling.
 
         The second request comes after all first ones of the call, and within the same `MAX_WAIT`:
         where the limits leave it no room, the message counts as not found.
         """
         since, now = self._clock.monotonic(), self._clock.time()
-        if known is None or known.record is not None or not self._answers(known, want, now):
-            known = await self._fetch(key, want, known, turn, since)
+        if entry is None or entry.record is not None or not self._answers(entry, query, now):
+            entry = await self._fetch(key, query, entry, turn, since)
         other = key.respelled
-        if other is None or known.record is not None or not self.may_be_respelled(key, known):
-            return key, known
+        if other is None or entry.record is not None or not self.may_be_respelled(key, entry):
+            return key, entry
         try:
-            there = await self._fetch(other, want, self._cache.get(other), turn + MAX_ITEMS, since)
+            there = await self._fetch(other, query, self._cache.get(other), turn + MAX_ITEMS, since)
         except (LimitReached, Overloaded):
-            return key, known
-        return (key, known) if there.record is None else (other, there)
+            return key, entry
+        return (key, entry) if there.record is None else (other, there)
 
     async def _fetch(
-        self, key: StatusKey, want: Want, known: Known | None, turn: int, since: float
-    ) -> Known:
-        async def ask(detail: DetailLevel) -> Known:
+        self, key: StatusKey, query: StatusQuery, entry: CacheEntry | None, turn: int, since: float
+    ) -> CacheEntry:
+        async def ask(detail: DetailLevel) -> CacheEntry:
             return await self._dispatcher.ask(
                 key,
                 detail,
-                want.kind,
-                caller=want.caller,
+                query.kind,
+                caller=query.caller,
                 turn=turn,
                 since=since,
-                has_fallback=known is not None and _stands_in(known, want, self._clock.time()),
+                has_fallback=entry is not None and _stands_in(entry, query, self._clock.time()),
             )
 
-        detail = want.detail
-        if known is not None and known.record is not None and not _fits(known.record, want):
+        detail = query.detail
+        if entry is not None and entry.record is not None and not _fits(entry.record, query):
             detail = at_least_standard(detail)
         fetched = await ask(detail)
-        if fetched.record is None or fetched.certain or _fits(fetched.record, want):
+        if fetched.record is None or fetched.certain or _fits(fetched.record, query):
             return fetched
         return await ask(at_least_standard(detail))
 
-    def _renew(self, key: StatusKey, known: Known, detail: DetailLevel) -> None:
-        self._dispatcher.renew(self._refresh(key, known, detail, wanted=1))
+    def _renew(self, key: StatusKey, entry: CacheEntry, detail: DetailLevel) -> None:
+        self._dispatcher.renew(self._refresh(key, entry, detail, wanted=1))
 
     def _refresh(
-        self, key: StatusKey, known: Known, detail: DetailLevel, *, wanted: int
-    ) -> planner.Want:
+        self, key: StatusKey, entry: CacheEntry, detail: DetailLevel, *, wanted: int
+    ) -> planner.FetchRequest:
         now = self._clock.monotonic()
-        seen = now - (self._clock.time() - known.observed_at)
-        kind = certain_kind(known)
-        return planner.Want(key, detail, Why.REFRESH, due=now, seen=seen, wanted=wanted, kind=kind)
+        seen = now - (self._clock.time() - entry.observed_at)
+        kind = certain_kind(entry)
+        return planner.FetchRequest(
+            key, detail, Why.REFRESH, due=now, seen=seen, wanted=wanted, kind=kind
+        )
 
-    def _riders(self) -> Iterable[planner.Want]:
+    def _riders(self) -> Iterable[planner.FetchRequest]:
         """What was asked for lately and may have changed: a mass request may take it along."""
         now, monotonic = self._clock.time(), self._clock.monotonic()
         riders = []
-        for key, detail, wanted in self._interest.recent(monotonic):
-            known = self._cache.get(key)
-            if known is None or known.record is None or known.record.is_final:
+        for key, detail, wanted in self._demand.recent(monotonic):
+            entry = self._cache.get(key)
+            if entry is None or entry.record is None or entry.record.is_final:
                 continue
-            if now - known.observed_at >= rule_for(known.record).shortest / 2:
-                riders.append(self._refresh(key, known, detail, wanted=wanted))
-        riders.sort(key=lambda want: planner.urgency(want, monotonic), reverse=True)
+            if now - entry.observed_at >= rule_for(entry.record).shortest / 2:
+                riders.append(self._refresh(key, entry, detail, wanted=wanted))
+        riders.sort(key=lambda fetch: planner.urgency(fetch, monotonic), reverse=True)
         return riders
 
     def _pushed_as(self, key: StatusKey) -> StatusKey | None:
@@ -506,12 +512,12 @@ class StatusService:
 
     def _drop_if_over(self, key: StatusKey) -> None:
         """Do not ask in the background for what is final or gone."""
-        known = self._cache.get(key)
-        if known is not None and (known.deleted or (known.record and known.record.is_final)):
+        entry = self._cache.get(key)
+        if entry is not None and (entry.deleted or (entry.record and entry.record.is_final)):
             self._dispatcher.drop(key)
 
-    def _merge_answer(self, want: planner.Want, row: Row) -> Known:
-        return self._cache.merge_answer(want.key, row, want.detail, want.kind)
+    def _merge_answer(self, fetch: planner.FetchRequest, row: Row) -> CacheEntry:
+        return self._cache.merge_answer(fetch.key, row, fetch.detail, fetch.kind)
 
 
 def _spellings(key: StatusKey) -> list[StatusKey]:
@@ -528,16 +534,16 @@ def mismatch(record: Record) -> KindMismatch:
     )
 
 
-def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
+def _is_plain_hit(entry: CacheEntry, query: StatusQuery, now: float) -> bool:
     """The common case of all that `get_now` asks: final, fresh, in detail, of the kind."""
-    record = known.record
+    record = entry.record
     return (
         record is not None
         and record.is_final
-        and now < known.fresh_until + min(want.slack, 0.0)
-        and (want.kind is None or type(record) is want.kind)
-        and known.detail.all >= want.detail.all
-        and (want.max_age is None or now - known.observed_at <= want.max_age)
+        and now < entry.fresh_until + min(query.slack, 0.0)
+        and (query.kind is None or type(record) is query.kind)
+        and entry.detail.all >= query.detail.all
+        and (query.max_age is None or now - entry.observed_at <= query.max_age)
     )
 
 
@@ -546,22 +552,22 @@ def at_least_standard(detail: DetailLevel) -> DetailLevel:
     return detail if detail.covers(DetailLevel.STANDARD) else DetailLevel.STANDARD
 
 
-def _why(known: Known | None, want: Want, now: float) -> Forwarded:
+def _why(entry: CacheEntry | None, query: StatusQuery, now: float) -> Forwarded:
     """Why what is known does not answer."""
-    if known is None or known.record is None:
+    if entry is None or entry.record is None:
         return Forwarded.MISS
-    if now >= known.fresh_until:
+    if now >= entry.fresh_until:
         return Forwarded.STALE
-    is_usual = want.max_age is None and not want.slack
+    is_usual = query.max_age is None and not query.slack
     return Forwarded.MISS if is_usual else Forwarded.REQUEST
 
 
-def _fits(record: Record, want: Want) -> bool:
-    return want.kind is None or isinstance(record, want.kind)
+def _fits(record: Record, query: StatusQuery) -> bool:
+    return query.kind is None or isinstance(record, query.kind)
 
 
-def _stands_in(known: Known, want: Want, now: float) -> bool:
+def _stands_in(entry: CacheEntry, query: StatusQuery, now: float) -> bool:
     """May an older record be the answer, where no newer one can be had?"""
-    longest = math.inf if want.stale_if_error is None else want.stale_if_error
-    is_young = longest > 0 and now - known.fresh_until <= longest
-    return is_young and known.record is not None and _fits(known.record, want)
+    longest = math.inf if query.stale_if_error is None else query.stale_if_error
+    is_young = longest > 0 and now - entry.fresh_until <= longest
+    return is_young and entry.record is not None and _fits(entry.record, query)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument, NotFound
-from gateway.model.freshness import Answer, Known, stale_reason, watch_for
+from gateway.model.freshness import Answer, CacheEntry, stale_reason, watch_for
 from gateway.model.merge import MESSAGE_RANK
 from gateway.model.records import (
     DetailLevel,
@@ -26,9 +26,8 @@ from gateway.model.records import (
     StateGroup,
     StatusKey,
 )
-from gateway.service import StatusService, Want
-from gateway.upstream.planner import Want as Planned
-from gateway.upstream.planner import Why
+from gateway.service import StatusQuery, StatusService
+from gateway.upstream.planner import FetchRequest, Why
 from gateway.wakeups import Signal, Wakeups
 
 T = TypeVar("T")
@@ -107,7 +106,7 @@ class _Moment(NamedTuple):
     there before it was known.
     """
 
-    known: Known | None
+    entry: CacheEntry | None
     trouble: GatewayError | None
     second: int
     events: dict[tuple[str, bool], Event]
@@ -121,7 +120,7 @@ class _Subscription:
     following: Following
     signal: Signal
     ends_at: float
-    before: Known | None
+    before: CacheEntry | None
     """What was known when it came."""
 
 
@@ -134,7 +133,7 @@ class _Watch:
     subscriptions: dict[_Subscription, None] = field(default_factory=dict)
     poll: asyncio.Task[None] | None = None
     trouble: GatewayError | None = None
-    told: Known | None = None
+    told: CacheEntry | None = None
     """What was known when all of them were woken last."""
     moment: _Moment | None = None
 
@@ -167,21 +166,21 @@ class Watches:
         self, key: StatusKey, following: Following, signal: Signal
     ) -> AsyncGenerator[Event | None, None]:
         """As `follow` has them; and None where `signal`, which wakes it, was set by others."""
-        known = self._service.peek(key)
-        if known is None and await self._service.recall([key]):
-            known = self._service.peek(key)
+        entry = self._service.peek(key)
+        if entry is None and await self._service.recall([key]):
+            entry = self._service.peek(key)
         now = self._clock.time()
         ends_at = math.inf if following.until is None else now + LONGEST
-        subscription = _Subscription(key, following, signal, ends_at, known)
+        subscription = _Subscription(key, following, signal, ends_at, entry)
         watch = self._join(subscription)
         first: asyncio.Task[None] | None = None
-        if not _is_answered(known, following.detail):
+        if not _is_answered(entry, following.detail):
             first = asyncio.create_task(self._ask_first(subscription, watch))
         news: object = None
         try:
             while not self.ended and now < ends_at:
-                event = self._event(watch, subscription, known)
-                is_last = event is not None and _is_last(known, following, now)
+                event = self._event(watch, subscription, entry)
+                is_last = event is not None and _is_last(entry, following, now)
                 if event is not None and event.news == news:
                     event = None
                 if event is not None:
@@ -192,7 +191,7 @@ class Watches:
                     return
                 del event  # what was written of it need not be kept
                 await signal.wait()
-                now, known = self._clock.time(), self._service.peek(key)
+                now, entry = self._clock.time(), self._service.peek(key)
         finally:
             if first is not None:
                 first.cancel()
@@ -244,22 +243,22 @@ class Watches:
             del self._watches[subscription.key.canonical]
 
     def _event(
-        self, watch: _Watch, subscription: _Subscription, known: Known | None
+        self, watch: _Watch, subscription: _Subscription, entry: CacheEntry | None
     ) -> Event | None:
         """The event for a subscription, made unless another one has had it; None: nothing yet."""
         second = int(self._clock.time())
         moment = watch.moment
         if moment is None or not (
-            moment.known is known and moment.trouble is watch.trouble and moment.second == second
+            moment.entry is entry and moment.trouble is watch.trouble and moment.second == second
         ):
-            moment = watch.moment = _Moment(known, watch.trouble, second, {})
+            moment = watch.moment = _Moment(entry, watch.trouble, second, {})
         key, detail = subscription.key, subscription.following.detail
-        if known is not None and watch.trouble is None and not _is_told(known, detail):
+        if entry is not None and watch.trouble is None and not _is_told(entry, detail):
             return None
-        live = known is not subscription.before
+        live = entry is not subscription.before
         event = moment.events.get((key.phone, live))
         if event is None:
-            content = self._content(key, known, watch.trouble, detail, live=live)
+            content = self._content(key, entry, watch.trouble, detail, live=live)
             if content is None:
                 return None
             event = moment.events[key.phone, live] = Event(content)
@@ -268,25 +267,25 @@ class Watches:
     def _content(
         self,
         key: StatusKey,
-        known: Known | None,
+        entry: CacheEntry | None,
         trouble: GatewayError | None,
         detail: DetailLevel,
         *,
         live: bool,
     ) -> Content | None:
-        if known is None:
+        if entry is None:
             return trouble
-        if known.record is None:
-            if self._service.may_be_respelled(key, known):
+        if entry.record is None:
+            if self._service.may_be_respelled(key, entry):
                 return trouble  # the number's other spelling is going to be asked for
             return NotFound("The provider knows no message with this id and phone.")
-        if trouble is None and not _is_told(known, detail):
+        if trouble is None and not _is_told(entry, detail):
             return None
         return Answer(
-            known,
+            entry,
             self._clock.time(),
             live,
-            self._service.next_at(key, known),
+            self._service.next_at(key, entry),
             stale=trouble is not None,
             stale_reason=None if trouble is None else stale_reason(trouble),
         ).named(key)
@@ -297,7 +296,7 @@ class Watches:
         if _is_answered(self._service.peek(key), following.detail):
             return
         try:
-            await self._service.get(key, Want(following.detail, caller=following.caller))
+            await self._service.get(key, StatusQuery(following.detail, caller=following.caller))
         except NotFound:
             return  # whoever follows was told when that was learned
         except GatewayError as error:
@@ -305,34 +304,34 @@ class Watches:
 
     async def _poll(self, key: StatusKey, watch: _Watch) -> None:
         """Want the message again and again, as often as its age deserves, until all have left."""
-        known = self._service.peek(key)
+        entry = self._service.peek(key)
         due = self._clock.monotonic()
-        if known and (not known.record or known.detail.covers(watch.detail)):
-            due = self._due(known)
+        if entry and (not entry.record or entry.detail.covers(watch.detail)):
+            due = self._due(entry)
         while not self._service.is_closed:
             try:
-                known = await self._service.poll(self._want(key, watch, due))
+                entry = await self._service.poll(self._fetch_request(key, watch, due))
             except GatewayError as error:
                 self._tell_trouble(watch, error)
                 wait = AGAIN if error.retry_after is None else error.retry_after
                 due = self._clock.monotonic() + max(wait, 1.0)
             else:
-                due = self._due(known)
+                due = self._due(entry)
 
     def _tell_trouble(self, watch: _Watch, error: GatewayError) -> None:
         if watch.trouble is None or watch.trouble.code != error.code:
             watch.trouble = error
             self._wake(watch)
 
-    def _want(self, key: StatusKey, watch: _Watch, due: float) -> Planned:
-        known = self._service.peek(key)
+    def _fetch_request(self, key: StatusKey, watch: _Watch, due: float) -> FetchRequest:
+        entry = self._service.peek(key)
         watch.detail = _least_detail(watch)  # who wanted more may have left
         seen, caller = -math.inf, ""
-        if known is not None and _is_told(known, watch.detail):
-            seen = self._monotonic(known.observed_at)
+        if entry is not None and _is_told(entry, watch.detail):
+            seen = self._monotonic(entry.observed_at)
         else:  # the first answer is still a caller's, after he has waited for `MAX_WAIT` as well
             caller = next(iter(watch.subscriptions)).following.caller
-        return Planned(
+        return FetchRequest(
             self._service.resolve(key),
             watch.detail,
             Why.WATCHER,
@@ -342,13 +341,13 @@ class Watches:
             wanted=len(watch.subscriptions),
         )
 
-    def _due(self, known: Known) -> float:
+    def _due(self, entry: CacheEntry) -> float:
         """When to ask again."""
-        record = known.record
-        pause = AGAIN if record is None else watch_for(record, known.observed_at)
+        record = entry.record
+        pause = AGAIN if record is None else watch_for(record, entry.observed_at)
         if record is not None and record.is_final:
             pause = min(pause, BEYOND_DELIVERY)
-        return self._monotonic(known.observed_at) + pause
+        return self._monotonic(entry.observed_at) + pause
 
     def _monotonic(self, moment: float) -> float:
         return moment - self._clock.time() + self._clock.monotonic()
@@ -357,9 +356,9 @@ class Watches:
         watch = self._watches.get(key.canonical)
         if watch is None:
             return
-        known, told, was_well = self._service.peek(key), watch.told, watch.trouble is None
-        watch.told, watch.trouble = known, None
-        if was_well and _tells_nothing_new(known, told):
+        entry, told, was_well = self._service.peek(key), watch.told, watch.trouble is None
+        watch.told, watch.trouble = entry, None
+        if was_well and _tells_nothing_new(entry, told):
             now = self._clock.time()
             over = [one.signal for one in watch.subscriptions if one.ends_at <= now]
             self.wakeups.wake(*over)
@@ -376,28 +375,28 @@ def _least_detail(watch: _Watch) -> DetailLevel:
     return max(levels, key=attrgetter("all"))
 
 
-def _tells_nothing_new(known: Known | None, told: Known | None) -> bool:
+def _tells_nothing_new(entry: CacheEntry | None, told: CacheEntry | None) -> bool:
     """Is it the same record, seen again? How often it was not found counts."""
     return (
-        known is not None
+        entry is not None
         and told is not None
-        and known.record is not None
-        and (known.record, known.detail, known.source) == (told.record, told.detail, told.source)
+        and entry.record is not None
+        and (entry.record, entry.detail, entry.source) == (told.record, told.detail, told.source)
     )
 
 
-def _is_answered(known: Known | None, detail: DetailLevel) -> bool:
+def _is_answered(entry: CacheEntry | None, detail: DetailLevel) -> bool:
     """Is there what a caller would be answered with?"""
-    return known is not None and (known.record is None or _is_whole(known, detail))
+    return entry is not None and (entry.record is None or _is_whole(entry, detail))
 
 
-def _is_last(known: Known | None, following: Following, now: float) -> bool:
-    if known is None:
+def _is_last(entry: CacheEntry | None, following: Following, now: float) -> bool:
+    if entry is None:
         return False
-    if known.record is None:
-        is_deleted = known.deleted and now < known.fresh_until  # later the id may be used again
-        return is_deleted or known.misses >= GIVE_UP
-    return _is_reached(known.record, following.until) and _is_whole(known, following.detail)
+    if entry.record is None:
+        is_deleted = entry.deleted and now < entry.fresh_until  # later the id may be used again
+        return is_deleted or entry.misses >= GIVE_UP
+    return _is_reached(entry.record, following.until) and _is_whole(entry, following.detail)
 
 
 def _is_reached(record: Record, until: MessageState | None) -> bool:
@@ -409,13 +408,13 @@ def _is_reached(record: Record, until: MessageState | None) -> bool:
     )
 
 
-def _is_told(known: Known, detail: DetailLevel) -> bool:
+def _is_told(entry: CacheEntry, detail: DetailLevel) -> bool:
     """Is it told to who wants that level? What was pushed is, before its details are known."""
-    is_pushed = known.source is FreshnessSource.CALLBACK
-    return known.record is None or is_pushed or _is_whole(known, detail)
+    is_pushed = entry.source is FreshnessSource.CALLBACK
+    return entry.record is None or is_pushed or _is_whole(entry, detail)
 
 
-def _is_whole(known: Known, detail: DetailLevel) -> bool:
+def _is_whole(entry: CacheEntry, detail: DetailLevel) -> bool:
     """Are all its details known that ever will be?"""
-    is_archived = isinstance(known.record, Message) and known.record.archived
-    return is_archived or known.detail.covers(detail)
+    is_archived = isinstance(entry.record, Message) and entry.record.archived
+    return is_archived or entry.detail.covers(detail)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.cache import Pushed, Reading, RecordCache
 from gateway.errors import GatewayError, NotFound
-from gateway.model.freshness import Known
+from gateway.model.freshness import CacheEntry
 from gateway.model.records import DetailLevel, HlrLookup, Message, Record, StatusKey
-from gateway.service import StatusService, Want
+from gateway.service import StatusQuery, StatusService
 from gateway.simulator.push import signed
 from gateway.smsc.push import Push, verify
 from gateway.smsc.row import Row
@@ -69,7 +69,7 @@ class Setup:
     def push(self, status: int, **fields: object) -> Pushed:
         return self.service.ingest(push(status, **fields))
 
-    def known(self, key: StatusKey = KEY) -> Known:
+    def known(self, key: StatusKey = KEY) -> CacheEntry:
         known = self.service.peek(key)
         assert known is not None
         return known
@@ -81,7 +81,7 @@ class Setup:
 
     async def poll(self, row: dict[str, str], key: StatusKey = KEY) -> None:
         self.provider.rows[key] = row
-        await self.service.get(key, Want(FULL, max_age=0))
+        await self.service.get(key, StatusQuery(FULL, max_age=0))
 
 
 def push(status: int, **fields: object) -> Push:
@@ -117,7 +117,7 @@ ONE_LIFE = st.dictionaries(st.sampled_from(STATUSES), TIMES, max_size=8).map(
 RANKS = {-2: 0, -1: 0, 0: 1, 99: 1, 3: 2, 20: 2, 22: 2, 23: 2, 24: 2, 25: 2, 1: 3, 2: 4, 4: 5}
 
 
-def state_of(known: Known | None) -> object:
+def state_of(known: CacheEntry | None) -> object:
     """What must not depend on the order."""
     if known is None or known.record is None:
         return None
@@ -188,7 +188,7 @@ def test_polls_in_between_do_not_move_it_back(early: list[Told], late: list[Told
 async def test_an_unknown_message_is_known_by_its_push() -> None:
     setup = Setup()
     assert setup.push(20, err=6, ts=int(START) - 60) is Pushed.ACCEPTED
-    answer = await setup.service.get(KEY, Want(BASIC, Message))
+    answer = await setup.service.get(KEY, StatusQuery(BASIC, Message))
     record, freshness = answer.record, answer.freshness
     assert isinstance(record, Message)
     assert (record.state, record.is_final, record.id) == ("UNDELIVERABLE", True, "30")
@@ -202,9 +202,9 @@ async def test_more_detail_than_a_push_has_is_asked_for_and_then_is_the_newest_w
     setup = Setup()
     setup.push(1)
     setup.provider.rows[KEY] = {"status": "1", "type": "0", "message": "hello"}
-    answer = await setup.service.get(KEY, Want(FULL, Message))
+    answer = await setup.service.get(KEY, StatusQuery(FULL, Message))
     assert (answer.record.text, answer.source) == ("hello", "LIVE")
-    assert (await setup.service.get(KEY, Want(FULL, Message))).source == "CACHE"
+    assert (await setup.service.get(KEY, StatusQuery(FULL, Message))).source == "CACHE"
     assert len(setup.provider.asked) == 1
 
 
@@ -212,9 +212,9 @@ async def test_details_stay_known_when_a_push_moves_the_state() -> None:
     setup = Setup()
     await setup.poll(SENT | {"message": "hello", "cost": "3.20"})
     assert setup.push(1, ts=int(START)) is Pushed.ACCEPTED
-    answer = await setup.service.get(KEY, Want(FULL, Message))
+    answer = await setup.service.get(KEY, StatusQuery(FULL, Message))
     assert (answer.record.text, answer.record.is_final) == ("hello", True)
-    assert (answer.source, answer.known.detail) == ("CALLBACK", "FULL")
+    assert (answer.source, answer.entry.detail) == ("CALLBACK", "FULL")
     assert len(setup.provider.asked) == 1
 
 
@@ -261,9 +261,9 @@ async def test_not_found_is_no_news_of_an_unknown_message() -> None:
 async def test_a_push_ends_what_was_not_found() -> None:
     setup = Setup()
     with pytest.raises(NotFound):
-        await setup.service.get(KEY, Want(BASIC))
+        await setup.service.get(KEY, StatusQuery(BASIC))
     setup.push(1)
-    assert (await setup.service.get(KEY, Want(BASIC))).record.is_final
+    assert (await setup.service.get(KEY, StatusQuery(BASIC))).record.is_final
 
 
 # Kinds
@@ -391,7 +391,7 @@ async def test_a_watched_number_is_known_before_anything_else_is() -> None:
     key = StatusKey("74951234567", 30)
     setup.provider.seconds = 1
     setup.provider.rows[key] = SENT
-    waiting = asyncio.create_task(setup.service.get(key, Want(BASIC)))
+    waiting = asyncio.create_task(setup.service.get(key, StatusQuery(BASIC)))
     await settle()
     setup.push(1, phone="84951234567")
     assert setup.record(key).is_final
@@ -403,7 +403,7 @@ async def test_a_final_push_leaves_nothing_to_renew() -> None:
     setup = Setup()
     await setup.poll(DELIVERED)
     setup.clock.now += 8000
-    stale = await setup.service.get(KEY, Want(BASIC))  # answered at once, and renewed
+    stale = await setup.service.get(KEY, StatusQuery(BASIC))  # answered at once, and renewed
     assert stale.stale
     assert setup.push(2) is Pushed.ACCEPTED
     await setup.clock.advance(60)
@@ -426,7 +426,7 @@ async def test_an_answer_asked_for_before_the_deletion_does_not_bring_it_back() 
     setup = Setup()
     setup.provider.rows[KEY] = SENT
     setup.provider.seconds = 2
-    asking = asyncio.create_task(setup.service.get(KEY, Want(BASIC)))
+    asking = asyncio.create_task(setup.service.get(KEY, StatusQuery(BASIC)))
     await settle()
     await setup.service.delete(KEY)
     await setup.clock.advance(2)
@@ -436,7 +436,7 @@ async def test_an_answer_asked_for_before_the_deletion_does_not_bring_it_back() 
     setup.provider.rows[KEY] = SENT  # the same id is used again
     setup.provider.seconds = 0
     setup.clock.now += 20
-    assert not (await setup.service.get(KEY, Want(BASIC))).record.is_final
+    assert not (await setup.service.get(KEY, StatusQuery(BASIC))).record.is_final
 
 
 @pytest.mark.parametrize(

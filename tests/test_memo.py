@@ -71,7 +71,7 @@ LONG = b"text/plain, " * LONGEST
         live.seconds_to_wait,
         view.acceptable,
         lambda sent: resource.check_accept(sent, "application/json"),
-        lambda sent: question.question(Message, "1", b"phone=79990000001&x=" + sent, frozenset()),
+        lambda sent: question.read_url(Message, "1", b"phone=79990000001&x=" + sent, frozenset()),
         lambda sent: plain.plain_key("1", sent.decode()),
         lambda sent: plain.plain_key(sent.decode(), "79990000001"),
         lambda sent: plain.plain_key(int.from_bytes(sent[:20]), "79990000001"),

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import GatewayError, KindMismatch
 from gateway.model.records import DetailLevel, Message, StatusKey
-from gateway.service import Want
+from gateway.service import StatusQuery
 from gateway.simulator.model import Report
 from tests.support.clock import settle
 from tests.support.gateway import Setup, running
@@ -219,11 +219,11 @@ async def test_of_many_known_records_none_is_given_that_is_not_wanted() -> None:
     async with running() as setup:
         service = setup.state["service"]
         for want, is_asked in (
-            (Want(DetailLevel.BASIC), True),
-            (Want(DetailLevel.BASIC), False),
-            (Want(DetailLevel.BASIC, Message), False),
-            (Want(DetailLevel.BASIC, slack=-30 * 24 * 3600), True),
-            (Want(DetailLevel.BASIC, max_age=-1), True),
+            (StatusQuery(DetailLevel.BASIC), True),
+            (StatusQuery(DetailLevel.BASIC), False),
+            (StatusQuery(DetailLevel.BASIC, Message), False),
+            (StatusQuery(DetailLevel.BASIC, slack=-30 * 24 * 3600), True),
+            (StatusQuery(DetailLevel.BASIC, max_age=-1), True),
         ):
             before = len(await setup.asked())
             found = await service.get_many(keys, want)

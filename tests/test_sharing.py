@@ -19,7 +19,7 @@ from gateway.errors import GatewayError, NotFound, Overloaded
 from gateway.model.freshness import Answer
 from gateway.model.records import DetailLevel, FreshnessSource, Message, MessageState, StatusKey
 from gateway.replicas import NAME_SIZE, Replicas
-from gateway.service import StatusService, Want
+from gateway.service import StatusQuery, StatusService
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.smsc.push import Push
 from gateway.smsc.row import Row
@@ -33,7 +33,7 @@ from tests.support.valkey import Valkey, until, valkey
 pytestmark = pytest.mark.anyio
 
 DELIVERED, SENT = StatusKey("79990000001", 1), StatusKey("79990000007", 7)
-WANT = Want()
+WANT = StatusQuery()
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ class Gateway:
         record = None if known is None else known.record
         return record.state if isinstance(record, Message) else None
 
-    async def get(self, key: StatusKey, want: Want = WANT) -> MessageState:
+    async def get(self, key: StatusKey, want: StatusQuery = WANT) -> MessageState:
         record = (await self.service.get(key, want)).record
         assert isinstance(record, Message)
         return record.state
@@ -210,7 +210,7 @@ async def test_who_comes_later_finds_what_was_learned(server: Valkey) -> None:
         assert late.state(DELIVERED) is None
         answer = await late.service.get(DELIVERED, WANT)
         assert (answer.live, answer.source) == (False, FreshnessSource.CACHE)
-        found, other = await late.service.get_many([DELIVERED, SENT], Want(only_cached=True))
+        found, other = await late.service.get_many([DELIVERED, SENT], StatusQuery(only_cached=True))
         assert not isinstance(found, GatewayError)
         assert isinstance(other, GatewayError)
         assert all_.limits.admitted == 1
@@ -297,7 +297,7 @@ async def test_older_news_move_nothing_back(server: Valkey) -> None:
         await all_.settle()
         assert [gateway.state(SENT) for gateway in (a, b)] == [MessageState.DELIVERED] * 2
         late = await all_.new()
-        assert await late.get(SENT, Want(only_cached=True)) is MessageState.DELIVERED
+        assert await late.get(SENT, StatusQuery(only_cached=True)) is MessageState.DELIVERED
 
 
 async def _asking_anew(all_: Company) -> asyncio.Task[Answer]:
@@ -307,7 +307,7 @@ async def _asking_anew(all_: Company) -> asyncio.Task[Answer]:
     await all_.settle()
     all_.clock.now += 5
     all_.network.gate.clear()
-    asking = asyncio.create_task(b.service.get(SENT, Want(max_age=0)))
+    asking = asyncio.create_task(b.service.get(SENT, StatusQuery(max_age=0)))
     await until(lambda: all_.limits.admitted == 2)
     return asking
 

@@ -15,7 +15,7 @@ from gateway.app import serving
 from gateway.errors import GatewayError
 from gateway.model.freshness import Answer
 from gateway.model.records import DetailLevel, Message, MessageState, StatusKey
-from gateway.service import StatusService, Want
+from gateway.service import StatusQuery, StatusService
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.simulator.world import Change
 from gateway.smsc.push import Push
@@ -88,7 +88,7 @@ class Reader:
             assert isinstance(event.record, Message)
             why = event.stale_reason or ("" if not event.stale else "STALE")
             self.told.append(f"{event.record.state} {why}".strip())
-            self.details.append(event.known.detail)
+            self.details.append(event.entry.detail)
             self.phones.add(event.record.phone)
 
 
@@ -195,7 +195,7 @@ async def test_what_a_caller_learns_is_told_to_those_who_watch() -> None:
         reader = setup.follow()
         await setup.clock.advance(13)
         asked = setup.limits.admitted
-        await setup.service.get(LIVE, Want(FULL, Message, max_age=0))
+        await setup.service.get(LIVE, StatusQuery(FULL, Message, max_age=0))
         await settle()
         assert (reader.told, setup.limits.admitted) == (["QUEUED", "SENT"], asked + 1)
 
@@ -236,7 +236,7 @@ async def test_callers_are_told_when_a_watched_message_is_asked_for_next() -> No
     async with watching() as setup:
         setup.follow()
         await setup.clock.advance(1)
-        answer = await setup.service.get(LIVE, Want(BASIC, Message))
+        answer = await setup.service.get(LIVE, StatusQuery(BASIC, Message))
         due = datetime.fromtimestamp(START + 15, UTC)
         assert answer.next_refresh_at == due
 
@@ -379,7 +379,9 @@ async def test_the_first_answer_of_a_stream_is_a_callers() -> None:
         await setup.provider.post("/control/latency", json={"seconds": 0.5})
         busy = [
             asyncio.create_task(
-                setup.service.get(StatusKey("380990000001", 1000 + n), Want(BASIC, caller=f"c{n}"))
+                setup.service.get(
+                    StatusKey("380990000001", 1000 + n), StatusQuery(BASIC, caller=f"c{n}")
+                )
             )
             for n in range(40)
         ]
@@ -403,7 +405,7 @@ async def test_no_stream_starves_beside_callers_who_never_cease() -> None:
             while True:
                 with contextlib.suppress(GatewayError):
                     key = StatusKey("380990000001", next(numbers))
-                    await setup.service.get(key, Want(BASIC, caller=name))
+                    await setup.service.get(key, StatusQuery(BASIC, caller=name))
 
         busy = [asyncio.create_task(go_on("dashboard")) for _ in range(30)]
         await setup.clock.advance(2)

@@ -84,7 +84,7 @@ MISSING_LONGEST = 900.0
 """Seconds: what was not found several times is not going to be."""
 
 
-class Known(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class CacheEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What the gateway knows of one key. `record` None: the provider does not know it (-3).
 
     `certain`: an answer showed the record's kind. `observed_at` and `fresh_until` are in seconds
@@ -136,9 +136,9 @@ def watch_for(record: Record, now: float) -> float:
     return rule.fresh_for(_age(record, now))
 
 
-def serves_stale(known: Known, now: float) -> bool:
+def serves_stale(entry: CacheEntry, now: float) -> bool:
     """May it answer at once although it is no longer fresh, and be renewed meanwhile?"""
-    return known.record is not None and now < known.fresh_until + rule_for(known.record).stale_for
+    return entry.record is not None and now < entry.fresh_until + rule_for(entry.record).stale_for
 
 
 def _age(record: Record, now: float) -> float:
@@ -173,7 +173,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     tells what stood in the way, None: it is under way.
     """
 
-    known: Known
+    entry: CacheEntry
     now: float
     live: bool = False
     next_at: float | None = None
@@ -187,13 +187,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
         if record.phone == key.phone:
             return self
         respelled = replace(record, phone=key.phone)
-        return replace(self, known=replace(self.known, record=respelled))
+        return replace(self, entry=replace(self.entry, record=respelled))
 
     @property
     def record(self) -> Record:
         """As it is kept."""
-        assert self.known.record is not None  # noqa: S101 - else there is no answer to give
-        return self.known.record
+        assert self.entry.record is not None  # noqa: S101 - else there is no answer to give
+        return self.entry.record
 
     @property
     def is_settled(self) -> bool:
@@ -203,17 +203,17 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     @property
     def until(self) -> float:
         """When its age, or the time it is fresh for, is told by another number of seconds."""
-        ttl = math.floor(self.known.fresh_until - self.now)
-        return min(self.known.observed_at + self.age_seconds + 1, self.known.fresh_until - ttl)
+        ttl = math.floor(self.entry.fresh_until - self.now)
+        return min(self.entry.observed_at + self.age_seconds + 1, self.entry.fresh_until - ttl)
 
     @property
     def source(self) -> FreshnessSource:
-        is_asked = self.live and self.known.source is not FreshnessSource.CALLBACK
-        return FreshnessSource.LIVE if is_asked else self.known.source
+        is_asked = self.live and self.entry.source is not FreshnessSource.CALLBACK
+        return FreshnessSource.LIVE if is_asked else self.entry.source
 
     @property
     def age_seconds(self) -> int:
-        return max(0, int(self.now - self.known.observed_at))
+        return max(0, int(self.now - self.entry.observed_at))
 
     @property
     def next_refresh_at(self) -> datetime | None:
@@ -224,13 +224,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
         """How the record is known, and how old it is, for this caller."""
         return Freshness(
             source=self.source,
-            observed_at=self.known.observed,
+            observed_at=self.entry.observed,
             age_seconds=self.age_seconds,
-            expires_at=self.known.expires,
+            expires_at=self.entry.expires,
             stale=self.stale,
             stale_reason=self.stale_reason,
             next_refresh_at=self.next_refresh_at,
-            detail=self.known.detail,
+            detail=self.entry.detail,
         )
 
 

@@ -5,36 +5,36 @@ from functools import lru_cache
 import msgspec
 from msgspec.structs import replace
 
-from gateway.model.freshness import Known
+from gateway.model.freshness import CacheEntry
 from gateway.model.records import Record, StatusKey, Value
 
 
-class _Entry(msgspec.Struct, frozen=True):
-    """`Known`, and of what."""
+class _Sent(msgspec.Struct, frozen=True):
+    """`CacheEntry`, and of what."""
 
     key: StatusKey
-    known: Known
+    entry: CacheEntry
 
 
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(_Entry)
+_DECODER = msgspec.json.Decoder(_Sent)
 
 
-def write(key: StatusKey, known: Known) -> bytes:
+def write(key: StatusKey, entry: CacheEntry) -> bytes:
     """The key, and what is known of it."""
-    return _ENCODER.encode(_Entry(key, known))
+    return _ENCODER.encode(_Sent(key, entry))
 
 
-def read(body: bytes) -> tuple[StatusKey, Known]:
+def read(body: bytes) -> tuple[StatusKey, CacheEntry]:
     """What was written; raises `ValueError` where it was not."""
     try:
-        entry = _DECODER.decode(body)
+        sent = _DECODER.decode(body)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
-    known = entry.known
-    if known.record is not None:
-        known = replace(known, record=_sharing(known.record))
-    return entry.key, known
+    entry = sent.entry
+    if entry.record is not None:
+        entry = replace(entry, record=_sharing(entry.record))
+    return sent.key, entry
 
 
 def _sharing(record: Record) -> Record:

@@ -10,36 +10,36 @@ from typing import Final
 import msgspec
 from cachetools import Cache, LRUCache
 
-from gateway.model.freshness import Known
+from gateway.model.freshness import CacheEntry
 from gateway.model.records import DetailLevel, StatusKey
 
 SECOND_CHANCES: Final = 8
 """Entries that one new entry may keep from going, because they were read: it bounds its time."""
 
 
-class _Entry(msgspec.Struct, gc=False):
+class _Slot(msgspec.Struct, gc=False):
     """What is known, and whether it was read since it came to the young end.
 
     `settled_until`: until then it is fresh and final, so that it answers whoever asks for nothing
     unusual and no more than its `level` of detail; 0: it is not.
     """
 
-    known: Known
+    entry: CacheEntry
     settled_until: float
     level: int
     is_read: bool = False
 
 
-class _Entries(LRUCache[StatusKey, _Entry]):
+class _Slots(LRUCache[StatusKey, _Slot]):
     """The CLOCK algorithm: to read an entry moves nothing, and gives it a second chance later."""
 
-    def popitem(self) -> tuple[StatusKey, _Entry]:
+    def popitem(self) -> tuple[StatusKey, _Slot]:
         for _ in range(SECOND_CHANCES):
-            key, entry = super().popitem()
-            if not entry.is_read:
-                return key, entry
-            entry.is_read = False
-            self[key] = entry
+            key, slot = super().popitem()
+            if not slot.is_read:
+                return key, slot
+            slot.is_read = False
+            self[key] = slot
         return super().popitem()
 
 
@@ -55,53 +55,53 @@ class MemoryStore:
     """Do other processes know more?"""
 
     def __init__(self, max_records: int) -> None:
-        self._entries = _Entries(max_records)
+        self._slots = _Slots(max_records)
 
-    def get(self, key: StatusKey) -> Known | None:
+    def get(self, key: StatusKey) -> CacheEntry | None:
         try:
-            entry: _Entry = _peek(self._entries, key)
+            slot: _Slot = _peek(self._slots, key)
         except KeyError:
             return None
-        entry.is_read = True
-        return entry.known
+        slot.is_read = True
+        return slot.entry
 
     def get_settled(
         self, keys: Iterable[StatusKey], detail: DetailLevel, now: float
-    ) -> list[Known] | None:
+    ) -> list[CacheEntry] | None:
         """What is known of the keys, if each is fresh, final and told in such detail."""
         level = detail.all
         found = []
         for key in keys:
             try:
-                entry: _Entry = _peek(self._entries, key)
+                slot: _Slot = _peek(self._slots, key)
             except KeyError:
                 return None
-            if now >= entry.settled_until or level > entry.level:
+            if now >= slot.settled_until or level > slot.level:
                 return None
-            entry.is_read = True
-            found.append(entry.known)
+            slot.is_read = True
+            found.append(slot.entry)
         return found
 
-    def holds(self, keys: Iterable[StatusKey], known: Iterable[Known]) -> bool:
+    def holds(self, keys: Iterable[StatusKey], entries: Iterable[CacheEntry]) -> bool:
         """Is this still what is known of the keys: the very same, for nothing was learned?"""
-        for key, one in zip(keys, known, strict=True):
+        for key, entry in zip(keys, entries, strict=True):
             try:
-                entry: _Entry = _peek(self._entries, key)
+                slot: _Slot = _peek(self._slots, key)
             except KeyError:
                 return False
-            if entry.known is not one:
+            if slot.entry is not entry:
                 return False
-            entry.is_read = True
+            slot.is_read = True
         return True
 
-    def keep(self, key: StatusKey, known: Known) -> None:
+    def keep(self, key: StatusKey, entry: CacheEntry) -> None:
         """Keep it, in this process."""
-        settled_until = known.fresh_until if _is_final(known) else 0.0
-        self._entries[key] = _Entry(known, settled_until, known.detail.all)
+        settled_until = entry.fresh_until if _is_final(entry) else 0.0
+        self._slots[key] = _Slot(entry, settled_until, entry.detail.all)
 
-    def put(self, key: StatusKey, known: Known) -> None:
+    def put(self, key: StatusKey, entry: CacheEntry) -> None:
         """Keep it, and tell the other processes, if there are any."""
-        self.keep(key, known)
+        self.keep(key, entry)
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:  # noqa: ARG002 - the port
         """Learn from other processes what is not known here; False: they know no more."""
@@ -109,14 +109,14 @@ class MemoryStore:
 
     def unfinished(self) -> list[StatusKey]:
         """The keys whose record may still change."""
-        return [key for key in self._entries if not _is_final(_peek(self._entries, key).known)]
+        return [key for key in self._slots if not _is_final(_peek(self._slots, key).entry)]
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._slots)
 
 
-def _is_final(known: Known) -> bool:
-    return known.record is not None and known.record.is_final
+def _is_final(entry: CacheEntry) -> bool:
+    return entry.record is not None and entry.record.is_final
 
 
 _peek = Cache.__getitem__

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import Overloaded
-from gateway.model.freshness import Known
+from gateway.model.freshness import CacheEntry
 from gateway.model.merge import rank
 from gateway.model.records import StatusKey
 from gateway.replicas import Replicas
-from gateway.store import codec as wire
+from gateway.store import codec
 from gateway.store.memory import MemoryStore
 
 log = logging.getLogger(__name__)
@@ -46,17 +46,17 @@ class SharedStore(MemoryStore):
         super().__init__(max_records)
         self._replicas = replicas
         self._time = time
-        self.on_news: Callable[[StatusKey, Known, bool], None] = _nothing
+        self.on_news: Callable[[StatusKey, CacheEntry, bool], None] = _nothing
         replicas.listen(KIND, self._heard, self._join)
 
-    def put(self, key: StatusKey, known: Known) -> None:
-        self.keep(key, known)
+    def put(self, key: StatusKey, entry: CacheEntry) -> None:
+        self.keep(key, entry)
         replicas = self._replicas
-        kept_for = known.fresh_until - self._time() if known.deleted else KEPT
+        kept_for = entry.fresh_until - self._time() if entry.deleted else KEPT
         arguments = (
-            f"{_rank(known):02}",
+            f"{_rank(entry):02}",
             max(1, round(kept_for * 1000)),
-            wire.write(key, known),
+            codec.write(key, entry),
             replicas.channel,
             KIND + replicas.name.encode(),
         )
@@ -92,17 +92,17 @@ class SharedStore(MemoryStore):
             self._tell(body, is_new=True)
 
     def _tell(self, body: bytes, *, is_new: bool) -> None:
-        self.on_news(*wire.read(body), is_new)
+        self.on_news(*codec.read(body), is_new)
 
 
-def _rank(known: Known) -> int:
+def _rank(entry: CacheEntry) -> int:
     """What is not kept over what: the lower over the higher."""
-    if known.deleted:
+    if entry.deleted:
         return 99
-    if known.record is None:
+    if entry.record is None:
         return 0
-    return 10 * (1 + known.certain) + rank(known.record)
+    return 10 * (1 + entry.certain) + rank(entry.record)
 
 
-def _nothing(key: StatusKey, known: Known, is_new: bool) -> None:  # noqa: FBT001 - a callback
+def _nothing(key: StatusKey, entry: CacheEntry, is_new: bool) -> None:  # noqa: FBT001 - a callback
     pass

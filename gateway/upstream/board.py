@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 from gateway.model.records import StatusKey
 from gateway.upstream.flight import Flight, Waiter, joined
-from gateway.upstream.planner import Want
+from gateway.upstream.planner import FetchRequest
 
 T = TypeVar("T")
 
@@ -81,40 +81,40 @@ class Board(Generic[T]):
     def all_elsewhere(self) -> list[Flight[T]]:
         return list(self._elsewhere.values())
 
-    def soonest(self, number: int) -> list[Want]:
+    def soonest(self, number: int) -> list[FetchRequest]:
         """Of what is not due yet, what is due first."""
-        wants = (flight.want for flight in self._later.values())
-        return heapq.nsmallest(number, wants, key=lambda want: want.due)
+        fetches = (flight.fetch for flight in self._later.values())
+        return heapq.nsmallest(number, fetches, key=lambda fetch: fetch.due)
 
     def wait(self, flight: Flight[T]) -> None:
         """Have it sent as soon as there is room, with whoever waits for the same key."""
-        key = flight.want.key
+        key = flight.fetch.key
         other = self.queued(key)
         self._later.pop(key, None)
         self.waiting[key] = flight if other is flight else joined(flight, other)
 
-    def wait_until_due(self, flight: Flight[T], want: Want) -> None:
-        """Have it sent at the moment that `want` is due."""
-        if want.key not in self.waiting:
-            self._later[want.key] = flight
-        heapq.heappush(self._due, (want.due, next(self._order), want.key))
+    def wait_until_due(self, flight: Flight[T], fetch: FetchRequest) -> None:
+        """Have it sent at the moment that `fetch` is due."""
+        if fetch.key not in self.waiting:
+            self._later[fetch.key] = flight
+        heapq.heappush(self._due, (fetch.due, next(self._order), fetch.key))
 
     def bring_due(self, now: float) -> None:
         """Let those wait for room whose moment has come."""
         while self._due and self._due[0][0] <= now:
             _, _, key = heapq.heappop(self._due)
             flight = self._later.get(key)
-            if flight is not None and flight.want.due <= now:
+            if flight is not None and flight.fetch.due <= now:
                 self.waiting[key] = self._later.pop(key)
 
     @property
     def next_due(self) -> float | None:
         return self._due[0][0] if self._due else None
 
-    def take_along(self, want: Want) -> None:
+    def take_along(self, fetch: FetchRequest) -> None:
         """Let a key wait that a mass request has room for; nobody may have asked for it."""
-        flight = self._later.pop(want.key, None)
-        self.waiting[want.key] = Flight[T](want) if flight is None else flight
+        flight = self._later.pop(fetch.key, None)
+        self.waiting[fetch.key] = Flight[T](fetch) if flight is None else flight
 
     def send(self, key: StatusKey) -> Flight[T]:
         """Its request is sent by this process."""
@@ -127,14 +127,14 @@ class Board(Generic[T]):
 
     def land(self, flight: Flight[T]) -> None:
         """It is under way no longer."""
-        key = flight.want.key
+        key = flight.fetch.key
         for flights in (self._under_way, self._elsewhere):
             if flights.get(key) is flight:
                 del flights[key]
 
     def settle(self, flight: Flight[T], result: T) -> None:
         """Give its answer to all who wait. A request of this process is under way until it ends."""
-        key = flight.want.key
+        key = flight.fetch.key
         flight.settle(result)
         for flights in (self.waiting, self._later, self._elsewhere):
             if flights.get(key) is flight:
@@ -154,7 +154,7 @@ class Board(Generic[T]):
 
     def forget_if_unwanted(self, flight: Flight[T]) -> None:
         """Do not send what nobody wants; what was sent goes on."""
-        key = flight.want.key
+        key = flight.fetch.key
         for flights in (self.waiting, self._later):
             if not flight.is_wanted and flights.get(key) is flight:
                 del flights[key]

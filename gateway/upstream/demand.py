@@ -19,7 +19,7 @@ class _Asked:
     detail: DetailLevel
 
 
-class Interest:
+class RecentDemand:
     """How often each key was asked for, old times counting less. Times are monotonic seconds."""
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ from gateway.upstream.budget.memory import Full, Lease, MemoryBudget
 from gateway.upstream.deletions import Deletions
 from gateway.upstream.flight import Flight, Waiter, answer_of
 from gateway.upstream.inflight import InFlight, outcome_of
-from gateway.upstream.planner import Ask, Pace, Want, Why, fill_up, hopeless, plan
+from gateway.upstream.planner import Ask, FetchRequest, Pace, Why, fill_up, hopeless, plan
 from gateway.upstream.throughput import Throughput
 
 log = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class Dispatcher(Generic[T]):
         breaker: Breaker,
         clock: Clock,
         *,
-        learn: Callable[[Want, Row], T],
-        riders: Callable[[], Iterable[Want]],
+        learn: Callable[[FetchRequest, Row], T],
+        riders: Callable[[], Iterable[FetchRequest]],
         mass_max_ids: int,
         max_wait: float,
         linger: float,
@@ -125,8 +125,8 @@ class Dispatcher(Generic[T]):
     ) -> T:
         """The answer for a key at the level, or at a higher one; raises a `GatewayError`.
 
-        `caller` and `turn` keep the queue fair (see the planner's `Want`). Who has an older record
-        to fall back on is not kept waiting longer than `max_wait` by a slow answer either. It is
+        `caller` and `turn` keep the queue fair (see `FetchRequest`). Who has an older record to
+        fall back on is not kept waiting longer than `max_wait` by a slow answer either. It is
         counted from `since`, by default now.
         """
         now = self._clock.monotonic()
@@ -136,9 +136,9 @@ class Dispatcher(Generic[T]):
             patience=since + self._max_wait if has_fallback else math.inf,
         )
         flight = self._board.sent(key)
-        if flight is None or not flight.want.detail.covers(detail):
-            want = Want(key, detail, Why.CALLER, waiter.start_by, caller, turn, kind=kind)
-            flight = self._join(want, now)
+        if flight is None or not flight.fetch.detail.covers(detail):
+            fetch = FetchRequest(key, detail, Why.CALLER, waiter.start_by, caller, turn, kind=kind)
+            flight = self._join(fetch, now)
         flight.callers.append(waiter)
         if waiter.patience < math.inf:
             self._alarm.set(waiter.patience)
@@ -148,12 +148,12 @@ class Dispatcher(Generic[T]):
             self._board.leave(key, waiter)
             raise
 
-    async def watch(self, want: Want) -> T:
+    async def watch(self, fetch: FetchRequest) -> T:
         """The answer to a want of the background's, once there was room for it.
 
         Raises a `GatewayError`; whoever watches then decides when to want it again.
         """
-        flight = self._stand_by(want)
+        flight = self._stand_by(fetch)
         waiter = Waiter[T](math.inf, math.inf)
         flight.watchers.append(waiter)
         try:
@@ -165,12 +165,12 @@ class Dispatcher(Generic[T]):
                 self._board.forget_if_unwanted(flight)
             raise
 
-    def renew(self, want: Want) -> None:
+    def renew(self, fetch: FetchRequest) -> None:
         """Ask when there is room, and tell nobody but `learn`."""
         if len(self._board.waiting) < MAX_WAITING and not self._breaker.refusal(
             self._clock.monotonic()
         ):
-            self._stand_by(want)
+            self._stand_by(fetch)
 
     async def delete(self, key: StatusKey, deleted: Callable[[StatusKey], None]) -> None:
         """Have the provider delete a message, once there is room; raises a `GatewayError`.
@@ -196,7 +196,7 @@ class Dispatcher(Generic[T]):
     def answered(self, key: StatusKey, detail: DetailLevel, value: T) -> None:
         """Another process has the answer for a key, at the level: give it to who waits for it."""
         for flight in list(self._board.of(key)):
-            if detail.covers(flight.want.detail):
+            if detail.covers(flight.fetch.detail):
                 self._board.settle(flight, value)
 
     def look_again(self) -> None:
@@ -208,7 +208,7 @@ class Dispatcher(Generic[T]):
         """When this key is going to be asked for, if that is planned."""
         later = self._board.later(key)
         if later is not None:
-            return later.want.due
+            return later.fetch.due
         return self._clock.monotonic() if self._board.has(key) else None
 
     def standing(self) -> tuple[int, int]:
@@ -224,59 +224,59 @@ class Dispatcher(Generic[T]):
         self._deletions.close()
         await self._in_flight.aclose()
 
-    def _join(self, want: Want, now: float) -> Flight[T]:
+    def _join(self, fetch: FetchRequest, now: float) -> Flight[T]:
         """The flight that is to answer a caller's want; raises what makes that impossible."""
-        key = want.key
+        key = fetch.key
         if self.is_closed:
             raise Overloaded("The gateway is shutting down.", retry_after=1)
         if refusal := self._breaker.refusal(now):
             raise refusal
-        is_asked = self._budget.answered_elsewhere(key, want.detail)
-        if not is_asked and (full := hopeless(want, self._budget, now)):
+        is_asked = self._budget.answered_elsewhere(key, fetch.detail)
+        if not is_asked and (full := hopeless(fetch, self._budget, now)):
             raise self.throughput.rate_limited(full, now)
         flight = self._board.waiting.get(key)
         if flight is None:
             if len(self._board.waiting) >= MAX_WAITING:
                 raise self._overloaded(key, now)
             self.throughput.returned(key)
-            flight = self._board.later(key) or Flight[T](want)
+            flight = self._board.later(key) or Flight[T](fetch)
             self._board.wait(flight)
-        flight.raise_to(want.detail)
+        flight.raise_to(fetch.detail)
         if not flight.callers:
-            alone = flight.want.alone or key in self._refused_keys
-            flight.want = replace(want, detail=flight.want.detail, alone=alone)
-            self._arrived(now, want.deadline)
-        elif want.turn < flight.want.turn:
-            flight.want = replace(flight.want, caller=want.caller, turn=want.turn)
+            alone = flight.fetch.alone or key in self._refused_keys
+            flight.fetch = replace(fetch, detail=flight.fetch.detail, alone=alone)
+            self._arrived(now, fetch.deadline)
+        elif fetch.turn < flight.fetch.turn:
+            flight.fetch = replace(flight.fetch, caller=fetch.caller, turn=fetch.turn)
         return flight
 
-    def _stand_by(self, want: Want) -> Flight[T]:
+    def _stand_by(self, fetch: FetchRequest) -> Flight[T]:
         """The flight that is to answer a want of the background's."""
-        flight = self._board.sent(want.key)
-        if flight is not None and flight.want.detail.covers(want.detail):
+        flight = self._board.sent(fetch.key)
+        if flight is not None and flight.fetch.detail.covers(fetch.detail):
             return flight
-        flight = self._board.queued(want.key)
+        flight = self._board.queued(fetch.key)
         if flight is None:
             if self.is_closed:
                 raise Overloaded("The gateway is shutting down.")
-            flight = Flight[T](want)
-            self._schedule(flight, want)
-        elif flight.background is not None and want.due < flight.background.due:
+            flight = Flight[T](fetch)
+            self._schedule(flight, fetch)
+        elif flight.background is not None and fetch.due < flight.background.due:
             if not flight.callers:
-                flight.want = replace(want, detail=flight.want.detail)
-            self._schedule(flight, want)
-        flight.background = want
-        is_refused = want.key in self._refused_keys
-        flight.want = replace(flight.want, alone=flight.want.alone or is_refused)
-        flight.raise_to(want.detail)
+                flight.fetch = replace(fetch, detail=flight.fetch.detail)
+            self._schedule(flight, fetch)
+        flight.background = fetch
+        is_refused = fetch.key in self._refused_keys
+        flight.fetch = replace(flight.fetch, alone=flight.fetch.alone or is_refused)
+        flight.raise_to(fetch.detail)
         return flight
 
-    def _schedule(self, flight: Flight[T], want: Want) -> None:
-        self._board.wait_until_due(flight, want)
-        if want.due <= self._clock.monotonic():
+    def _schedule(self, flight: Flight[T], fetch: FetchRequest) -> None:
+        self._board.wait_until_due(flight, fetch)
+        if fetch.due <= self._clock.monotonic():
             self._alarm.soon()
         else:
-            self._alarm.set(want.due)
+            self._alarm.set(fetch.due)
 
     def _arrived(self, now: float, deadline: float) -> None:
         """A new want: plan soon, or together with what is coming close behind it."""
@@ -306,7 +306,7 @@ class Dispatcher(Generic[T]):
 
     def _send_planned(self, now: float) -> None:
         decided = plan(
-            [flight.want for flight in self._board.waiting.values()],
+            [flight.fetch for flight in self._board.waiting.values()],
             self._budget,
             now,
             mass_max_ids=self._mass_max_ids,
@@ -345,15 +345,15 @@ class Dispatcher(Generic[T]):
         """Do not ask what another process asks already; ask again what it got no answer to."""
         answered = self._budget.answered_elsewhere
         for flight in self._board.all_elsewhere():
-            if answered(flight.want.key, flight.want.detail) is None:
+            if answered(flight.fetch.key, flight.fetch.detail) is None:
                 self._board.land(flight)
                 if flight.is_wanted:
                     self._board.wait(flight)
         for key, flight in list(self._board.waiting.items()):
-            if not self._board.is_under_way(key) and answered(key, flight.want.detail):
+            if not self._board.is_under_way(key) and answered(key, flight.fetch.detail):
                 self._board.leave_to_others(key)
         for flight in self._board.all_elsewhere():
-            until = answered(flight.want.key, flight.want.detail)
+            until = answered(flight.fetch.key, flight.fetch.detail)
             self._alarm.set(math.inf if until is None else until)
 
     def _refuse(self, key: StatusKey, full: Full, now: float, waiting: int) -> None:
@@ -370,7 +370,7 @@ class Dispatcher(Generic[T]):
                 waiter.settle(refusal)
         self._board.forget_if_unwanted(flight)
         if flight.is_wanted:
-            self._alarm.set(max(flight.want.deadline, now))
+            self._alarm.set(max(flight.fetch.deadline, now))
 
     def _filled(self, mass: Ask) -> Ask:
         """The mass request with what else it has room for, which then waits to be sent as well."""
@@ -383,9 +383,9 @@ class Dispatcher(Generic[T]):
             if not self._board.has(rider.key) and rider.key not in self._refused_keys
         ]
         filled = fill_up(mass, riders, self._budget, mass_max_ids=self._mass_max_ids)
-        wants = {rider.key: rider for rider in reversed(riders)}
+        fetches = {rider.key: rider for rider in reversed(riders)}
         for key in filled.keys[len(mass.keys) :]:
-            self._board.take_along(wants[key])
+            self._board.take_along(fetches[key])
         return filled
 
     def _send(self, ask: Ask, now: float) -> None:
@@ -394,8 +394,8 @@ class Dispatcher(Generic[T]):
             return
         flights = [self._board.send(key) for key in ask.keys]
         for flight in flights:
-            flight.want = replace(flight.want, detail=ask.detail)
-            _remember(self._served, flight.want.caller, next(self._order), at_most=CALLERS)
+            flight.fetch = replace(flight.fetch, detail=ask.detail)
+            _remember(self._served, flight.fetch.caller, next(self._order), at_most=CALLERS)
         if ask.mass and any(flight.callers for flight in flights):
             self._callers_mass_at = now
         self._in_flight.start(self._fly(ask, lease, flights, self._breaker.begin(now)))
@@ -410,7 +410,7 @@ class Dispatcher(Generic[T]):
         rows, failure = ({}, answer) if isinstance(answer, GatewayError) else (answer, None)
         # Learned before the request is told to have ended: else other processes would ask as well.
         learned = {
-            key: self._learned(flight.want, rows.get(key))
+            key: self._learned(flight.fetch, rows.get(key))
             for key, flight in zip(ask.keys, flights, strict=True)
             if failure is None
         }
@@ -440,18 +440,18 @@ class Dispatcher(Generic[T]):
         For our callers each key still has its own single request. A place that somebody else took
         is waited for.
         """
-        if self.is_closed or flight.want.key in self._board.waiting or not flight.callers:
+        if self.is_closed or flight.fetch.key in self._board.waiting or not flight.callers:
             return False
         if ask.mass and isinstance(failure, InvalidArgument):
-            flight.want = replace(flight.want, alone=True)
+            flight.fetch = replace(flight.fetch, alone=True)
             return True
         return isinstance(failure, RateLimited) and (ask.mass or failure.limit is Limit.CONCURRENCY)
 
-    def _learned(self, want: Want, row: Row | None) -> T | GatewayError:
+    def _learned(self, fetch: FetchRequest, row: Row | None) -> T | GatewayError:
         if row is None:
             return UpstreamBadAnswer("The provider's answer leaves this message out.")
         try:
-            return self._learn(want, row)
+            return self._learn(fetch, row)
         except GatewayError as error:
             return error
         except Exception:

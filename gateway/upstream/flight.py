@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from gateway.errors import GatewayError
 from gateway.model.records import DetailLevel
-from gateway.upstream.planner import Want
+from gateway.upstream.planner import FetchRequest
 
 T = TypeVar("T")
 
@@ -32,12 +32,12 @@ class Waiter(Generic[T]):
 class Flight(Generic[T]):
     """A question about one key, waiting or under way.
 
-    `background` is what is wanted of it beside the callers, if anything; `want` is what the
+    `background` is what is wanted of it beside the callers, if anything; `fetch` is what the
     planner is shown.
     """
 
-    want: Want
-    background: Want | None = None
+    fetch: FetchRequest
+    background: FetchRequest | None = None
     callers: list[Waiter[T]] = field(default_factory=list)
     watchers: list[Waiter[T]] = field(default_factory=list)
 
@@ -50,8 +50,8 @@ class Flight(Generic[T]):
         self.background = None
 
     def raise_to(self, detail: DetailLevel) -> None:
-        if not self.want.detail.covers(detail):
-            self.want = replace(self.want, detail=detail)
+        if not self.fetch.detail.covers(detail):
+            self.fetch = replace(self.fetch, detail=detail)
 
     def drop(self, leaving: Callable[[Waiter[T]], bool]) -> list[Waiter[T]]:
         """Take callers off; without any it is wanted in the background, or by nobody."""
@@ -59,9 +59,9 @@ class Flight(Generic[T]):
         self.callers = [waiter for waiter in self.callers if not leaving(waiter)]
         if self.callers:
             deadline = min(waiter.start_by for waiter in self.callers)
-            self.want = replace(self.want, deadline=deadline)
+            self.fetch = replace(self.fetch, deadline=deadline)
         elif self.background is not None:
-            self.want = replace(self.background, detail=self.want.detail, alone=self.want.alone)
+            self.fetch = replace(self.background, detail=self.fetch.detail, alone=self.fetch.alone)
         return left
 
     @property
@@ -81,9 +81,9 @@ def joined(flight: Flight[T], other: Flight[T] | None) -> Flight[T]:
     if other is None:
         return flight
     if not flight.callers:
-        flight.want = replace(other.want, detail=flight.want.detail)
+        flight.fetch = replace(other.fetch, detail=flight.fetch.detail)
     flight.callers += other.callers
     flight.watchers += other.watchers
     flight.background = flight.background or other.background
-    flight.raise_to(other.want.detail)
+    flight.raise_to(other.fetch.detail)
     return flight

@@ -46,7 +46,7 @@ class Why(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class FetchRequest:
     """A key to ask for, of no less than the level.
 
     For a caller: given up at `deadline`; `turn` counts the keys of his call, so that a caller of
@@ -104,7 +104,7 @@ class Plan:
 
 
 def plan(
-    wants: Iterable[Want],
+    fetches: Iterable[FetchRequest],
     budget: MemoryBudget,
     now: float,
     *,
@@ -113,9 +113,9 @@ def plan(
 ) -> Plan:
     """Decide for all wants, given in the order they came."""
     result = Plan()
-    callers, background = _askable(wants, budget, now, result)
+    callers, background = _askable(fetches, budget, now, result)
     callers = _fair(callers, pace.served)
-    background.sort(key=lambda want: urgency(want, now), reverse=True)
+    background.sort(key=lambda fetch: urgency(fetch, now), reverse=True)
 
     places = budget.places()
     mass, held_until = _mass(callers, background, budget, now, pace=pace, max_ids=mass_max_ids)
@@ -123,85 +123,87 @@ def plan(
         result.asks.append(mass)
         places -= 1
         taken = set(mass.keys)
-        callers = [want for want in callers if want.key not in taken]
-        background = [want for want in background if want.key not in taken]
+        callers = [fetch for fetch in callers if fetch.key not in taken]
+        background = [fetch for fetch in background if fetch.key not in taken]
     if held_until is not None:
         result.wake_at = min(result.wake_at, held_until)
         return result
-    result.asks += [_ask([want]) for want in callers[:places]]
+    result.asks += [_ask([fetch]) for fetch in callers[:places]]
     left = max(0, places - len(callers) - _kept_places(budget))
-    result.asks += [_ask([want]) for want in background[:left]]
+    result.asks += [_ask([fetch]) for fetch in background[:left]]
     _wait_for_a_place([*callers[places:], *background[left:]], budget, now, result)
     return result
 
 
-def urgency(want: Want, now: float) -> float:
+def urgency(fetch: FetchRequest, now: float) -> float:
     """What is most wanted and oldest is asked for first."""
-    return want.wanted * (now - want.seen)
+    return fetch.wanted * (now - fetch.seen)
 
 
-def hopeless(want: Want, budget: MemoryBudget, now: float) -> Full | None:
+def hopeless(fetch: FetchRequest, budget: MemoryBudget, now: float) -> Full | None:
     """What a caller would wait for in vain: the message's window opens after the deadline."""
-    full = budget.message_full(want.key)
+    full = budget.message_full(fetch.key)
     if full is None:
         return None
-    too_late = full.until is not None and full.until > want.deadline
-    return full if too_late or want.deadline <= now else None
+    too_late = full.until is not None and full.until > fetch.deadline
+    return full if too_late or fetch.deadline <= now else None
 
 
-def fill_up(mass: Ask, riders: Iterable[Want], budget: MemoryBudget, *, mass_max_ids: int) -> Ask:
+def fill_up(
+    mass: Ask, riders: Iterable[FetchRequest], budget: MemoryBudget, *, mass_max_ids: int
+) -> Ask:
     """A mass request that goes anyway takes along what is going to be wanted next."""
     on_board = dict.fromkeys(mass.keys)
     detail = mass.detail
-    for want in riders:
+    for fetch in riders:
         if len(on_board) >= mass_max_ids:
             break
-        if not (want.alone or budget.message_full(want.key, keep=_kept_tokens(budget))):
-            on_board[want.key] = None
-            detail = max(detail, want.detail, key=attrgetter("all"))
+        if not (fetch.alone or budget.message_full(fetch.key, keep=_kept_tokens(budget))):
+            on_board[fetch.key] = None
+            detail = max(detail, fetch.detail, key=attrgetter("all"))
     return Ask(tuple(on_board), detail)
 
 
 def _askable(
-    wants: Iterable[Want], budget: MemoryBudget, now: float, result: Plan
-) -> tuple[list[Want], list[Want]]:
+    fetches: Iterable[FetchRequest], budget: MemoryBudget, now: float, result: Plan
+) -> tuple[list[FetchRequest], list[FetchRequest]]:
     """Callers and background whose message has room; the rest is refused or waited for."""
-    callers: list[Want] = []
-    background: list[Want] = []
-    for want in wants:
-        if want.why is Why.CALLER:
-            full = budget.message_full(want.key)
+    callers: list[FetchRequest] = []
+    background: list[FetchRequest] = []
+    for fetch in fetches:
+        if fetch.why is Why.CALLER:
+            full = budget.message_full(fetch.key)
             if full is None:
-                callers.append(want)
-            elif gives_up := hopeless(want, budget, now):
-                result.refusals.append((want.key, gives_up))
+                callers.append(fetch)
+            elif gives_up := hopeless(fetch, budget, now):
+                result.refusals.append((fetch.key, gives_up))
             else:
-                result.wake_at = min(result.wake_at, full.until or want.deadline, want.deadline)
-        elif want.due > now:
-            result.wake_at = min(result.wake_at, want.due)
-        elif full := budget.message_full(want.key, keep=_kept_tokens(budget)):
+                result.wake_at = min(result.wake_at, full.until or fetch.deadline, fetch.deadline)
+        elif fetch.due > now:
+            result.wake_at = min(result.wake_at, fetch.due)
+        elif full := budget.message_full(fetch.key, keep=_kept_tokens(budget)):
             result.wake_at = min(result.wake_at, full.until or math.inf)
-        elif want.why is Why.WATCHER and (want.seen == -math.inf or now - want.due > PATIENCE):
-            callers.append(want)
+        elif fetch.why is Why.WATCHER and (fetch.seen == -math.inf or now - fetch.due > PATIENCE):
+            callers.append(fetch)
         else:
-            background.append(want)
+            background.append(fetch)
     return callers, background
 
 
-def _fair(wants: Iterable[Want], served: Mapping[str, float]) -> list[Want]:
+def _fair(fetches: Iterable[FetchRequest], served: Mapping[str, float]) -> list[FetchRequest]:
     """Each caller's first, then each caller's second, and so on; the longest unserved leads."""
     turns = Counter[str]()
     ranked = []
-    for want in sorted(wants, key=attrgetter("turn")):
-        ranked.append((turns[want.caller], served.get(want.caller, -math.inf), want))
-        turns[want.caller] += 1
+    for fetch in sorted(fetches, key=attrgetter("turn")):
+        ranked.append((turns[fetch.caller], served.get(fetch.caller, -math.inf), fetch))
+        turns[fetch.caller] += 1
     ranked.sort(key=itemgetter(0, 1))
-    return [want for *_, want in ranked]
+    return [fetch for *_, fetch in ranked]
 
 
 def _mass(
-    callers: Sequence[Want],
-    background: Sequence[Want],
+    callers: Sequence[FetchRequest],
+    background: Sequence[FetchRequest],
     budget: MemoryBudget,
     now: float,
     *,
@@ -210,8 +212,8 @@ def _mass(
 ) -> tuple[Ask | None, float | None]:
     """The mass request to send now, or the moment that is worth waiting for, to send it then."""
     concurrency = budget.limits.concurrency
-    company = [want for want in callers if not want.alone]
-    riders = [want for want in background if not want.alone]
+    company = [fetch for fetch in callers if not fetch.alone]
+    riders = [fetch for fetch in background if not fetch.alone]
     for_callers = len(company) > MASS_FROM_ROUNDS * concurrency
     reserved = now < pace.callers_mass_at + MASS_IS_CALLERS * budget.limits.window
     for_background = (
@@ -226,7 +228,7 @@ def _mass(
     if full is not None and full.until is not None and for_callers and len(company) <= max_ids:
         # Singles would take so long that the mass request is there before they are through.
         rounds = math.ceil(len(callers) / concurrency)
-        in_time = all(want.deadline >= full.until for want in callers)
+        in_time = all(fetch.deadline >= full.until for fetch in callers)
         if in_time and full.until - now <= rounds * pace.latency:
             return None, full.until
     return None, None
@@ -240,20 +242,20 @@ def _kept_places(budget: MemoryBudget) -> int:
     return min(KEPT_PLACES, budget.limits.concurrency - 1)
 
 
-def _ask(wants: Sequence[Want]) -> Ask:
+def _ask(fetches: Sequence[FetchRequest]) -> Ask:
     """One request for all of them, at the level that serves each."""
-    detail = max((want.detail for want in wants), key=attrgetter("all"))
-    return Ask(tuple(want.key for want in wants), detail)
+    detail = max((fetch.detail for fetch in fetches), key=attrgetter("all"))
+    return Ask(tuple(fetch.key for fetch in fetches), detail)
 
 
 def _wait_for_a_place(
-    wants: Sequence[Want], budget: MemoryBudget, now: float, result: Plan
+    fetches: Sequence[FetchRequest], budget: MemoryBudget, now: float, result: Plan
 ) -> None:
     free_at = budget.place_free_at()
-    for want in wants:
-        if want.deadline <= now:
-            result.refusals.append((want.key, Full(Limit.CONCURRENCY, free_at)))
+    for fetch in fetches:
+        if fetch.deadline <= now:
+            result.refusals.append((fetch.key, Full(Limit.CONCURRENCY, free_at)))
         else:
-            result.wake_at = min(result.wake_at, want.deadline)
-    if wants and free_at is not None:
+            result.wake_at = min(result.wake_at, fetch.deadline)
+    if fetches and free_at is not None:
         result.wake_at = min(result.wake_at, free_at)

@@ -136,7 +136,7 @@ class LinkState(Model):
 
 
 @dataclass(slots=True)
-class Served:
+class HitCounters:
     """What callers got, in numbers."""
 
     hits: int = 0
@@ -164,7 +164,7 @@ def describe(
     clock: Clock,
     throughput: Throughput,
     queue: tuple[int, int],
-    served: Served,
+    served: HitCounters,
     records: int,
 ) -> LinkState:
     """Put together what the parts know."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.model.freshness import Answer, Known
+from gateway.model.freshness import Answer, CacheEntry
 from gateway.model.records import StaleReason, Value, shown_fields
 
 KEPT = 6
@@ -136,19 +136,19 @@ class _Kept:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._young: dict[int, tuple[Known, dict[object, _Written]]] = {}
-        self._old: dict[int, tuple[Known, dict[object, _Written]]] = {}
+        self._young: dict[int, tuple[CacheEntry, dict[object, _Written]]] = {}
+        self._old: dict[int, tuple[CacheEntry, dict[object, _Written]]] = {}
 
-    def of(self, known: Known) -> "dict[object, _Written]":
+    def of(self, entry: CacheEntry) -> "dict[object, _Written]":
         """The projections of this; kept beside it, so that its identity is no other's."""
-        entry = self._young.get(id(known))
-        return self._again(known) if entry is None else entry[1]
+        pair = self._young.get(id(entry))
+        return self._again(entry) if pair is None else pair[1]
 
-    def _again(self, known: Known) -> "dict[object, _Written]":
+    def _again(self, entry: CacheEntry) -> "dict[object, _Written]":
         if len(self._young) >= self._size:
             self._old, self._young = self._young, {}
-        entry = self._young[id(known)] = self._old.get(id(known)) or (known, {})
-        return entry[1]
+        pair = self._young[id(entry)] = self._old.get(id(entry)) or (entry, {})
+        return pair[1]
 
 
 _KEPT = _Kept(KEPT_RECORDS)
@@ -174,14 +174,14 @@ class Projection:
         """The answers, each as a JSON object."""
         return [self.write(answer) for answer in answers]
 
-    def write_settled(self, known: Iterable[Known], now: float) -> tuple[list[bytes], float]:
-        """The same for settled answers with this, and the moment from which on they are others."""
+    def write_settled(self, entries: Iterable[CacheEntry], now: float) -> tuple[list[bytes], float]:
+        """The same for settled answers with these, and the moment from which on they are others."""
         kept, written, until = _KEPT.of, [], math.inf
-        for one in known:
-            found = kept(one).get(self) or self._write(Answer(one, now))
-            text, holds_until = found.first, one.fresh_until
+        for entry in entries:
+            found = kept(entry).get(self) or self._write(Answer(entry, now))
+            text, holds_until = found.first, entry.fresh_until
             if found.rest:
-                answer = Answer(one, now)
+                answer = Answer(entry, now)
                 holds_until = answer.until
                 for hole, piece in found.rest:
                     text += hole(answer) + piece
@@ -191,7 +191,7 @@ class Projection:
 
     def holds_until(self, answer: Answer) -> float:
         """The moment from which on `write` gives something else, if nothing is learned before."""
-        return answer.until if self._of(answer).rest else answer.known.fresh_until
+        return answer.until if self._of(answer).rest else answer.entry.fresh_until
 
     def tag(self, answer: Answer) -> Tag:
         """The tag of what `write` gives."""
@@ -207,13 +207,13 @@ class Projection:
 
     def _of(self, answer: Answer) -> _Written:
         place = self if answer.is_settled else self._unsettled
-        return _KEPT.of(answer.known).get(place) or self._write(answer)
+        return _KEPT.of(answer.entry).get(place) or self._write(answer)
 
     def _write(self, answer: Answer) -> _Written:
         record = answer.record
         writer = _Writer(answer)
         writer.put(record, self._picks[type(record).__name__])
-        kept = _KEPT.of(answer.known)
+        kept = _KEPT.of(answer.entry)
         if len(kept) >= KEPT:
             kept.clear()
         written = kept[self if answer.is_settled else self._unsettled] = writer.done()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.model.freshness import Known
+from gateway.model.freshness import CacheEntry
 from gateway.model.records import StatusKey
 from gateway.simulator import render
 from gateway.simulator.samples import MESSAGE
@@ -24,7 +24,7 @@ def key(number: int) -> StatusKey:
     return StatusKey(f"7999{number:07}", number + 1)
 
 
-def told(count: int) -> Iterator[tuple[StatusKey, Known]]:
+def told(count: int) -> Iterator[tuple[StatusKey, CacheEntry]]:
     """As they are read from what the provider tells, fresh for a day."""
     random_ = random.Random(1)
     zone = settings().zone
@@ -51,10 +51,10 @@ def told(count: int) -> Iterator[tuple[StatusKey, Known]]:
             assert found
             now = time.time()
             own = StatusKey(str(asked.phone), asked.id)
-            yield own, Known(found.record, now, now + DAY, found.certain)
+            yield own, CacheEntry(found.record, now, now + DAY, found.certain)
 
 
-def copied(count: int) -> Iterator[tuple[StatusKey, Known]]:
+def copied(count: int) -> Iterator[tuple[StatusKey, CacheEntry]]:
     """Many times faster: a thousand, told again and again, each as one replica hears it of another.
 
     What is in them is shared as far as the gateway shares it.

@@ -28,7 +28,7 @@ from typing import Protocol
 from gateway.cache import Reading, RecordCache
 from gateway.errors import GatewayError, Limit, RateLimited
 from gateway.model.records import DetailLevel, Message, StatusKey
-from gateway.service import StatusService, Want
+from gateway.service import StatusQuery, StatusService
 from gateway.simulator import Limits
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
@@ -140,7 +140,7 @@ class Gateway:
         self.watches = Watches(self.service, self.clock)
 
     async def get(self, keys: Sequence[StatusKey], caller: str) -> list[float | None]:
-        want = Want(DetailLevel.BASIC, Message, caller=caller)
+        want = StatusQuery(DetailLevel.BASIC, Message, caller=caller)
         answers = await self.service.get_many(list(keys), want)
         return [
             None if isinstance(answer, GatewayError) else self.observed_at(key)

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.model.freshness import (
-    Known,
+    CacheEntry,
     fresh_for,
     missing_for,
     serves_stale,
@@ -79,10 +79,10 @@ def test_a_watched_message_is_seen_more_often(age: float, seconds: float) -> Non
 
 def test_a_final_record_answers_at_once_while_it_is_renewed() -> None:
     for status, promptly in ((1, True), (4, True), (0, False), (77, False)):
-        known = Known(record(status), NOW, NOW)
+        known = CacheEntry(record(status), NOW, NOW)
         assert serves_stale(known, NOW + 1) is promptly
-    assert not serves_stale(Known(record(1), NOW, NOW), NOW + 30 * 24 * 3600)
-    assert not serves_stale(Known(None, NOW, NOW), NOW + 1)
+    assert not serves_stale(CacheEntry(record(1), NOW, NOW), NOW + 30 * 24 * 3600)
+    assert not serves_stale(CacheEntry(None, NOW, NOW), NOW + 1)
 
 
 def test_not_found_is_fresh_shortly_and_growing() -> None:
@@ -93,5 +93,5 @@ def test_not_found_is_fresh_shortly_and_growing() -> None:
 
 
 def test_moments_are_whole_seconds() -> None:
-    known = Known(record(1), NOW + 0.9, NOW + 10)
+    known = CacheEntry(record(1), NOW + 0.9, NOW + 10)
     assert known.observed == datetime.fromtimestamp(NOW, UTC)

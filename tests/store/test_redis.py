@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model.freshness import Known
+from gateway.model.freshness import CacheEntry
 from gateway.model.records import Message, StatusKey
 from gateway.replicas import NAME_SIZE, Replicas
 from gateway.store.redis import KEPT, SharedStore
@@ -29,7 +29,7 @@ class Store(SharedStore):
 
     def __init__(self, replicas: Replicas) -> None:
         super().__init__(replicas, lambda: NOW, max_records=1000)
-        self.heard: list[tuple[StatusKey, Known, bool]] = []
+        self.heard: list[tuple[StatusKey, CacheEntry, bool]] = []
         self.on_news = lambda *news: self.heard.append(news)
 
 
@@ -42,7 +42,9 @@ def test_any_bytes_are_passed_over(body: bytes) -> None:
     assert store.heard == []
 
 
-async def _kept(server: Valkey, account: str, *changes: Known) -> tuple[Known | None, float]:
+async def _kept(
+    server: Valkey, account: str, *changes: CacheEntry
+) -> tuple[CacheEntry | None, float]:
     """What a newcomer is told after the changes, and for how many seconds it is kept."""
     writer, reader = Replicas(server.url, account), Replicas(server.url, account)
     store, late = Store(writer), Store(reader)
@@ -59,9 +61,9 @@ async def _kept(server: Valkey, account: str, *changes: Known) -> tuple[Known | 
     return (late.heard[0][1] if late.heard else None), left / 1000
 
 
-def message(state: str, *, certain: bool = True, observed_at: float = NOW) -> Known:
+def message(state: str, *, certain: bool = True, observed_at: float = NOW) -> CacheEntry:
     told = f'{{{ESSENTIALS}, "state": "{state}"}}'
-    return Known(msgspec.json.decode(told, type=Message), observed_at, NOW + 60, certain)
+    return CacheEntry(msgspec.json.decode(told, type=Message), observed_at, NOW + 60, certain)
 
 
 ESSENTIALS = (
@@ -70,8 +72,8 @@ ESSENTIALS = (
     '"kind": "Message", "porting": {"status": "UNKNOWN"}, "smpp": {"code": 1, "name": ""}'
 )
 SENT, DELIVERED, GUESSED = message("SENT"), message("DELIVERED"), message("READ", certain=False)
-MISSING = Known(None, NOW, NOW + 10, misses=1)
-DELETED = Known(None, NOW, NOW + 10, misses=1, deleted=True)
+MISSING = CacheEntry(None, NOW, NOW + 10, misses=1)
+DELETED = CacheEntry(None, NOW, NOW + 10, misses=1, deleted=True)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,9 @@ DELETED = Known(None, NOW, NOW + 10, misses=1, deleted=True)
         ([DELETED, DELIVERED], DELETED),
     ],
 )
-def test_what_is_further_on_is_kept(server: Valkey, changes: list[Known], kept: Known) -> None:
+def test_what_is_further_on_is_kept(
+    server: Valkey, changes: list[CacheEntry], kept: CacheEntry
+) -> None:
     found, left = asyncio.run(_kept(server, repr(changes), *changes))
     assert found == kept
     # What was deleted may come again; nobody asks for it that long.

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gateway.model.records import DetailLevel, StatusKey
 from gateway.upstream.board import Board
 from gateway.upstream.flight import Flight, Waiter
-from gateway.upstream.planner import Want, Why
+from gateway.upstream.planner import FetchRequest, Why
 
 KEYS = [StatusKey("79990000001", number + 1) for number in range(3)]
 BASIC, FULL = DetailLevel.BASIC, DetailLevel.FULL
@@ -43,8 +43,8 @@ class Boards(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS), detail=st.sampled_from([BASIC, FULL]))
     def call(self, key: StatusKey, detail: DetailLevel) -> None:
         flight = self.board.sent(key)
-        if flight is None or not flight.want.detail.covers(detail):
-            flight = self.board.queued(key) or Flight[str](Want(key, detail))
+        if flight is None or not flight.fetch.detail.covers(detail):
+            flight = self.board.queued(key) or Flight[str](FetchRequest(key, detail))
             self.board.wait(flight)
             flight.raise_to(detail)
         one = waiter()
@@ -54,9 +54,9 @@ class Boards(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS), pause=st.integers(0, 3))
     def stand_by(self, key: StatusKey, pause: int) -> None:
         if self.board.queued(key) is None:
-            want = Want(key, BASIC, Why.WATCHER, due=self.now + pause)
-            flight = Flight[str](want, background=want)
-            self.board.wait_until_due(flight, want)
+            fetch = FetchRequest(key, BASIC, Why.WATCHER, due=self.now + pause)
+            flight = Flight[str](fetch, background=fetch)
+            self.board.wait_until_due(flight, fetch)
 
     @rule()
     def time_goes_on(self) -> None:
@@ -120,8 +120,8 @@ TestBoards = Boards.TestCase
 def test_when_it_closes_all_but_what_was_sent_is_taken_off() -> None:
     board = Board[str]()
     for key in KEYS:
-        board.wait(Flight[str](Want(key, BASIC)))
+        board.wait(Flight[str](FetchRequest(key, BASIC)))
     sent = board.send(KEYS[0])
     board.leave_to_others(KEYS[1])
-    assert {flight.want.key for flight in board.clear()} == set(KEYS[1:])
+    assert {flight.fetch.key for flight in board.clear()} == set(KEYS[1:])
     assert (board.sent(KEYS[0]), board.has(KEYS[1]), board.waiting) == (sent, False, {})

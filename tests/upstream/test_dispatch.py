@@ -22,7 +22,7 @@ from gateway.smsc.row import Row
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.budget.memory import Limits, MemoryBudget
 from gateway.upstream.dispatcher import GATHER, MAX_WAITING, REFUSED_KEYS, Dispatcher
-from gateway.upstream.planner import Want, Why
+from gateway.upstream.planner import FetchRequest, Why
 from tests.support.clock import FakeClock, settle
 
 pytestmark = pytest.mark.anyio
@@ -61,12 +61,12 @@ class Provider:
         return {} if self.silent else {key: Row({"status": "1"}) for key in keys}
 
 
-def learn(want: Want, row: Row) -> str:
-    if want.key.id == 13:
+def learn(fetch: FetchRequest, row: Row) -> str:
+    if fetch.key.id == 13:
         raise UpstreamBadAnswer("no luck")
-    if want.key.id == 14:
+    if fetch.key.id == 14:
         raise ZeroDivisionError
-    return f"{want.detail} {row.fields['status']}"
+    return f"{fetch.detail} {row.fields['status']}"
 
 
 Outcome = asyncio.Task[object]
@@ -85,7 +85,7 @@ class Setup:
         self.clock = FakeClock()
         self.provider = Provider(self.clock)
         self.breaker = Breaker()
-        self.riders: list[Want] = []
+        self.riders: list[FetchRequest] = []
         self.budget = self.create_budget(Limits(**limits))
         self.dispatcher = Dispatcher[str](
             self.provider,
@@ -120,8 +120,10 @@ class Setup:
         )
 
     def watch(self, key: StatusKey, due: float = 0, detail: DetailLevel = BASIC) -> Outcome:
-        want = Want(key, detail, Why.WATCHER, due=self.clock.now + due, seen=self.clock.now)
-        return asyncio.create_task(outcome(self.dispatcher.watch(want)))
+        fetch = FetchRequest(
+            key, detail, Why.WATCHER, due=self.clock.now + due, seen=self.clock.now
+        )
+        return asyncio.create_task(outcome(self.dispatcher.watch(fetch)))
 
     async def many(self, count: int, first: int = 100) -> list[object]:
         """The answers to so many cold keys."""
@@ -361,7 +363,7 @@ async def test_a_bad_pair_does_not_ride_along() -> None:
     first = setup.want()
     await setup.clock.advance(1)
     assert isinstance(await first, InvalidArgument)
-    setup.riders = [Want(KEY, BASIC, Why.REFRESH)]
+    setup.riders = [FetchRequest(KEY, BASIC, Why.REFRESH)]
     assert await setup.many(20) == ["BASIC 1"] * 20
 
 
@@ -501,9 +503,9 @@ async def test_what_nobody_watches_any_more_is_not_asked() -> None:
 async def test_a_mass_request_takes_along_what_is_watched_and_what_will_be_wanted() -> None:
     setup = Setup()
     watched = [setup.watch(StatusKey("70001", n + 1), due=20 - n) for n in range(3)]
-    setup.riders = [Want(StatusKey("70004", n + 1), BASIC, Why.REFRESH) for n in range(100)] + [
-        Want(KEY, BASIC, Why.REFRESH)
-    ]
+    setup.riders = [
+        FetchRequest(StatusKey("70004", n + 1), BASIC, Why.REFRESH) for n in range(100)
+    ] + [FetchRequest(KEY, BASIC, Why.REFRESH)]
     await settle()
     await setup.many(20)
     assert [await call for call in watched] == ["BASIC 1"] * 3
@@ -516,7 +518,7 @@ async def test_a_mass_request_takes_along_what_is_watched_and_what_will_be_wante
 async def test_renewing_asks_once_and_tells_nobody() -> None:
     setup = Setup()
     for _ in range(3):
-        setup.dispatcher.renew(Want(KEY, BASIC, Why.REFRESH, due=setup.clock.now))
+        setup.dispatcher.renew(FetchRequest(KEY, BASIC, Why.REFRESH, due=setup.clock.now))
     await setup.clock.advance(1)
     assert setup.provider.asked == [(1, BASIC)]
     assert setup.dispatcher.standing() == (0, 0)
@@ -526,7 +528,7 @@ async def test_renewing_brings_a_watch_forward() -> None:
     setup = Setup()
     watched = setup.watch(KEY, due=15)
     await settle()
-    setup.dispatcher.renew(Want(KEY, BASIC, Why.REFRESH, due=setup.clock.now))
+    setup.dispatcher.renew(FetchRequest(KEY, BASIC, Why.REFRESH, due=setup.clock.now))
     await setup.clock.advance(1)
     assert await watched == "BASIC 1"
 
@@ -666,7 +668,7 @@ async def test_what_is_dropped_is_not_asked_for_unless_somebody_waits() -> None:
     setup = Setup()
     now = setup.clock.now
     renewed = StatusKey("70002", 1)
-    setup.dispatcher.renew(Want(renewed, BASIC, Why.REFRESH, due=now + 5))
+    setup.dispatcher.renew(FetchRequest(renewed, BASIC, Why.REFRESH, due=now + 5))
     watched = StatusKey("70002", 2)
     watcher = setup.watch(watched, due=5)
     await settle()

@@ -1,7 +1,7 @@
 """What will be asked for next."""
 
 from gateway.model.records import DetailLevel, StatusKey
-from gateway.upstream.demand import MAX_KEYS, MEMORY, Interest
+from gateway.upstream.demand import MAX_KEYS, MEMORY, RecentDemand
 
 BASIC, FULL = DetailLevel.BASIC, DetailLevel.FULL
 
@@ -11,7 +11,7 @@ def key(number: int) -> StatusKey:
 
 
 def test_the_latest_come_first_with_how_often_and_the_last_level() -> None:
-    interest = Interest()
+    interest = RecentDemand()
     for at, number, level in (
         (0, 1, BASIC),
         (1, 2, FULL),
@@ -24,7 +24,7 @@ def test_the_latest_come_first_with_how_often_and_the_last_level() -> None:
 
 
 def test_interest_fades() -> None:
-    interest = Interest()
+    interest = RecentDemand()
     for _ in range(8):
         interest.note(key(1), BASIC, 0)
     interest.note(key(1), BASIC, MEMORY)
@@ -33,7 +33,7 @@ def test_interest_fades() -> None:
 
 
 def test_only_so_many_are_remembered() -> None:
-    interest = Interest()
+    interest = RecentDemand()
     for number in range(MAX_KEYS + 5):
         interest.note(key(number + 1), BASIC, number / 1e6)
     kept = [found.id for found, _, _ in interest.recent(1)]

@@ -15,9 +15,9 @@ from gateway.upstream.planner import (
     KEPT_TOKENS,
     PATIENCE,
     Ask,
+    FetchRequest,
     Pace,
     Plan,
-    Want,
     Why,
     fill_up,
     plan,
@@ -39,12 +39,14 @@ def keys(count: int, first: int = 1) -> list[StatusKey]:
     return [StatusKey("79990000001", first + number) for number in range(count)]
 
 
-def want(key: StatusKey, detail: DetailLevel = BASIC, deadline: float = LATER) -> Want:
-    return Want(key, detail, deadline=deadline)
+def want(key: StatusKey, detail: DetailLevel = BASIC, deadline: float = LATER) -> FetchRequest:
+    return FetchRequest(key, detail, deadline=deadline)
 
 
-def watcher(key: StatusKey, due: float = NOW, seen: float = NOW - 15, wanted: int = 1) -> Want:
-    return Want(key, BASIC, Why.WATCHER, due=due, seen=seen, wanted=wanted)
+def watcher(
+    key: StatusKey, due: float = NOW, seen: float = NOW - 15, wanted: int = 1
+) -> FetchRequest:
+    return FetchRequest(key, BASIC, Why.WATCHER, due=due, seen=seen, wanted=wanted)
 
 
 def budget(limits: Limits | None = None) -> MemoryBudget:
@@ -52,7 +54,7 @@ def budget(limits: Limits | None = None) -> MemoryBudget:
 
 
 def planned(
-    wants: Sequence[Want], room: MemoryBudget, max_ids: int = 100, pace: Pace | None = None
+    wants: Sequence[FetchRequest], room: MemoryBudget, max_ids: int = 100, pace: Pace | None = None
 ) -> Plan:
     return plan(wants, room, NOW, mass_max_ids=max_ids, pace=pace or Pace())
 
@@ -126,7 +128,7 @@ def test_otherwise_it_is_not_waited_for(count: int, latency: float, deadline: fl
 
 def test_a_want_that_goes_alone_is_in_no_mass_request() -> None:
     wants = [want(key) for key in keys(20)]
-    wants[0] = Want(wants[0].key, BASIC, deadline=LATER, alone=True)
+    wants[0] = FetchRequest(wants[0].key, BASIC, deadline=LATER, alone=True)
     first, *rest = planned(wants, budget()).asks
     assert wants[0].key not in first.keys
     assert Ask((wants[0].key,), BASIC) in rest
@@ -171,25 +173,27 @@ def test_a_caller_of_many_takes_turns_with_the_others() -> None:
     room = budget()
     mass_spent(room)
     dashboard = [
-        Want(key, BASIC, deadline=LATER, caller="dashboard", turn=turn)
+        FetchRequest(key, BASIC, deadline=LATER, caller="dashboard", turn=turn)
         for turn, key in enumerate(keys(100))
     ]
-    service = Want(StatusKey("70001", 7), BASIC, deadline=LATER, caller="service")
-    other = Want(StatusKey("70001", 8), BASIC, deadline=LATER, caller="other")
+    service = FetchRequest(StatusKey("70001", 7), BASIC, deadline=LATER, caller="service")
+    other = FetchRequest(StatusKey("70001", 8), BASIC, deadline=LATER, caller="other")
     assert asked(planned([*dashboard, service, other], room)) == [1, 7, 8, 2]
 
 
 def test_calls_of_one_caller_take_turns_too() -> None:
     room = budget()
     mass_spent(room)
-    batch = [Want(key, BASIC, deadline=LATER, turn=turn) for turn, key in enumerate(keys(100))]
+    batch = [
+        FetchRequest(key, BASIC, deadline=LATER, turn=turn) for turn, key in enumerate(keys(100))
+    ]
     assert asked(planned([*batch, want(StatusKey("70001", 777))], room)) == [1, 777, 2, 3]
 
 
 def test_who_was_served_longest_ago_comes_next() -> None:
     room = budget(Limits(concurrency=1, mass=0))
     wants = [
-        Want(key, BASIC, deadline=LATER, caller=caller)
+        FetchRequest(key, BASIC, deadline=LATER, caller=caller)
         for key, caller in zip(keys(6), "aaabbc", strict=True)
     ]
     assert asked(planned(wants, room, pace=Pace(served={"a": 3, "b": 2, "c": 1}))) == [6]
@@ -241,7 +245,7 @@ def test_a_watcher_overdue_for_long_stands_in_line_with_callers() -> None:
     mass_spent(room)
     late = watcher(StatusKey("70001", 7), due=NOW - PATIENCE - 1)
     wants = [
-        Want(key, BASIC, deadline=LATER, caller="dashboard", turn=turn)
+        FetchRequest(key, BASIC, deadline=LATER, caller="dashboard", turn=turn)
         for turn, key in enumerate(keys(100))
     ]
     assert asked(planned([*wants, late], room)) == [1, 7, 2, 3]
@@ -252,7 +256,7 @@ def test_a_watcher_who_has_seen_nothing_stands_in_line_with_callers_and_is_not_g
     mass_spent(room)
     first = watcher(StatusKey("70001", 7), seen=-math.inf)
     wants = [
-        Want(key, BASIC, deadline=NOW, caller="dashboard", turn=turn)
+        FetchRequest(key, BASIC, deadline=NOW, caller="dashboard", turn=turn)
         for turn, key in enumerate(keys(9))
     ]
     result = planned([*wants, first], room)
@@ -286,7 +290,7 @@ def test_a_mass_request_that_goes_is_filled_up_at_the_level_that_serves_all() ->
     room = budget()
     mass = Ask(tuple(keys(9)), BASIC)
     riders = [watcher(key) for key in keys(4, first=8)]
-    riders[2] = Want(riders[2].key, STANDARD, Why.REFRESH)
+    riders[2] = FetchRequest(riders[2].key, STANDARD, Why.REFRESH)
     spent(room, riders[3].key, times=4)
     last = watcher(StatusKey("70001", 99))
     assert fill_up(mass, [*riders, last], room, mass_max_ids=11) == Ask(
@@ -320,7 +324,7 @@ class Run:
         self.time = Time()
         self.limits = limits
         self.room = MemoryBudget(limits, self.time)
-        self.waiting: dict[StatusKey, Want] = {}
+        self.waiting: dict[StatusKey, FetchRequest] = {}
         self.open: list[tuple[float, Lease]] = []
         self.arrivals: list[tuple[float, float, Lease]] = []
         self.wake_at = math.inf
@@ -380,7 +384,7 @@ class Run:
             if key in self.waiting:
                 continue
             deadline = now + 5 if why is Why.CALLER else math.inf
-            self.waiting[key] = Want(
+            self.waiting[key] = FetchRequest(
                 key, detail, why, deadline, caller=f"{number % 3}", turn=turn, due=now + 2
             )
 

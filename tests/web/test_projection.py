@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model.described import as_model
-from gateway.model.freshness import Answer, Known
+from gateway.model.freshness import Answer, CacheEntry
 from gateway.model.records import HlrLookup, Message, StaleReason, StatusKey
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Row
@@ -39,7 +39,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-def known_of(fields: dict[str, str]) -> Known:
+def known_of(fields: dict[str, str]) -> CacheEntry:
     found = normalise(
         Row(fields),
         StatusKey("79990000001", 1),
@@ -47,7 +47,7 @@ def known_of(fields: dict[str, str]) -> Known:
         zone=settings().zone,
     )
     assert found is not None
-    return Known(found.record, NOW - 100, NOW + 100)
+    return CacheEntry(found.record, NOW - 100, NOW + 100)
 
 
 def as_json(answer: Answer) -> Any:  # noqa: ANN401 - JSON

@@ -32,7 +32,7 @@ from gateway.errors import GatewayError, InvalidArgument
 from gateway.model.detail import level_for
 from gateway.model.freshness import Answer
 from gateway.model.records import HlrLookup, Message, MessageState, Record, StatusKey
-from gateway.service import Basis, StatusService, Want
+from gateway.service import Basis, StatusQuery, StatusService
 from gateway.wakeups import Signal
 from gateway.watch import Content, Following, Watches, check_until
 from gateway.web.graphql.arguments import Key, seconds, valid
@@ -215,7 +215,7 @@ class _One(_Field):
             named = valid(key)
             age = seconds(max_age and max_age.of(values))
             last = check_until(until and until.of(values))
-            return OneCall(self, named, Want(self.detail, self.kind, age), last)
+            return OneCall(self, named, StatusQuery(self.detail, self.kind, age), last)
         except InvalidArgument as error:
             return Wrong(self, error)
 
@@ -223,12 +223,14 @@ class _One(_Field):
 class OneCall:
     """One record asked for, or followed. A request that comes again finds what it was answered."""
 
-    __slots__ = ("_kept", "field", "key", "until", "want")
+    __slots__ = ("_kept", "field", "key", "query", "until")
 
-    def __init__(self, field: _One, key: StatusKey, want: Want, until: MessageState | None) -> None:
+    def __init__(
+        self, field: _One, key: StatusKey, query: StatusQuery, until: MessageState | None
+    ) -> None:
         self.field = field
         self.key = key
-        self.want = want
+        self.query = query
         self.until = until
         self._kept = _NOTHING_KEPT
 
@@ -236,22 +238,22 @@ class OneCall:
         basis, member = self._kept
         if service.holds(basis):
             return member
-        answer = service.get_now(self.key, self.want)
+        answer = service.get_now(self.key, self.query)
         if answer is None:
             return None
         projection = self.field.projection
         member = self.field.key + projection.write(answer)
         if answer.is_settled:
             until = projection.holds_until(answer)
-            self._kept = Basis((self.key,), (answer.known,), until), member
+            self._kept = Basis((self.key,), (answer.entry,), until), member
         return member
 
     async def run(self, service: StatusService, caller: str) -> Result:
-        field, key, want = self.field, self.key, self.want
+        field, key, query = self.field, self.key, self.query
         try:
-            answer = service.get_now(key, want)
+            answer = service.get_now(key, query)
             if answer is None:
-                answer = await service.get_later(key, want._replace(caller=caller))
+                answer = await service.get_later(key, query._replace(caller=caller))
             return Result(field.key, field.projection.write(answer))
         except Exception as error:  # noqa: BLE001 - a field's fault is masked and logged, and spares the others
             return field.failed(error)
@@ -327,21 +329,21 @@ class ManyCall:
             return member
         if self.max_age is not None:
             return None
-        settled = service.get_settled(self.items.keys, Want(self.field.detail))
+        settled = service.get_settled(self.items.keys, StatusQuery(self.field.detail))
         if settled is None:
             return None
-        known, now = settled
-        results, until = self.field.found.write_settled(known, now)
+        entry, now = settled
+        results, until = self.field.found.write_settled(entry, now)
         member = self.field.key + b"[" + b",".join(results) + b"]"
         keys = [key for key in self.items.keys if isinstance(key, StatusKey)]
-        self._kept = Basis(keys, known, until), member
+        self._kept = Basis(keys, entry, until), member
         return member
 
     async def run(self, service: StatusService, caller: str) -> Result:
         field = self.field
         try:
-            want = Want(field.detail, None, seconds(self.max_age), caller=caller)
-            outcomes = await service.get_many(self.items.keys, want)
+            query = StatusQuery(field.detail, None, seconds(self.max_age), caller=caller)
+            outcomes = await service.get_many(self.items.keys, query)
             results = self._written(outcomes)
         except Exception as error:  # noqa: BLE001 - as for one
             return field.failed(error)

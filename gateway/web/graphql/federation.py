@@ -17,7 +17,7 @@ from gateway.errors import GatewayError, InvalidArgument
 from gateway.model.described import HlrLookupModel, MessageModel, Model
 from gateway.model.detail import level_for
 from gateway.model.records import HlrLookup, Message, Record
-from gateway.service import Want
+from gateway.service import StatusQuery
 from gateway.web.graphql.arguments import key_of
 from gateway.web.graphql.errors import field_error
 from gateway.web.graphql.schema import Info, Query, shown, strawberry_schema
@@ -98,7 +98,7 @@ async def _entities(info: Info, representations: list[Any]) -> list[Model | Exce
 
     async def ask(kind: type[Record], places: dict[int, Any]) -> None:
         detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
-        want = Want(detail, kind, caller=info.context.who)
+        want = StatusQuery(detail, kind, caller=info.context.who)
         answers = await info.context.service.get_many(list(places.values()), want)
         found.update(zip(places, answers, strict=True))
 

@@ -18,7 +18,7 @@ from gateway.model.described import HlrLookupModel, MessageModel, Model, RecordM
 from gateway.model.detail import level_for
 from gateway.model.freshness import Answer
 from gateway.model.records import HlrLookup, Message, Record, StatusKey, StatusRecord
-from gateway.service import Want
+from gateway.service import StatusQuery
 from gateway.upstream import status as link
 from gateway.upstream.breaker import BreakerState
 from gateway.upstream.budget.memory import Sharing
@@ -117,7 +117,7 @@ async def _one(
         require(context.caller, Scope.STATUS_READ)
         key = valid(key_of(id_, phone))
         detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
-        want = Want(detail, kind, seconds(max_age), caller=context.who)
+        want = StatusQuery(detail, kind, seconds(max_age), caller=context.who)
         return shown(await context.service.get(key, want), context.caller)
     except GatewayError as error:
         raise field_error(error) from error
@@ -150,7 +150,7 @@ async def _many(info: Info, items: list[StatusKeyInput], max_age: int | None) ->
     detail = level_for(selected_paths(info._raw_info, "record"))  # noqa: SLF001 - as above
     context = info.context
     require(context.caller, Scope.STATUS_READ)
-    want = Want(detail, None, seconds(max_age), caller=context.who)
+    want = StatusQuery(detail, None, seconds(max_age), caller=context.who)
     keys = [key_of(item.id, item.phone) for item in items]
     found = await context.service.get_many(keys, want)
     return [_result(*one, context.caller) for one in zip(items, keys, found, strict=True)]

@@ -109,7 +109,7 @@ def status_of_miss(answer: Answer) -> tuple[bytes, LogFields]:
 
 
 def _ttl(answer: Answer) -> int:
-    return math.floor(answer.known.fresh_until - answer.now)
+    return math.floor(answer.entry.fresh_until - answer.now)
 
 
 def headers_of(answer: Answer, tag: bytes, cache_status: bytes) -> Headers:

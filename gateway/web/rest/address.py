@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from gateway.errors import InvalidArgument
 from gateway.memo import LONGEST
 from gateway.model.records import DetailLevel, Message, MessageState, Record, StatusKey
-from gateway.service import Want
+from gateway.service import StatusQuery
 from gateway.watch import check_until
 from gateway.web.projection import Projection
 from gateway.web.rest.fields import shape_of
@@ -17,21 +17,21 @@ QUESTIONS = 8192
 again."""
 
 
-class Question(NamedTuple):
+class RecordUrl(NamedTuple):
     """Whose record is wanted, and what of it; `until` is the state to follow a message to."""
 
     key: StatusKey
     kind: type[Record]
-    want: Want
+    query: StatusQuery
     projection: Projection
     until: MessageState | None
 
     @property
     def detail(self) -> DetailLevel:
-        return self.want.detail
+        return self.query.detail
 
 
-def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
+def read_url(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> RecordUrl:
     """Read an address; `hidden` are the fields that the caller may not see.
 
     Raises `InvalidArgument` naming what is wrong, and `Forbidden` for a hidden field that is named.
@@ -41,13 +41,13 @@ def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str])
     return _question(kind, id_, query, hidden)
 
 
-def _question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
+def _question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> RecordUrl:
     given = _parameters(query)
     key = StatusKey.parse(id=id_, phone=_one(given, "phone"))
     fields = given.get("fields")
     names = None if fields is None else tuple(",".join(fields).split(","))
     shape = shape_of((kind,), names, hidden)
-    return Question(key, kind, Want(shape.detail, kind), shape.alone, _until(given, kind))
+    return RecordUrl(key, kind, StatusQuery(shape.detail, kind), shape.alone, _until(given, kind))
 
 
 _question_kept = lru_cache(maxsize=QUESTIONS)(_question)

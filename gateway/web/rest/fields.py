@@ -21,7 +21,7 @@ SHAPES = 256
 _ALWAYS = ("kind", "id", "phone")
 
 
-class Shape(NamedTuple):
+class FieldSet(NamedTuple):
     """What to ask the provider for, and how to show it: a record alone, or as one of many."""
 
     detail: DetailLevel
@@ -31,7 +31,7 @@ class Shape(NamedTuple):
 
 def shape_of(
     kinds: tuple[type[Record], ...], fields: tuple[str, ...] | None, hidden: frozenset[str]
-) -> Shape:
+) -> FieldSet:
     """The shape of records of these kinds, restricted to `fields` if those are given.
 
     `hidden` are the fields that the caller may not see. Raises `InvalidArgument` for a field that
@@ -48,10 +48,10 @@ def shape_of(
 @lru_cache(maxsize=SHAPES)
 def _shape(
     kinds: tuple[type[Record], ...], wanted: frozenset[str] | None, hidden: frozenset[str]
-) -> Shape:
+) -> FieldSet:
     picks = {kind.__name__: _picks(kind, wanted, hidden) for kind in kinds}
     asked = kinds[0] if len(kinds) == 1 else None
-    return Shape(
+    return FieldSet(
         DetailLevel.FULL if wanted is None else level_for(wanted, asked),
         Projection(picks),
         Projection({name: _found(record) for name, record in picks.items()}),

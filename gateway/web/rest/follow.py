@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.callers.model import hidden_fields
 from gateway.errors import GatewayError
 from gateway.memo import memoize_header
-from gateway.model.freshness import Answer, Known
+from gateway.model.freshness import Answer, CacheEntry
 from gateway.model.records import Record
 from gateway.service import at_least_standard, mismatch
 from gateway.wakeups import Signal
@@ -30,7 +30,7 @@ from gateway.web.http.problems import told
 from gateway.web.http.reply import Reply
 from gateway.web.http.state import who
 from gateway.web.projection import Projection
-from gateway.web.rest.address import Question, question
+from gateway.web.rest.address import RecordUrl, read_url
 
 if TYPE_CHECKING:
     from gateway.web.http.state import State
@@ -43,7 +43,7 @@ LONGEST_WAIT = 60
 _WAIT = re.compile(rb'(?:^|[,;])\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 
 
-class EventsAddress:
+class EventsEndpoint:
     """The endpoint that tells of one record of a kind."""
 
     def __init__(self, kind: type[Record]) -> None:
@@ -53,17 +53,17 @@ class EventsAddress:
         headers = named_headers(scope)
         check_accept(headers.get(b"accept"), EVENTS)
         caller = caller_of(scope)
-        asked = question(
+        asked = read_url(
             self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
         )
         state: State = scope["state"]
         service, watches = state["service"], state["watches"]
-        known = service.peek(asked.key)
-        if known is None and await service.recall([asked.key]):
-            known = service.peek(asked.key)
-        reader = _reader(asked, known, who(scope, caller))
-        if known is not None and known.certain and known.record is not None:
-            _check_kind(known.record, self._kind)
+        entry = service.peek(asked.key)
+        if entry is None and await service.recall([asked.key]):
+            entry = service.peek(asked.key)
+        reader = _reader(asked, entry, who(scope, caller))
+        if entry is not None and entry.certain and entry.record is not None:
+            _check_kind(entry.record, self._kind)
         seen = headers.get(b"last-event-id", b"")
         if seen and watches.is_over(asked.key, reader):
             last = watches.latest(asked.key, reader.detail)
@@ -78,7 +78,7 @@ class EventsAddress:
 
 
 async def _events(
-    scope: Scope, asked: Question, reader: Following, seen: bytes
+    scope: Scope, asked: RecordUrl, reader: Following, seen: bytes
 ) -> AsyncGenerator[bytes, None]:
     state: State = scope["state"]
     watches, path, signal = state["watches"], scope["path"], Signal()
@@ -108,7 +108,7 @@ async def _events(
         yield sse.event("end", b"{}")
 
 
-def _written(event: Event, asked: Question, path: str) -> tuple[bytes | None, bytes]:
+def _written(event: Event, asked: RecordUrl, path: str) -> tuple[bytes | None, bytes]:
     """The event's id, and all of it; what tells of trouble has no id. Raises `KindMismatch`."""
     content = event.content
     if isinstance(content, GatewayError):
@@ -131,22 +131,22 @@ def seconds_to_wait(prefer: bytes) -> int:
 
 
 def is_news(
-    projection: Projection, answer: Answer, known: Known | None, if_none_match: bytes | None
+    projection: Projection, answer: Answer, entry: CacheEntry | None, if_none_match: bytes | None
 ) -> bool:
     """Is its state another than the one the caller has (`if_none_match`)?
 
-    Where he does not say, it is compared with what was `known` before he came.
+    Where he does not say, it is compared with what was `entry` before he came.
     """
     state = projection.tag(answer).state
     if if_none_match is not None:
         return not matches_state(if_none_match, state)
-    if known is None or not isinstance(known.record, type(answer.record)):
+    if entry is None or not isinstance(entry.record, type(answer.record)):
         return True
-    return projection.tag(replace(answer, known=known)).state != state
+    return projection.tag(replace(answer, entry=entry)).state != state
 
 
 async def awaited(
-    scope: Scope, receive: Receive, asked: Question, answer: Answer, seconds: int
+    scope: Scope, receive: Receive, asked: RecordUrl, answer: Answer, seconds: int
 ) -> Answer:
     """The next answer with another state, or after the time the newest there is.
 
@@ -179,7 +179,7 @@ async def awaited(
 
 
 async def _next(
-    watches: Watches, asked: Question, reader: Following, before: bytes
+    watches: Watches, asked: RecordUrl, reader: Following, before: bytes
 ) -> Answer | None:
     last = None
     async with aclosing(watches.follow(asked.key, reader)) as events:
@@ -200,9 +200,9 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _reader(asked: Question, known: Known | None, caller: str) -> Following:
+def _reader(asked: RecordUrl, entry: CacheEntry | None, caller: str) -> Following:
     """Who follows. The level has to show the kind, where that is not known for certain."""
-    is_certain = known is not None and known.record is not None and known.certain
+    is_certain = entry is not None and entry.record is not None and entry.certain
     detail = asked.detail if is_certain else at_least_standard(asked.detail)
     return Following(detail, caller, asked.until)
 

@@ -16,7 +16,7 @@ from gateway.web.http.reply import Endpoint, Sending
 from gateway.web.ops import health as operation
 from gateway.web.rest import examples, push
 from gateway.web.rest.fields import KINDS
-from gateway.web.rest.follow import EVENTS, EventsAddress
+from gateway.web.rest.follow import EVENTS, EventsEndpoint
 from gateway.web.rest.openapi import (
     CACHE_CONTROL,
     FIELDS_DESCRIPTION,
@@ -37,7 +37,7 @@ from gateway.web.rest.openapi import (
     header,
     ref,
 )
-from gateway.web.rest.records import RecordAddress, delete_message, post_batch
+from gateway.web.rest.records import RecordEndpoint, delete_message, post_batch
 
 STATUSES, RUNNING = "statuses", "operation"
 """Tags."""
@@ -76,7 +76,7 @@ def _record(kind: type[Record], path: str, what: str, example: Json) -> Operatio
             "usable older record beats an error: it comes with `freshness.stale`. What failed to "
             "be delivered is no failed request."
         ),
-        handler=RecordAddress(kind),
+        handler=RecordEndpoint(kind),
         scope=Scope.STATUS_READ,
         parameters=(ID, PHONE, fields(kind), *_until(kind), CACHE_CONTROL, IF_NONE_MATCH, PREFER),
         answers={
@@ -109,7 +109,7 @@ def _events(kind: type[Record], path: str, what: str, example: Json) -> Operatio
             "told; `end` after the last one. Comments come in silence. An event's id names the "
             "state it tells: who comes again with the id of the final one gets a 204."
         ),
-        handler=EventsAddress(kind),
+        handler=EventsEndpoint(kind),
         scope=Scope.STATUS_READ,
         parameters=(ID, PHONE, fields(kind), *_until(kind), LAST_EVENT_ID),
         answers={

@@ -15,7 +15,7 @@ from gateway.memo import LONGEST
 from gateway.model.described import HlrLookupModel, MessageModel, Model
 from gateway.model.freshness import Answer
 from gateway.model.records import Record, StatusKey, key_or_error
-from gateway.service import Basis, Want
+from gateway.service import Basis, StatusQuery
 from gateway.web.http.auth import caller_of
 from gateway.web.http.body import read_body, read_json
 from gateway.web.http.caching import (
@@ -33,7 +33,7 @@ from gateway.web.http.methods import JSON, check_accept
 from gateway.web.http.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.http.reply import Reply
 from gateway.web.http.state import who
-from gateway.web.rest.address import Question, key_in, question
+from gateway.web.rest.address import RecordUrl, key_in, read_url
 from gateway.web.rest.deletion import delete
 from gateway.web.rest.fields import KINDS, shape_of
 from gateway.web.rest.follow import awaited, is_news, seconds_to_wait
@@ -74,7 +74,7 @@ class _Kept(Struct, frozen=True, gc=False):
     whole: Reply
 
 
-class RecordAddress:
+class RecordEndpoint:
     """The endpoint that gives one record of a kind.
 
     Within one second nothing changes in an answer but by what is learned meanwhile: so one with a
@@ -96,8 +96,8 @@ class RecordAddress:
         if kept is not None and service.holds(kept.basis):
             scope["told"] = HIT
         else:
-            asked = question(self._kind, *place)
-            answer = service.get_now(asked.key, asked.want) if is_plain else None
+            asked = read_url(self._kind, *place)
+            answer = service.get_now(asked.key, asked.query) if is_plain else None
             if answer is None:
                 kept = await _asked(scope, receive, asked, is_missing=is_plain)
             else:
@@ -118,7 +118,7 @@ class RecordAddress:
         self._kept[place] = kept
 
 
-async def _asked(scope: Scope, receive: Receive, asked: Question, *, is_missing: bool) -> _Kept:
+async def _asked(scope: Scope, receive: Receive, asked: RecordUrl, *, is_missing: bool) -> _Kept:
     """What to answer where it has to be waited for, or the caller has wishes of its own.
 
     `is_missing`: what is known does not answer it.
@@ -126,7 +126,7 @@ async def _asked(scope: Scope, receive: Receive, asked: Question, *, is_missing:
     headers = named_headers(scope)
     sent, prefer = headers.get(b"cache-control"), headers.get(b"prefer")
     wish = NO_DIRECTIVES if sent is None else directives(sent)
-    want = asked.want._replace(
+    query = asked.query._replace(
         max_age=wish.max_age,
         only_cached=wish.only_cached,
         caller=who(scope, caller_of(scope)),
@@ -135,9 +135,9 @@ async def _asked(scope: Scope, receive: Receive, asked: Question, *, is_missing:
     )
     service: StatusService = scope["state"]["service"]
     before = None if prefer is None else service.peek(asked.key)
-    answer = None if is_missing else service.get_now(asked.key, want)
+    answer = None if is_missing else service.get_now(asked.key, query)
     if answer is None:
-        answer = await service.get_later(asked.key, want)
+        answer = await service.get_later(asked.key, query)
     if answer.forwarded:
         cache_status, scope["told"] = status_of_miss(answer)
     else:
@@ -153,12 +153,12 @@ async def _asked(scope: Scope, receive: Receive, asked: Question, *, is_missing:
 
 
 def _written(
-    asked: Question, answer: Answer, cache_status: bytes, more: Sequence[Header] = ()
+    asked: RecordUrl, answer: Answer, cache_status: bytes, more: Sequence[Header] = ()
 ) -> _Kept:
     tag, body = asked.projection.tagged(answer)
     told = [*headers_of(answer, tag, cache_status), *more]
     return _Kept(
-        Basis((asked.key,), (answer.known,), answer.until),
+        Basis((asked.key,), (answer.entry,), answer.until),
         tag,
         Reply(304, told),
         Reply(200, [*told, _JSON_TYPE, (b"content-length", b"%d" % len(body))], body),
@@ -181,8 +181,8 @@ async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
     caller = caller_of(scope)
     shape = shape_of(KINDS, fields, hidden_fields(caller))
     keys = [_item_key(item) for item in items]
-    want = Want(shape.detail, caller=who(scope, caller))
-    outcomes = await scope["state"]["service"].get_many(keys, want)
+    query = StatusQuery(shape.detail, caller=who(scope, caller))
+    outcomes = await scope["state"]["service"].get_many(keys, query)
     if error := _nothing_answered(outcomes):
         raise error
     write = shape.found.write

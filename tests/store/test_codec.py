@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.model.freshness import Known
+from gateway.model.freshness import CacheEntry
 from gateway.model.records import DetailLevel, FreshnessSource, HlrLookup, Message, StatusKey
 from gateway.simulator import render
 from gateway.simulator.samples import MESSAGE
@@ -17,7 +17,7 @@ from tests.support.gateway import settings
 
 moments = st.floats(0, 4e9)
 known = st.builds(
-    Known,
+    CacheEntry,
     st.none() | st.from_type(Message) | st.from_type(HlrLookup),
     moments,
     moments,
@@ -50,7 +50,7 @@ RECORD = replace(sample(), is_final=False)
 
 
 @given(keys, known)
-def test_what_is_written_is_read(key: StatusKey, known: Known) -> None:
+def test_what_is_written_is_read(key: StatusKey, known: CacheEntry) -> None:
     assert read(write(key, known)) == (key, known)
 
 
@@ -61,7 +61,7 @@ def test_what_was_not_written_is_not_read(body: bytes) -> None:
 
 
 def test_records_that_are_read_share_what_they_have_in_common() -> None:
-    first, second = (read(write(RECORD.key, Known(RECORD, 0, 0)))[1].record for _ in range(2))
+    first, second = (read(write(RECORD.key, CacheEntry(RECORD, 0, 0)))[1].record for _ in range(2))
     assert isinstance(first, Message)
     assert isinstance(second, Message)
     assert first is not second
