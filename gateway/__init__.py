@@ -1,16 +1,23 @@
 """The status gateway for SMSC.
 
-`records` is the normalised schema, `errors` what can go wrong, `callers` who asks, `merge` how an
-answer joins what is known, `detail` and `freshness` how much is asked and how long it holds.
-`smsc` reads the provider's protocol without I/O. `store`, `budget` and `interest` remember, by
-`replicas` together with other processes. `planner` decides what to ask, `breaker` when not to,
-`backlog` when whoever is turned away may come back, `upstream` asks, `dispatch` brings them
-together, with a `flight` for each question. `link` tells how it goes, `service` is the one door,
-`watch` follows changes through it, `web` are the surfaces, `app` builds it all, `server` and `cli`
-run it, `protocol` holds its connections within bounds, `check` looks before that. `telemetry`,
-`accesslog` and `tracing` tell of it, `memo` bounds what is remembered of texts, `loopback` knows
-this machine's own names. `simulator` is a
-provider of its own and knows nothing of the rest.
+Rooms, in the order in which they import each other:
+
+- `errors`, `clock`, `memo`, `loopback`: errors independent of any transport, time as an argument,
+  bounded memoization, the names of this machine.
+- `model`: records, what level of detail shows which field, freshness, and how records are merged.
+- `callers`: keys, tokens, scopes, quotas. `settings`: every setting.
+- `smsc`: the provider's protocol, without I/O: bytes to rows, rows to records.
+- `replicas`, `store`: what processes share by Redis; the records of one process, or of all.
+- `cache`: the newest record of each key, and how what comes in is merged with it.
+- `upstream`: from a query to requests within the limits: planner, budget, breaker, dispatcher, the
+  HTTP client, and the status of all this.
+- `service`: the one door for readers, watchers, pushes and deletions. `watch`: subscriptions.
+- `web`: `http` is what any HTTP service needs; `rest`, `graphql`, `ops` and `pages` are surfaces.
+- `app` builds it all; `server` and `protocol` run it within bounds; `cli` has the commands.
+- `observability`: logs, the access log, traces. `simulator`: a provider of its own, which knows
+  nothing of the rest.
+
+`docs/map.md` shows the way of data through them, `docs/glossary.md` explains the words.
 """
 
 __version__ = "0.1.0"

@@ -12,26 +12,21 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute, request_response
 from starlette.types import ASGIApp
 
-from gateway.accesslog import AccessLog
-from gateway.budget.journal import FileJournal, Journal
-from gateway.budget.memory import Limits, MemoryBudget
 from gateway.cache import Reading, RecordCache
 from gateway.callers.fetch import fetch
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.observability.accesslog import AccessLog
+from gateway.observability.tracing import TracedProvider, Tracing
 from gateway.service import StatusService
 from gateway.settings import Settings, SettingsError
 from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
-from gateway.tracing import TracedProvider, Tracing
-from gateway.upstream import Upstream, create_client
+from gateway.upstream.budget.journal import FileJournal, Journal
+from gateway.upstream.budget.memory import Limits, MemoryBudget
+from gateway.upstream.client import Upstream, create_client
 from gateway.watch import Watches
-from gateway.web import api, docs, pages, root
-from gateway.web.auth import Authentication, wants_page
-from gateway.web.cors import Origins
-from gateway.web.counts import Counts
-from gateway.web.front import Front
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
 from gateway.web.graphql.federation import federated_schema
@@ -39,11 +34,19 @@ from gateway.web.graphql.schema import create_schema
 from gateway.web.graphql.trusted import read_trusted
 from gateway.web.graphql.view import GraphQLView
 from gateway.web.graphql.websocket import WebSocketView
-from gateway.web.hosts import Hosts
-from gateway.web.lifetime import Lifetime
-from gateway.web.problems import handle
-from gateway.web.push import Callback
-from gateway.web.state import State
+from gateway.web.http.auth import Authentication, wants_page
+from gateway.web.http.cors import Origins
+from gateway.web.http.front import Front
+from gateway.web.http.hosts import Hosts
+from gateway.web.http.lifetime import Lifetime
+from gateway.web.http.problems import handle
+from gateway.web.http.state import State
+from gateway.web.http.traffic import Counts
+from gateway.web.pages import files as pages
+from gateway.web.pages import root
+from gateway.web.rest import document as docs
+from gateway.web.rest import operations as api
+from gateway.web.rest.push import Callback
 
 
 def create_app(
@@ -107,7 +110,6 @@ def create_app(
             *api.routes(resources),
             *docs.routes,
             *pages.routes,
-            WebSocketRoute("/graphql", WebSocketView(engine, callers, clock, origins=origins)),
             WebSocketRoute("/{path:path}", root.no_socket),
         ],
         exception_handlers={
@@ -118,13 +120,14 @@ def create_app(
         },
         lifespan=lifespan,
     )
-    often = {path: one for path, one in resources.items() if path.endswith("/{id}")}
+    often = {path: one for path, one in resources.items() if "/{id}" in path}
     return Front(
         app,
         authentication=Authentication(
             callers, clock, hosts=Hosts(settings.hosts), origins=origins, also_open=wants_page
         ),
         endpoints={"/graphql": GraphQLView(engine, callers, clock), **often},
+        sockets={"/graphql": WebSocketView(engine, callers, clock, origins=origins)},
         origins=origins,
         clock=clock,
         traffic=counts.traffic,
@@ -239,9 +242,9 @@ async def serving(
                 yield service
         return
 
-    from gateway.budget.redis import SharedBudget  # noqa: PLC0415 - needs an extra
     from gateway.replicas import Replicas  # noqa: PLC0415 - as above
     from gateway.store.redis import SharedStore  # noqa: PLC0415 - as above
+    from gateway.upstream.budget.redis import SharedBudget  # noqa: PLC0415 - needs an extra
 
     replicas = Replicas(settings.redis_url.get_secret_value(), _account(settings))
     timeout = settings.smsc_timeout

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from gateway.clock import Clock
-from gateway.freshness import MISSING_SHORTEST, Known, fresh_for, missing_for
-from gateway.merge import Observed, merge
-from gateway.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
+from gateway.model.freshness import MISSING_SHORTEST, Known, fresh_for, missing_for
+from gateway.model.merge import Observed, merge
+from gateway.model.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
 from gateway.smsc.normalise import Found, normalise
 from gateway.smsc.push import Push, is_ahead
 from gateway.smsc.row import Row
@@ -79,8 +79,14 @@ class RecordCache:
         return known is not None and known.record is not None
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
-        """Learn what other replicas know of keys that are not known here; False: nothing."""
-        return await self._store.recall(keys)
+        """Learn what other replicas know of keys that are not known here; False: nothing.
+
+        A number is looked for in both its spellings.
+        """
+        if not self._store.is_shared:
+            return False
+        spelled = [one for key in keys for one in (key, key.respelled) if one is not None]
+        return await self._store.recall(spelled)
 
     def merge_answer(
         self, key: StatusKey, row: Row, detail: DetailLevel, kind: type[Record] | None

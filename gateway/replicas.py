@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gateway.errors import Overloaded
-from gateway.records import StatusKey
+from gateway.model.records import StatusKey
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,8 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway import planner
-from gateway.breaker import Breaker
-from gateway.budget.memory import MemoryBudget
 from gateway.cache import Pushed, RecordCache, certain_kind
 from gateway.clock import Clock
-from gateway.dispatch import Dispatcher, Provider
 from gateway.errors import (
     GatewayError,
     InvalidArgument,
@@ -24,17 +20,15 @@ from gateway.errors import (
     NotFound,
     Overloaded,
 )
-from gateway.freshness import (
+from gateway.model.freshness import (
     Answer,
+    Forwarded,
     Known,
     rule_for,
     serves_stale,
     stale_reason,
 )
-from gateway.interest import Interest
-from gateway.link import LinkState, Served, describe
-from gateway.planner import Why
-from gateway.records import (
+from gateway.model.records import (
     DetailLevel,
     FreshnessSource,
     HlrLookup,
@@ -43,6 +37,13 @@ from gateway.records import (
 )
 from gateway.smsc.push import Push, spellings, usual_spelling
 from gateway.smsc.row import Row
+from gateway.upstream import planner
+from gateway.upstream.breaker import Breaker
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.demand import Interest
+from gateway.upstream.dispatcher import Dispatcher, Provider
+from gateway.upstream.planner import Why
+from gateway.upstream.status import LinkState, Served, describe
 
 MAX_ITEMS = 1000
 """Keys in one call."""
@@ -138,7 +139,7 @@ class StatusService:
             self._served.hit(now - known.observed_at)
             return Answer(known, now)
         if known is None or known.record is None:
-            other = self.resolve(key)
+            other, _ = self._find(key)
             if other is not key:
                 answer = self.get_now(other, want)
                 return None if answer is None else answer.named(key)
@@ -174,7 +175,7 @@ class StatusService:
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
         """Learn what other processes know of keys that are not known here; False: nothing."""
-        return await self._cache.recall([spelled for key in keys for spelled in _spelled(key)])
+        return await self._cache.recall(keys)
 
     def resolve(self, key: StatusKey) -> StatusKey:
         """The key under which a message is known or asked for: as it is spelled, or respelled.
@@ -182,22 +183,33 @@ class StatusService:
         A Russian or Kazakh number written `8…` and the same written `7…` name one record. While
         nothing is known of either, the spelling given is the one to ask by.
         """
+        return self._find(key)[0]
+
+    def _find(self, key: StatusKey) -> tuple[StatusKey, Known | None]:
+        """`resolve` a key, and what is known under it."""
+        known = self._cache.get(key)
+        if known is not None and known.record is not None:
+            return key, known
         other = key.respelled
-        if other is None or self._cache.has_record(key):
-            return key
+        if other is None:
+            return key, known
+        there = self._cache.get(other)
+        if there is not None and there.record is not None:
+            return other, there
         planned_at = self._dispatcher.planned_at
-        is_asked = planned_at(key) is None and planned_at(other) is not None
-        return other if is_asked or self._cache.has_record(other) else key
+        is_asked = planned_at(other) is not None and planned_at(key) is None
+        return (other, there) if is_asked else (key, known)
 
     async def _ask(self, named: StatusKey, want: Want, turn: int) -> Answer:
         if want.only_cached:
             raise NotCached("Nothing fresh enough is cached for this message.")
-        key = self.resolve(named)
-        known = self._cache.get(key)
+        key, known = self._find(named)
+        forwarded = _why(known, want, self._clock.time())
         try:
             key, fetched = await self._fetch_either(key, want, known, turn)
             self._served.miss(0.0)
-            return self._answer(key, fetched, want, live=True).named(named)
+            answer = self._answer(key, fetched, want, live=True)
+            return replace(answer.named(named), forwarded=forwarded)
         except (NotFound, KindMismatch):
             raise
         except GatewayError as error:
@@ -207,8 +219,14 @@ class StatusService:
                 raise
             self._served.miss(now - known.observed_at)
             again = None if error.retry_after is None else now + error.retry_after
-            answer = Answer(known, now, next_at=again, stale=True, stale_reason=stale_reason(error))
-            return answer.named(named)
+            return Answer(
+                known,
+                now,
+                next_at=again,
+                stale=True,
+                stale_reason=stale_reason(error),
+                forwarded=forwarded,
+            ).named(named)
 
     async def get_many(
         self, keys: Sequence[StatusKey | GatewayError], want: Want
@@ -348,7 +366,7 @@ class StatusService:
 
     def peek(self, key: StatusKey) -> Known | None:
         """What is known, fresh or not, under either spelling of the number; nobody is asked."""
-        return self._cache.get(self.resolve(key))
+        return self._find(key)[1]
 
     def link(self) -> LinkState:
         """The state of the link to the provider."""
@@ -496,12 +514,6 @@ class StatusService:
         return self._cache.merge_answer(want.key, row, want.detail, want.kind)
 
 
-def _spelled(key: StatusKey) -> tuple[StatusKey, ...]:
-    """The key, and the one with its number's other spelling, if it has one."""
-    other = key.respelled
-    return (key,) if other is None else (key, other)
-
-
 def _spellings(key: StatusKey) -> list[StatusKey]:
     """The keys that a push may be about, the likeliest first."""
     return [StatusKey(phone, key.id) for phone in spellings(key.phone)]
@@ -532,6 +544,16 @@ def _is_plain_hit(known: Known, want: Want, now: float) -> bool:
 def at_least_standard(detail: DetailLevel) -> DetailLevel:
     """The level itself, or the one that always shows the kind."""
     return detail if detail.covers(DetailLevel.STANDARD) else DetailLevel.STANDARD
+
+
+def _why(known: Known | None, want: Want, now: float) -> Forwarded:
+    """Why what is known does not answer."""
+    if known is None or known.record is None:
+        return Forwarded.MISS
+    if now >= known.fresh_until:
+        return Forwarded.STALE
+    is_usual = want.max_age is None and not want.slack
+    return Forwarded.MISS if is_usual else Forwarded.REQUEST
 
 
 def _fits(record: Record, want: Want) -> bool:

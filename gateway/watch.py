@@ -7,18 +7,17 @@ readers learn that what they have is stale, or, when nothing is known yet, why.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Hashable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument, NotFound
-from gateway.freshness import Answer, Known, stale_reason, watch_for
-from gateway.merge import MESSAGE_RANK
-from gateway.planner import Want as Planned
-from gateway.planner import Why
-from gateway.records import (
+from gateway.model.freshness import Answer, Known, stale_reason, watch_for
+from gateway.model.merge import MESSAGE_RANK
+from gateway.model.records import (
     DetailLevel,
     FreshnessSource,
     Message,
@@ -28,6 +27,12 @@ from gateway.records import (
     StatusKey,
 )
 from gateway.service import StatusService, Want
+from gateway.upstream.planner import Want as Planned
+from gateway.upstream.planner import Why
+from gateway.wakeups import Signal, Wakeups
+
+T = TypeVar("T")
+How = TypeVar("How", bound=Hashable)
 
 AGAIN = 15.0
 """Seconds after which a failed poll is repeated where the failure does not say when."""
@@ -67,22 +72,71 @@ def check_until(until: str | None) -> MessageState | None:
     return MessageState[until]
 
 
+Content: TypeAlias = Answer | GatewayError
+"""What is told: the record, stale where there is trouble; or why there is none."""
+
+
+class Event:
+    """What is told of a message at one moment: made and written once for all who are told it."""
+
+    __slots__ = ("_written", "content", "news")
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        self.news: object = (
+            content.code
+            if isinstance(content, GatewayError)
+            else (content.record, content.stale_reason)
+        )
+        """Equal in events that tell the same."""
+        self._written: dict[tuple[object, Hashable], Any] = {}
+
+    def once(self, write: Callable[[Content, How], T], how: How) -> T:
+        """What `write` makes of the content: the same object for all who want it written so."""
+        key = write, how
+        if key not in self._written:
+            self._written[key] = write(self.content, how)
+        written: T = self._written[key]
+        return written
+
+
+class _Moment(NamedTuple):
+    """What events are made of, and those made of it so far; it lasts a second, as ages do.
+
+    Events differ by the spelling of the number, and by whether they are `live`: to those who were
+    there before it was known.
+    """
+
+    known: Known | None
+    trouble: GatewayError | None
+    second: int
+    events: dict[tuple[str, bool], Event]
+
+
+@dataclass(eq=False, slots=True)
+class _Subscription:
+    """One who follows a message."""
+
+    key: StatusKey
+    following: Following
+    signal: Signal
+    ends_at: float
+    before: Known | None
+    """What was known when it came."""
+
+
 @dataclass(eq=False, slots=True)
 class _Watch:
-    """The readers of one message, and the task that polls for them."""
+    """The subscriptions to one message, and the task that polls for them."""
 
-    readers: dict[asyncio.Event, Following] = field(default_factory=dict)
+    detail: DetailLevel
+    """What is polled for: no less than any of them wants."""
+    subscriptions: dict[_Subscription, None] = field(default_factory=dict)
     poll: asyncio.Task[None] | None = None
     trouble: GatewayError | None = None
-
-    @property
-    def detail(self) -> DetailLevel:
-        return max((reader.detail for reader in self.readers.values()), key=attrgetter("all"))
-
-    def tell(self, trouble: GatewayError | None) -> None:
-        self.trouble = trouble
-        for news in self.readers:
-            news.set()
+    told: Known | None = None
+    """What was known when all of them were woken last."""
+    moment: _Moment | None = None
 
 
 class Watches:
@@ -92,75 +146,126 @@ class Watches:
         self._service = service
         self._clock = clock
         self._watches: dict[StatusKey, _Watch] = {}
+        self.wakeups = Wakeups(clock)
+        """Wakes subscribers, and whatever else waits together with them."""
         self.ended = False
         """The gateway is about to stop: who follows is told nothing more."""
         service.notify(self._learned)
 
-    async def follow(
-        self, key: StatusKey, reader: Following
-    ) -> AsyncGenerator[Answer | GatewayError, None]:
+    async def follow(self, key: StatusKey, following: Following) -> AsyncGenerator[Content, None]:
         """What is known: at once, if that is detailed enough, and at each change, to the last one.
 
         What the provider pushed is told at once, and its details when they are known.
         An error says why nothing is known yet; more may follow it.
         """
-        await self._service.recall([key])
-        news = asyncio.Event()
-        watch = self._watches.setdefault(key.canonical, _Watch())
-        is_more = not watch.readers or not watch.detail.covers(reader.detail)
-        watch.readers[news] = reader
-        if is_more:
-            if watch.poll is not None:
-                watch.poll.cancel()
-            watch.poll = asyncio.create_task(self._poll(key, watch))
-        before, told = self._service.peek(key), None
-        first = asyncio.create_task(self._ask_first(key, reader, watch))
-        until = math.inf if reader.until is None else self._clock.time() + LONGEST
-        try:
-            while not self.ended and self._clock.time() < until:
-                known = self._service.peek(key)
-                live = known is not before
-                event = self._event(key, known, watch.trouble, reader.detail, live=live)
+        async with aclosing(self.events(key, following, Signal())) as events:
+            async for event in events:
                 if event is not None:
-                    if (tells := _tells(event)) != told:
-                        told = tells
-                        yield event
-                    if _is_last(known, reader, self._clock.time()):
-                        return
-                await news.wait()
-                news.clear()
-        finally:
-            first.cancel()
-            del watch.readers[news]
-            if not watch.readers and watch.poll is not None:
-                watch.poll.cancel()
-                del self._watches[key.canonical]
+                    yield event.content
 
-    def latest(self, key: StatusKey, detail: DetailLevel) -> Answer | GatewayError | None:
+    async def events(
+        self, key: StatusKey, following: Following, signal: Signal
+    ) -> AsyncGenerator[Event | None, None]:
+        """As `follow` has them; and None where `signal`, which wakes it, was set by others."""
+        known = self._service.peek(key)
+        if known is None and await self._service.recall([key]):
+            known = self._service.peek(key)
+        now = self._clock.time()
+        ends_at = math.inf if following.until is None else now + LONGEST
+        subscription = _Subscription(key, following, signal, ends_at, known)
+        watch = self._join(subscription)
+        first: asyncio.Task[None] | None = None
+        if not _is_answered(known, following.detail):
+            first = asyncio.create_task(self._ask_first(subscription, watch))
+        news: object = None
+        try:
+            while not self.ended and now < ends_at:
+                event = self._event(watch, subscription, known)
+                is_last = event is not None and _is_last(known, following, now)
+                if event is not None and event.news == news:
+                    event = None
+                if event is not None:
+                    news = event.news
+                if event is not None or not is_last:
+                    yield event
+                if is_last:
+                    return
+                del event  # what was written of it need not be kept
+                await signal.wait()
+                now, known = self._clock.time(), self._service.peek(key)
+        finally:
+            if first is not None:
+                first.cancel()
+            self._leave(subscription, watch)
+
+    def latest(self, key: StatusKey, detail: DetailLevel) -> Content | None:
         """What those who follow a message know now; None: nothing yet."""
         watch = self._watches.get(key.canonical)
         trouble = None if watch is None else watch.trouble
-        return self._event(key, self._service.peek(key), trouble, detail, live=False)
+        return self._content(key, self._service.peek(key), trouble, detail, live=False)
 
-    def is_over(self, key: StatusKey, reader: Following) -> bool:
+    def is_over(self, key: StatusKey, following: Following) -> bool:
         """Would following end with what is known already?"""
-        return _is_last(self._service.peek(key), reader, self._clock.time())
+        return _is_last(self._service.peek(key), following, self._clock.time())
 
     def end(self) -> None:
         """End all following: the gateway is about to stop."""
         self.ended = True
         for watch in self._watches.values():
-            watch.tell(watch.trouble)
+            self._wake(watch)
 
     async def aclose(self) -> None:
         """End all following, and stop polling."""
         self.end()
+        self.wakeups.close()
         polls = [watch.poll for watch in self._watches.values() if watch.poll is not None]
         for poll in polls:
             poll.cancel()
         await asyncio.gather(*polls, return_exceptions=True)
 
+    def _join(self, subscription: _Subscription) -> _Watch:
+        key, detail = subscription.key, subscription.following.detail
+        watch = self._watches.get(key.canonical)
+        if watch is None:
+            watch = self._watches[key.canonical] = _Watch(detail)
+        is_more = not watch.subscriptions or not watch.detail.covers(detail)
+        watch.subscriptions[subscription] = None
+        if is_more:
+            watch.detail = _least_detail(watch)
+            if watch.poll is not None:
+                watch.poll.cancel()
+            watch.poll = asyncio.create_task(self._poll(key, watch))
+        return watch
+
+    def _leave(self, subscription: _Subscription, watch: _Watch) -> None:
+        del watch.subscriptions[subscription]
+        if not watch.subscriptions and watch.poll is not None:
+            watch.poll.cancel()
+            del self._watches[subscription.key.canonical]
+
     def _event(
+        self, watch: _Watch, subscription: _Subscription, known: Known | None
+    ) -> Event | None:
+        """The event for a subscription, made unless another one has had it; None: nothing yet."""
+        second = int(self._clock.time())
+        moment = watch.moment
+        if moment is None or not (
+            moment.known is known and moment.trouble is watch.trouble and moment.second == second
+        ):
+            moment = watch.moment = _Moment(known, watch.trouble, second, {})
+        key, detail = subscription.key, subscription.following.detail
+        if known is not None and watch.trouble is None and not _is_told(known, detail):
+            return None
+        live = known is not subscription.before
+        event = moment.events.get((key.phone, live))
+        if event is None:
+            content = self._content(key, known, watch.trouble, detail, live=live)
+            if content is None:
+                return None
+            event = moment.events[key.phone, live] = Event(content)
+        return event
+
+    def _content(
         self,
         key: StatusKey,
         known: Known | None,
@@ -168,7 +273,7 @@ class Watches:
         detail: DetailLevel,
         *,
         live: bool,
-    ) -> Answer | GatewayError | None:
+    ) -> Content | None:
         if known is None:
             return trouble
         if known.record is None:
@@ -186,13 +291,13 @@ class Watches:
             stale_reason=None if trouble is None else stale_reason(trouble),
         ).named(key)
 
-    async def _ask_first(self, key: StatusKey, reader: Following, watch: _Watch) -> None:
-        """Where nothing can be told yet, ask as a caller does, before any watcher's turn comes."""
-        known = self._service.peek(key)
-        if known is not None and (known.record is None or _is_whole(known, reader.detail)):
+    async def _ask_first(self, subscription: _Subscription, watch: _Watch) -> None:
+        """Ask as a caller does, before any watcher's turn comes."""
+        key, following = subscription.key, subscription.following
+        if _is_answered(self._service.peek(key), following.detail):
             return
         try:
-            await self._service.get(key, Want(reader.detail, caller=reader.caller))
+            await self._service.get(key, Want(following.detail, caller=following.caller))
         except NotFound:
             return  # whoever follows was told when that was learned
         except GatewayError as error:
@@ -214,18 +319,19 @@ class Watches:
             else:
                 due = self._due(known)
 
-    @staticmethod
-    def _tell_trouble(watch: _Watch, error: GatewayError) -> None:
+    def _tell_trouble(self, watch: _Watch, error: GatewayError) -> None:
         if watch.trouble is None or watch.trouble.code != error.code:
-            watch.tell(error)
+            watch.trouble = error
+            self._wake(watch)
 
     def _want(self, key: StatusKey, watch: _Watch, due: float) -> Planned:
         known = self._service.peek(key)
+        watch.detail = _least_detail(watch)  # who wanted more may have left
         seen, caller = -math.inf, ""
         if known is not None and _is_told(known, watch.detail):
             seen = self._monotonic(known.observed_at)
         else:  # the first answer is still a caller's, after he has waited for `MAX_WAIT` as well
-            caller = next(iter(watch.readers.values())).caller
+            caller = next(iter(watch.subscriptions)).following.caller
         return Planned(
             self._service.resolve(key),
             watch.detail,
@@ -233,7 +339,7 @@ class Watches:
             caller=caller,
             due=due,
             seen=seen,
-            wanted=len(watch.readers),
+            wanted=len(watch.subscriptions),
         )
 
     def _due(self, known: Known) -> float:
@@ -248,24 +354,50 @@ class Watches:
         return moment - self._clock.time() + self._clock.monotonic()
 
     def _learned(self, key: StatusKey) -> None:
-        if (watch := self._watches.get(key.canonical)) is not None:
-            watch.tell(None)
+        watch = self._watches.get(key.canonical)
+        if watch is None:
+            return
+        known, told, was_well = self._service.peek(key), watch.told, watch.trouble is None
+        watch.told, watch.trouble = known, None
+        if was_well and _tells_nothing_new(known, told):
+            now = self._clock.time()
+            over = [one.signal for one in watch.subscriptions if one.ends_at <= now]
+            self.wakeups.wake(*over)
+        else:
+            self._wake(watch)
+
+    def _wake(self, watch: _Watch) -> None:
+        self.wakeups.wake(*[subscription.signal for subscription in watch.subscriptions])
 
 
-def _tells(event: Answer | GatewayError) -> object:
-    """What makes two events the same news."""
-    if isinstance(event, GatewayError):
-        return event.code
-    return event.record, event.stale_reason
+def _least_detail(watch: _Watch) -> DetailLevel:
+    """The lowest level that is enough for all who follow."""
+    levels = {subscription.following.detail for subscription in watch.subscriptions}
+    return max(levels, key=attrgetter("all"))
 
 
-def _is_last(known: Known | None, reader: Following, now: float) -> bool:
+def _tells_nothing_new(known: Known | None, told: Known | None) -> bool:
+    """Is it the same record, seen again? How often it was not found counts."""
+    return (
+        known is not None
+        and told is not None
+        and known.record is not None
+        and (known.record, known.detail, known.source) == (told.record, told.detail, told.source)
+    )
+
+
+def _is_answered(known: Known | None, detail: DetailLevel) -> bool:
+    """Is there what a caller would be answered with?"""
+    return known is not None and (known.record is None or _is_whole(known, detail))
+
+
+def _is_last(known: Known | None, following: Following, now: float) -> bool:
     if known is None:
         return False
     if known.record is None:
         is_deleted = known.deleted and now < known.fresh_until  # later the id may be used again
         return is_deleted or known.misses >= GIVE_UP
-    return _is_reached(known.record, reader.until) and _is_whole(known, reader.detail)
+    return _is_reached(known.record, following.until) and _is_whole(known, following.detail)
 
 
 def _is_reached(record: Record, until: MessageState | None) -> bool:

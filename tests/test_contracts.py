@@ -13,13 +13,14 @@ from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 from starlette.routing import request_response
 
-from gateway.records import HlrLookup, Message
-from gateway.web import api, push
-from gateway.web.auth import OPEN_PATHS
-from gateway.web.docs import openapi, openapi_yaml
+from gateway.model.records import HlrLookup, Message
 from gateway.web.graphql.schema import sdl
-from gateway.web.root import get_root
-from gateway.web.shape import HIDDEN
+from gateway.web.http.auth import OPEN_PATHS
+from gateway.web.pages.root import get_root
+from gateway.web.rest import operations as api
+from gateway.web.rest import push
+from gateway.web.rest.document import openapi, openapi_yaml
+from gateway.web.rest.fields import HIDDEN
 from tests.support.clock import FakeClock
 from tests.support.gateway import running
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.budget.memory import Limits, MemoryBudget
 from gateway.cache import Pushed, Reading, RecordCache
 from gateway.errors import GatewayError, NotFound
-from gateway.freshness import Known
-from gateway.records import DetailLevel, HlrLookup, Message, Record, StatusKey
+from gateway.model.freshness import Known
+from gateway.model.records import DetailLevel, HlrLookup, Message, Record, StatusKey
 from gateway.service import StatusService, Want
 from gateway.simulator.push import signed
 from gateway.smsc.push import Push, verify
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
+from gateway.upstream.budget.memory import Limits, MemoryBudget
 from gateway.watch import Following, Watches
 from tests.support.clock import START, FakeClock, settle
 

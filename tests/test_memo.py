@@ -10,32 +10,35 @@ import pytest
 
 import gateway
 from gateway.memo import CACHES, LONGEST, memoize
-from gateway.records import Message
-from gateway.telemetry import masked_caller
-from gateway.web import caching, compression, live, question, resource
-from gateway.web.auth import LONGEST_ADDRESS, address_of
+from gateway.model.records import Message
+from gateway.observability.logs import masked_caller
 from gateway.web.graphql import plain, view
+from gateway.web.http import caching, compression
+from gateway.web.http import methods as resource
+from gateway.web.http.auth import LONGEST_ADDRESS, address_of
+from gateway.web.rest import address as question
+from gateway.web.rest import follow as live
 
 KEYS_ARE_OURS = {
     "gateway.callers.model._hidden": "sets of five scopes",
-    "gateway.described.twin": "our models",
-    "gateway.detail.field_paths": "our models",
-    "gateway.records.shown_fields": "our models",
-    "gateway.store.wire._one": "parts of records that another gateway read",
+    "gateway.model.described.twin": "our models",
+    "gateway.model.detail.field_paths": "our models",
+    "gateway.model.records.shown_fields": "our models",
+    "gateway.store.codec._one": "parts of records that another gateway read",
     "gateway.smsc.codes.delivery_error": "numbers of 32 bits",
-    "gateway.web.docs.openapi": "no argument",
-    "gateway.web.docs.openapi_yaml": "no argument",
-    "gateway.web.docs._body": "the media types and codings that are offered",
+    "gateway.web.rest.document.openapi": "no argument",
+    "gateway.web.rest.document.openapi_yaml": "no argument",
+    "gateway.web.rest.document._body": "the media types and codings that are offered",
     "gateway.web.graphql.picks._fields_of": "our models",
-    "gateway.web.pages._manifest": "a folder of ours",
-    "gateway.web.pages._read": "files of the manifest",
-    "gateway.web.shape._shape": "sets of names that are fields",
+    "gateway.web.pages.files._manifest": "a folder of ours",
+    "gateway.web.pages.files._read": "files of the manifest",
+    "gateway.web.rest.fields._shape": "sets of names that are fields",
     "urllib.parse.urlsplit": "addresses in settings and options",
 }
 LENGTH_IS_CHECKED = {
     "gateway.web.graphql.arguments.key_of": "by plain_key",
-    "gateway.web.question._question": "by question",
-    "gateway.web.resource._takes": "by check_accept",
+    "gateway.web.rest.address._question": "by question",
+    "gateway.web.http.methods._takes": "by check_accept",
 }
 """Where a wrapper would cost every hit, and tests below hold it."""
 

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from gateway.errors import GatewayError, KindMismatch
-from gateway.records import DetailLevel, Message, StatusKey
+from gateway.model.records import DetailLevel, Message, StatusKey
 from gateway.service import Want
 from gateway.simulator.model import Report
 from tests.support.clock import settle

@@ -14,17 +14,17 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.app import serving
-from gateway.budget.memory import Sharing
 from gateway.cache import Pushed
 from gateway.errors import GatewayError, NotFound, Overloaded
-from gateway.freshness import Answer
-from gateway.records import DetailLevel, FreshnessSource, Message, MessageState, StatusKey
+from gateway.model.freshness import Answer
+from gateway.model.records import DetailLevel, FreshnessSource, Message, MessageState, StatusKey
 from gateway.replicas import NAME_SIZE, Replicas
 from gateway.service import StatusService, Want
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.smsc.push import Push
 from gateway.smsc.row import Row
-from gateway.upstream import create_client
+from gateway.upstream.budget.memory import Sharing
+from gateway.upstream.client import create_client
 from gateway.watch import Following, Watches
 from tests.support.clock import START, FakeClock
 from tests.support.gateway import settings

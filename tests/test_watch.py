@@ -3,26 +3,31 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from gateway.app import serving
 from gateway.errors import GatewayError
-from gateway.freshness import Answer
-from gateway.records import DetailLevel, Message, MessageState, StatusKey
+from gateway.model.freshness import Answer
+from gateway.model.records import DetailLevel, Message, MessageState, StatusKey
 from gateway.service import StatusService, Want
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.simulator.world import Change
 from gateway.smsc.push import Push
 from gateway.smsc.row import Row
-from gateway.upstream import create_client
-from gateway.watch import Following, Watches
+from gateway.upstream.client import create_client
+from gateway.wakeups import Signal
+from gateway.watch import Content, Following, Watches
 from tests.support.clock import START, FakeClock, settle
 from tests.support.gateway import settings
+
+if TYPE_CHECKING:
+    from gateway.watch import Event
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +53,7 @@ class Setup:
         self.limits = limits
         self.world = world
         self.watches = Watches(service, clock)
+        self.tasks: list[asyncio.Task[None]] = []
 
     async def fault(self, kind: str, value: object = None, times: int = -1) -> None:
         body = {"kind": kind, "value": value, "times": times}
@@ -130,6 +136,49 @@ async def test_any_number_of_readers_share_one_poll() -> None:
         await setup.clock.advance(120)
         assert {tuple(reader.told) for reader in readers} == {("QUEUED", "SENT", "DELIVERED")}
         assert setup.limits.admitted <= 9
+
+
+async def test_an_event_is_made_and_written_once_for_all_who_are_told_it() -> None:
+    written = []
+
+    def write(content: Content, how: str) -> bytes:
+        written.append(how)
+        return f"{how} {content}".encode()
+
+    async def read(setup: Setup, how: str, told: list[tuple[int, int]]) -> None:
+        async with aclosing(setup.watches.events(LIVE, Following(BASIC), Signal())) as events:
+            async for event in events:
+                if event is not None:
+                    told.append((id(event), id(event.once(write, how))))
+                    kept.append(event)
+
+    kept: list[Event] = []
+    async with watching() as setup:
+        told: list[list[tuple[int, int]]] = [[] for _ in range(200)]
+        for number, one in enumerate(told):
+            setup.tasks.append(asyncio.create_task(read(setup, "ab"[number % 2], one)))
+        await setup.clock.advance(120)
+    assert [len(one) for one in told] == [3] * 200
+    assert len({event for one in told for event, _ in one}) == 3
+    assert len({text for one in told for _, text in one}) == 6
+    assert sorted(written) == [*"aaabbb"]
+
+
+async def test_what_is_seen_again_and_is_the_same_wakes_nobody() -> None:
+    async with watching() as setup:
+        key = StatusKey("79990000007", 7)
+        setup.world.add(Report(id=key.id, phone=key.phone, status=0, sent=int(START)))
+        woken: list[Event | None] = []
+
+        async def read() -> None:
+            async with aclosing(setup.watches.events(key, Following(BASIC), Signal())) as events:
+                async for event in events:
+                    woken.append(event)  # noqa: PERF401 - one by one is the point
+
+        setup.tasks.append(asyncio.create_task(read()))
+        await setup.clock.advance(61)
+        assert setup.limits.admitted == 5
+        assert [event is not None for event in woken] == [False, True]
 
 
 async def test_who_comes_later_is_told_at_once_what_is_known() -> None:

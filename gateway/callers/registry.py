@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from gateway.callers.file import Clients, ClientsFileError, JwtRules, read
 from gateway.callers.model import ALL_SCOPES, Caller, Scope, WrongKey
@@ -25,17 +25,35 @@ Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 """Gives what is at an address; `OSError` where that can't be done."""
 
 
-class Held:
+class Holder(Protocol):
     """Something that stays open for a caller, such as a stream or a socket."""
 
-    def __init__(self, caller: Caller) -> None:
+    @property
+    def caller(self) -> Caller: ...
+
+    def lose(self) -> None:
+        """The caller has lost his key or token, or one of his scopes."""
+
+
+class Held:
+    """Is held open for a caller while it is entered."""
+
+    def __init__(self, caller: Caller, callers: "Callers") -> None:
         self.caller = caller
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the caller has lost his key or token, or one of his scopes."""
+        self._callers = callers
 
     def lose(self) -> None:
         if not self.lost.done():
             self.lost.set_result(None)
+
+    def __enter__(self) -> Self:
+        self._callers.hold(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._callers.release(self)
 
 
 class Callers:
@@ -61,7 +79,7 @@ class Callers:
         self._path = path
         self._allow_anonymous = allow_anonymous or path is None
         self._fetch = fetch
-        self._held: set[Held] = set()
+        self._held: set[Holder] = set()
         self._clients = Clients({}, {}, None)
         self._tokens: Tokens | None = None
         if path is not None:
@@ -123,15 +141,16 @@ class Callers:
             held = caller if signed else None
         return None if held is None or _has_expired(held, now) else held
 
-    @contextmanager
-    def held(self, caller: Caller) -> Iterator["Held"]:
-        """Hold something open for a caller: it is told when he loses his key, or a scope."""
-        held = Held(caller)
-        self._held.add(held)
-        try:
-            yield held
-        finally:
-            self._held.discard(held)
+    def held(self, caller: Caller) -> Held:
+        """Hold something open for a caller."""
+        return Held(caller, self)
+
+    def hold(self, holder: Holder) -> None:
+        """From now on it is told when its caller loses his key, or a scope."""
+        self._held.add(holder)
+
+    def release(self, holder: Holder) -> None:
+        self._held.discard(holder)
 
     def refusal(self, caller: Caller, now: float) -> GatewayError:
         """Why what was open for a caller has ended."""

@@ -21,7 +21,7 @@ from gateway.protocol.bounds import (
     RETRY_AFTER,
 )
 from gateway.protocol.room import NO_ROOM, Connections
-from gateway.web.body import MAX_BODY_BYTES
+from gateway.web.http.body import MAX_BODY_BYTES
 
 NOTHING: Final = 0
 HEAD: Final = 1

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gateway import errors
-from gateway.records import (
+from gateway.model.records import (
     DeliveryError,
     DeliveryErrorCode,
     ErrorCategory,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from gateway.memo import memoize
-from gateway.records import (
+from gateway.model.records import (
     DeliveryError,
     HlrLookup,
     LookupState,

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from gateway.errors import Forbidden, InvalidArgument
-from gateway.merge import MESSAGE_RANK
-from gateway.records import Record, StatusKey
+from gateway.model.merge import MESSAGE_RANK
+from gateway.model.records import Record, StatusKey
 from gateway.smsc import codes
 from gateway.smsc.row import Row
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.records import DetailLevel, StatusKey
+from gateway.model.records import DetailLevel, StatusKey
 
 
 @dataclass(frozen=True, slots=True, repr=False)

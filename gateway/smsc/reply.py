@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gateway.errors import InvalidArgument
-from gateway.records import StatusKey, parse_phone
+from gateway.model.records import StatusKey, parse_phone
 from gateway.smsc import fmt_csv, fmt_json, fmt_text, fmt_xml
 from gateway.smsc.row import Expected, Refusal, Row, bad_answer, check_count, whole
 

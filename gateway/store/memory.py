@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 from cachetools import Cache, LRUCache
 
-from gateway.freshness import Known
-from gateway.records import DetailLevel, StatusKey
+from gateway.model.freshness import Known
+from gateway.model.records import DetailLevel, StatusKey
 
 SECOND_CHANCES: Final = 8
 """Entries that one new entry may keep from going, because they were read: it bounds its time."""
@@ -50,6 +50,9 @@ class MemoryStore:
     could refer to them, so it does not know them. The order of the entries it looks through each
     time, unless it was told by `gc.freeze`, after the store was made, not to.
     """
+
+    is_shared = False
+    """Do other processes know more?"""
 
     def __init__(self, max_records: int) -> None:
         self._entries = _Entries(max_records)

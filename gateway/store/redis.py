@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import Overloaded
-from gateway.freshness import Known
-from gateway.merge import rank
-from gateway.records import StatusKey
+from gateway.model.freshness import Known
+from gateway.model.merge import rank
+from gateway.model.records import StatusKey
 from gateway.replicas import Replicas
-from gateway.store import wire
+from gateway.store import codec as wire
 from gateway.store.memory import MemoryStore
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ class SharedStore(MemoryStore):
 
     `on_news` is called with what comes from the others, and whether they learned it just now.
     """
+
+    is_shared = True
 
     def __init__(self, replicas: Replicas, time: Callable[[], float], max_records: int) -> None:
         super().__init__(max_records)

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.freshness import Answer, Known
-from gateway.records import Freshness, StaleReason, Value, shown_fields
+from gateway.model.freshness import Answer, Known
+from gateway.model.records import StaleReason, Value, shown_fields
 
 KEPT = 6
 """Projections kept of one record: what dashboards, services and people ask for side by side. Of a
@@ -241,12 +241,44 @@ class _Writer:
 
     def put(self, value: Any, picks: Picks) -> None:  # noqa: ANN401 - any value of the contract
         """An object with these members."""
-        separator = b"{"
-        for pick in picks:
-            self._text += separator + orjson.dumps(pick.key) + b":"
+        text, separator = self._text, b"{"
+        for key, name, below, constant in picks:
+            text += separator + orjson.dumps(key) + b":"
             separator = b","
-            self._member(value, pick)
-        self._text += b"}" if picks else b"{}"
+            if constant is not None:
+                text += constant
+            elif name == "freshness":
+                self._put_freshness(below or ())
+            else:
+                inner = value if name is None else getattr(value, name)
+                if below is None or inner is None:
+                    text += orjson.dumps(inner, option=_JSON)
+                else:
+                    self.put(inner, below)
+        text += b"}" if picks else b"{}"
+
+    def _put_freshness(self, picks: Picks) -> None:
+        """How the record is known, which has the values that differ from answer to answer."""
+        freshness, text, separator = self._answer.freshness, self._text, b"{"
+        for key, name, _, constant in picks:
+            text += separator + orjson.dumps(key) + b":"
+            separator = b","
+            if constant is not None or name is None:
+                text += constant or b"{}"
+            elif name == _AGE or (name in _HOLES and not self._answer.is_settled):
+                self._tells_stale |= name in _STALE_HOLES
+                self._holes.append(_HOLES[name])
+                self._cut()
+            elif name in _HOLES or name in _OBSERVATION:
+                self._keep_for_tag()
+                told = to_json(getattr(freshness, name))
+                if name in _OBSERVATION:
+                    self._observation += told
+                text += told
+                self._tagged = len(text)
+            else:
+                text += to_json(getattr(freshness, name))
+        text += b"}" if picks else b"{}"
 
     def done(self) -> _Written:
         self._cut()
@@ -267,37 +299,6 @@ class _Writer:
         """The text up to here belongs to the state."""
         self._state += self._text[self._tagged :]
         self._tagged = len(self._text)
-
-    def _member(self, value: Any, pick: Pick) -> None:  # noqa: ANN401 - as above
-        is_freshness = isinstance(value, Freshness)
-        if pick.constant is not None:
-            self._text += pick.constant
-        elif pick.name is None:
-            self.put(value, pick.below or ())
-        elif pick.name == "freshness":
-            self.put(self._answer.freshness, pick.below or ())
-        elif is_freshness and pick.name in _HOLES:
-            self._tells_stale |= pick.name in _STALE_HOLES
-            hole = _HOLES[pick.name]
-            if self._answer.is_settled and pick.name != _AGE:
-                self._keep_for_tag()
-                self._text += hole(self._answer)
-                self._tagged = len(self._text)
-            else:
-                self._holes.append(hole)
-                self._cut()
-        elif is_freshness and pick.name in _OBSERVATION:
-            self._keep_for_tag()
-            observed = to_json(getattr(value, pick.name))
-            self._observation += observed
-            self._text += observed
-            self._tagged = len(self._text)
-        else:
-            inner = getattr(value, pick.name)
-            if pick.below is None or inner is None:
-                self._text += to_json(inner)
-            else:
-                self.put(inner, pick.below)
 
 
 def _digest(text: bytes) -> bytes:

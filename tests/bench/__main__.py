@@ -1,15 +1,21 @@
 """`python -m tests.bench [NAME…]`: everything, or the parts named.
 
-One table: `hits`, `speed`, `memory`. More: `many`, `simulation`, `http`.
+One table: `hits`, `speed`, `memory`. More: `many`, `streams`, `trips`, `simulation`, `http`.
 """
 
 import sys
 
-from tests.bench import hits, many, memory, over_http, simulation, speed
+from tests.bench import hits, many, memory, over_http, simulation, speed, streams, trips
 from tests.bench.harness import print_table
 
 TABLE = {"hits": hits.rows, "speed": speed.rows, "memory": memory.rows}
-MORE = {"many": many.main, "simulation": simulation.main, "http": over_http.main}
+MORE = {
+    "many": many.main,
+    "streams": streams.main,
+    "trips": trips.main,
+    "simulation": simulation.main,
+    "http": over_http.main,
+}
 
 names = sys.argv[1:] or [*TABLE, *MORE]
 if unknown := {*names} - {*TABLE, *MORE}:

@@ -66,9 +66,8 @@ class Bench:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        cores = sorted(os.sched_getaffinity(0))
-        self._core, self._load_core = cores[0], cores[-1]
-        stack.enter_context(_pinned(self._load_core))
+        self._core, self._load_core = cores()
+        stack.enter_context(pinned(self._load_core))
         self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
     def start(self, *command: str, **environ: str) -> Server:
@@ -85,7 +84,7 @@ class Bench:
 
     def _start(self, command: Sequence[str], core: int, environ: Mapping[str, str]) -> Server:
         given = {f"GATEWAY_{name}": value for name, value in environ.items()}
-        return self._stack.enter_context(_running(command, core, PLAIN | given))
+        return self._stack.enter_context(running(command, core, PLAIN | given))
 
     def bare(self, name: str, body: bytes) -> Server:
         """The limit: the server around an application that answers these bytes."""
@@ -131,8 +130,14 @@ def _measured(server: Server, load: Load, seconds: float) -> tuple[Seen, float]:
     return seen, server.cpu() - before
 
 
+def cores() -> tuple[int, int]:
+    """One for the server, one for the load; the same where there is only one."""
+    available = sorted(os.sched_getaffinity(0))
+    return available[0], available[-1]
+
+
 @contextmanager
-def _pinned(core: int) -> Iterator[None]:
+def pinned(core: int) -> Iterator[None]:
     """This thread, and what it starts meanwhile, stays on this core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
@@ -143,8 +148,9 @@ def _pinned(core: int) -> Iterator[None]:
 
 
 @contextmanager
-def _running(command: Sequence[str], core: int, environ: Mapping[str, str]) -> Iterator[Server]:
-    with _pinned(core):
+def running(command: Sequence[str], core: int, environ: Mapping[str, str]) -> Iterator[Server]:
+    """A command that runs and tells its address first; ended with the block."""
+    with pinned(core):
         process = subprocess.Popen(
             command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )

@@ -1,6 +1,8 @@
 """What the gateway is measured against, as servers: `python -m tests.bench.peers NAME [FILE]`.
 
 - `bare` reads a request and answers the bytes of FILE: no application on this server is faster.
+- `streams` sends the bytes of FILE to each who opens a stream or a WebSocket, and again whenever
+  it gets a push: no application tells many of a change for less.
 - `strawberry` is the gateway's own schema and service behind Strawberry's own view, as it comes;
   settings are those of the environment, as for `smsc-gateway serve`.
 - `filled` is the gateway as shipped, that knows as many records as FILE, a number, says;
@@ -10,6 +12,7 @@
 The server around them is the gateway's.
 """
 
+import asyncio
 import importlib
 import json
 import os
@@ -24,9 +27,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 
-from gateway import cli
 from gateway.app import create_app
-from gateway.described import MessageModel
+from gateway.cli import main as cli
+from gateway.model.described import MessageModel
 from gateway.server import Server, address, listen, run
 from gateway.settings import load
 from gateway.store.memory import MemoryStore
@@ -52,6 +55,53 @@ def bare(file: str) -> ASGIApp:
         await send({"type": "http.response.body", "body": body})
 
     return app
+
+
+class _Streams:
+    """Whoever opens a stream is told the same again and again."""
+
+    def __init__(self, event: bytes) -> None:
+        self._event = event
+        self._changed = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._over_websocket(receive, send)
+        elif scope["type"] == "http":
+            while (await receive()).get("more_body"):
+                pass
+            if scope["path"].endswith(("/events", "/graphql")):
+                await self._over_http(send)
+            if scope["method"] == "POST":
+                self._changed.set()  # for all who wait now
+                self._changed.clear()
+            await send({"type": "http.response.start", "status": 200, "headers": _EMPTY})
+            await send({"type": "http.response.body"})
+
+    async def _over_http(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _EVENTS})
+        while True:
+            await send({"type": "http.response.body", "body": self._event, "more_body": True})
+            await self._changed.wait()
+
+    async def _over_websocket(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": "graphql-transport-ws"})
+        await receive()
+        await send({"type": "websocket.send", "text": '{"type":"connection_ack"}'})
+        await receive()
+        text = self._event.decode()
+        while True:
+            await send({"type": "websocket.send", "text": text})
+            await self._changed.wait()
+
+
+_EVENTS = [(b"content-type", b"text/event-stream")]
+_EMPTY = [(b"content-length", b"0")]
+
+
+def streams(file: str) -> ASGIApp:
+    return _Streams(Path(file).read_bytes())
 
 
 class _View(GraphQL[Context, None]):
@@ -96,6 +146,7 @@ def serve_filled(count: str) -> None:
 
 PEERS: dict[str, Callable[..., ASGIApp]] = {
     "bare": bare,
+    "streams": streams,
     "strawberry": of_strawberry,
     "fastapi": of_fastapi,
 }

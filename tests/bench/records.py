@@ -5,14 +5,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.freshness import Known
-from gateway.records import StatusKey
+from gateway.model.freshness import Known
+from gateway.model.records import StatusKey
 from gateway.simulator import render
 from gateway.simulator.samples import MESSAGE
 from gateway.smsc.normalise import normalise
 from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected
-from gateway.store import wire
+from gateway.store import codec as wire
 from tests.support.gateway import settings
 
 BATCH = 1000

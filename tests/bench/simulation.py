@@ -25,15 +25,15 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Protocol
 
-from gateway.budget.memory import Limits as Budgeted
-from gateway.budget.memory import MemoryBudget
 from gateway.cache import Reading, RecordCache
 from gateway.errors import GatewayError, Limit, RateLimited
-from gateway.records import DetailLevel, Message, StatusKey
+from gateway.model.records import DetailLevel, Message, StatusKey
 from gateway.service import StatusService, Want
 from gateway.simulator import Limits
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
+from gateway.upstream.budget.memory import Limits as Budgeted
+from gateway.upstream.budget.memory import MemoryBudget
 from gateway.watch import Following, Watches
 from tests.bench.virtual import EPOCH, VirtualClock, run
 

@@ -14,7 +14,7 @@ from asgi_lifespan import LifespanManager
 from starlette.types import ASGIApp, Message
 
 from gateway.app import create_app
-from gateway.records import StatusKey
+from gateway.model.records import StatusKey
 from gateway.simulator import render
 from gateway.simulator.samples import MESSAGE
 from gateway.smsc.normalise import normalise

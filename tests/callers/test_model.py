@@ -11,7 +11,7 @@ from gateway.callers.model import (
     require,
 )
 from gateway.errors import Forbidden
-from gateway.records import HlrLookup, Message, shown_fields
+from gateway.model.records import HlrLookup, Message, shown_fields
 from tests.support.callers import ANONYMOUS
 
 CONTENT, IDENTITY = {"text", "comment"}, {"imsi", "msc"}

@@ -31,9 +31,9 @@ from playwright.sync_api import (
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app import create_app
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.web.graphql.schema import sdl
-from gateway.web.pages import STATIC
+from gateway.web.pages.files import STATIC
 from tests.support.gateway import settings
 from tests.support.process import demo
 from tests.support.server import serving

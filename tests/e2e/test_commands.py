@@ -20,7 +20,7 @@ from gql.transport.httpx import HTTPXTransport
 
 import gateway
 from gateway import __version__
-from gateway.cli import main
+from gateway.cli.main import main
 from tests.support.callers import client
 from tests.support.process import PLAIN, command
 from tests.support.server import closed_port

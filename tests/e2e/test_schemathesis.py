@@ -13,8 +13,8 @@ import pytest
 import schemathesis
 
 from gateway.callers.model import ALL_SCOPES
-from gateway.web.docs import openapi
-from gateway.web.problems import STATUS
+from gateway.web.http.problems import STATUS
+from gateway.web.rest.document import openapi
 from tests.support.callers import client
 from tests.support.process import demo
 from tests.support.size import only_in_soak, size, soak

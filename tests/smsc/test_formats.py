@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.errors import UpstreamBadAnswer
-from gateway.records import HlrLookup, StatusKey
+from gateway.model.records import HlrLookup, StatusKey
 from gateway.smsc.normalise import normalise
 from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected, Refusal

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gateway.errors import UpstreamBadAnswer
-from gateway.records import StatusKey
+from gateway.model.records import StatusKey
 from gateway.settings import load
 from gateway.simulator import render, render_error
 from gateway.simulator.samples import LOOKUP, MESSAGE

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.records import (
+from gateway.model.records import (
     DeliveryErrorCode,
     HlrLookup,
     Message,

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_from_bytes, urlencode
 import pytest
 
 from gateway.errors import Forbidden, InvalidArgument
-from gateway.records import HlrLookup, Message, StatusKey
+from gateway.model.records import HlrLookup, Message, StatusKey
 from gateway.settings import load
 from gateway.simulator.push import signed
 from gateway.smsc.normalise import Found, normalise

@@ -1,6 +1,6 @@
 """The form that is sent."""
 
-from gateway.records import DetailLevel, StatusKey
+from gateway.model.records import DetailLevel, StatusKey
 from gateway.smsc.query import Credentials, delete_form, status_form
 
 LOGIN = Credentials(login="a", password="hush")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli import main
+from gateway.cli.main import main
 
 REPLIES = Path(__file__).parent.parent / "replies"
 BODIES = sorted(path for path in REPLIES.glob("*/*") if path.name != "expected.json")

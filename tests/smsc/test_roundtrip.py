@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.records import StatusKey
+from gateway.model.records import StatusKey
 from gateway.simulator import Report, not_found, render, render_error
 from gateway.smsc.reply import decode, match
 from gateway.smsc.row import Expected, Refusal, Row

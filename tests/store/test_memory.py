@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.freshness import Known
-from gateway.records import DetailLevel, StatusKey
+from gateway.model.freshness import Known
+from gateway.model.records import DetailLevel, StatusKey
 from gateway.store.memory import SECOND_CHANCES, MemoryStore
 from tests.store.test_wire import RECORD
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.freshness import Known
-from gateway.records import Message, StatusKey
+from gateway.model.freshness import Known
+from gateway.model.records import Message, StatusKey
 from gateway.replicas import NAME_SIZE, Replicas
 from gateway.store.redis import KEPT, SharedStore
 from tests.support.valkey import Valkey, until, valkey

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.freshness import Known
-from gateway.records import DetailLevel, FreshnessSource, HlrLookup, Message, StatusKey
+from gateway.model.freshness import Known
+from gateway.model.records import DetailLevel, FreshnessSource, HlrLookup, Message, StatusKey
 from gateway.simulator import render
 from gateway.simulator.samples import MESSAGE
 from gateway.smsc.normalise import normalise
 from gateway.smsc.reply import decode
 from gateway.smsc.row import Expected
-from gateway.store.wire import read, write
+from gateway.store.codec import read, write
 from tests.support.gateway import settings
 
 moments = st.floats(0, 4e9)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from gateway.app import create_app
 from gateway.settings import Settings, load
 from gateway.simulator import Limits, World, create_simulator, sample_world
-from gateway.web.state import State
+from gateway.web.http.state import State
 from tests.support.clock import FakeClock
 
 ENVIRON = {

@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Scope
 from gateway.callers.model import ALL_SCOPES
 from gateway.callers.model import Scope as CallerScope
 from gateway.errors import Unauthenticated
-from gateway.web.auth import Authentication, caller_of
-from gateway.web.counts import Traffic
-from gateway.web.front import Front
-from gateway.web.lifetime import Lifetime
+from gateway.web.http.auth import Authentication, caller_of
+from gateway.web.http.front import Front
+from gateway.web.http.lifetime import Lifetime
+from gateway.web.http.traffic import Traffic
 from tests.support.callers import callers, client
 from tests.support.clock import START, FakeClock
 from tests.support.gateway import running

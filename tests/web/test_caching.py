@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from gateway.web.caching import ASK_AGAIN, Directives, directives, matches
+from gateway.web.http.caching import ASK_AGAIN, Directives, directives, matches
 from tests.support.gateway import Setup, running
 
 pytestmark = pytest.mark.anyio

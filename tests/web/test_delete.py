@@ -127,14 +127,12 @@ async def test_it_needs_its_scope(tmp_path: Path) -> None:
 async def test_every_attempt_leaves_a_line_without_the_phone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    logger = "gateway.web.deletion"
+    logger = "gateway.web.rest.deletion"
     caplog.set_level(logging.INFO, logger=logger)
     async with running() as setup:
         await setup.client.delete(URL)
         await setup.client.delete(URL)
-    told = [
-        record.getMessage() for record in caplog.records if record.name == "gateway.web.deletion"
-    ]
+    told = [record.getMessage() for record in caplog.records if record.name == logger]
     assert told == [
         "delete message 1 to …01 for 127.0.0.1: DELETED",
         "delete message 1 to …01 for 127.0.0.1: DELETE_REFUSED",

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gateway.callers.model import ALL_SCOPES, Scope
-from gateway.web.problems import STATUS
+from gateway.web.http.problems import STATUS
 from tests.support.callers import client
 from tests.support.gateway import Setup, running
 

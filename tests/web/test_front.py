@@ -15,10 +15,10 @@ from asgi_lifespan import LifespanManager
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message
 
-from gateway.accesslog import AccessLog
 from gateway.app import create_app
+from gateway.observability.accesslog import AccessLog
 from gateway.simulator import create_simulator, sample_world
-from gateway.web.lifetime import Lifetime
+from gateway.web.http.lifetime import Lifetime
 from tests.support.callers import callers, client
 from tests.support.clock import FakeClock
 from tests.support.gateway import settings
@@ -117,7 +117,7 @@ async def test_one_line_a_request_tells_all_but_what_the_caller_wrote(tmp_path: 
     assert line == {
         "event": "request",
         "level": "info",
-        "logger": "gateway.web.front",
+        "logger": "gateway.web.http.front",
         "timestamp": "2027-01-15T08:00:00Z",
         "method": "GET",
         "route": "/v1/messages/{id}",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import HostNotAllowed
-from gateway.web.hosts import Hosts
+from gateway.web.http.hosts import Hosts
 from tests.support.gateway import running
 from tests.web.graphql.test_websocket import INIT, connected
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from gateway.web.body import MAX_BODY_BYTES
-from gateway.web.compression import takes_gzip
-from gateway.web.resource import MAX_QUERY_BYTES
+from gateway.web.http.body import MAX_BODY_BYTES
+from gateway.web.http.compression import takes_gzip
+from gateway.web.http.methods import MAX_QUERY_BYTES
 from tests.support.gateway import running
 
 pytestmark = pytest.mark.anyio

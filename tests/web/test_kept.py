@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.callers.model import Scope
-from gateway.records import StatusKey
+from gateway.model.records import StatusKey
 from gateway.simulator.push import signed
 from gateway.smsc.push import verify
 from tests.support.callers import client

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from gateway.callers.model import Scope
-from gateway.web.live import LONGEST_WAIT, seconds_to_wait
-from gateway.web.sse import HEARTBEAT_SECONDS
+from gateway.web.http.sse import HEARTBEAT_SECONDS
+from gateway.web.rest.follow import LONGEST_WAIT, seconds_to_wait
 from tests.support.callers import client
 from tests.support.clock import settle
 from tests.support.gateway import Setup, running

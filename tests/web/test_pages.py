@@ -10,7 +10,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.web.pages import STATIC, asset, docs_page, playground_page
+from gateway.web.pages.files import STATIC, asset, docs_page, playground_page
 from tests.support.gateway import running
 
 SCRIPT, STYLE, FONT = "page-AAAAAAAA.js", "page-BBBBBBBB.css", "font-CCCCCCCC.woff2"

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway import errors
-from gateway.web.problems import STATUS, problem_of
+from gateway.web.http.problems import STATUS, problem_of
 
 CONTRACT = {
     ("INVALID_ARGUMENT", 400, False),

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.described import as_model
-from gateway.freshness import Answer, Known
-from gateway.records import HlrLookup, Message, StaleReason, StatusKey
+from gateway.model.described import as_model
+from gateway.model.freshness import Answer, Known
+from gateway.model.records import HlrLookup, Message, StaleReason, StatusKey
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Row
 from gateway.web.projection import _KEPT, KEPT, Pick, Projection, _Kept, pick_all

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.simulator.push import signed
 from gateway.smsc.push import MAX_BYTES
-from gateway.web.push import PATH
+from gateway.web.rest.push import PATH
 from tests.support.callers import client
 from tests.support.gateway import Setup, running
 
@@ -148,7 +148,8 @@ async def test_no_key_is_needed_where_callers_have_keys(tmp_path: Path) -> None:
 async def test_the_log_tells_of_accepted_ones_and_sums_up_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, logger="gateway.web.push")
+    logger = "gateway.web.rest.push"
+    caplog.set_level(logging.INFO, logger=logger)
     async with running(CALLBACK_SECRET=SECRET) as setup:
         await setup.client.post(PATH, data=form())
         await setup.client.post(PATH, data=form())
@@ -156,7 +157,7 @@ async def test_the_log_tells_of_accepted_ones_and_sums_up_the_others(
             await setup.client.post(PATH, data=form() | {"md5": BAD})
         await setup.clock.advance(61)
         await setup.client.post(PATH, data=form() | {"md5": BAD})
-    told = [record.getMessage() for record in caplog.records if record.name == "gateway.web.push"]
+    told = [record.getMessage() for record in caplog.records if record.name == logger]
     assert told[0] == "the provider pushed status 1 of message 100"
     assert [line.split(";")[0] for line in told[1:]] == ["pushes refused: 1", "pushes refused: 50"]
     assert PHONE not in caplog.text

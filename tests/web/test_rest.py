@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.web.body import MAX_BODY_BYTES
+from gateway.web.http.body import MAX_BODY_BYTES
 from tests.support.gateway import running
 
 pytestmark = pytest.mark.anyio

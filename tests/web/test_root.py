@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from gateway.web import pages
+from gateway.web.pages import files as pages
 from tests.support.gateway import running
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.callers.model import ALL_SCOPES, Scope
-from gateway.described import as_model
-from gateway.freshness import Answer
-from gateway.records import StatusKey
+from gateway.model.described import as_model
+from gateway.model.freshness import Answer
+from gateway.model.records import StatusKey
 from tests.support.callers import client
 from tests.support.gateway import Setup, running
 

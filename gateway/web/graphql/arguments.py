@@ -1,7 +1,7 @@
 """What the fields' arguments mean, for both ways of executing an operation."""
 
 from gateway.errors import InvalidArgument
-from gateway.records import StatusKey, key_or_error
+from gateway.model.records import StatusKey, key_or_error
 
 Key = StatusKey | InvalidArgument
 

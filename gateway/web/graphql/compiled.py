@@ -28,12 +28,13 @@ import orjson
 from graphql import FieldNode, GraphQLError, OperationType
 
 from gateway.callers.model import Caller, Scope, hidden_fields
-from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
-from gateway.freshness import Answer
-from gateway.records import HlrLookup, Message, MessageState, Record, StatusKey
+from gateway.model.detail import level_for
+from gateway.model.freshness import Answer
+from gateway.model.records import HlrLookup, Message, MessageState, Record, StatusKey
 from gateway.service import Basis, StatusService, Want
-from gateway.watch import Following, Watches, check_until
+from gateway.wakeups import Signal
+from gateway.watch import Content, Following, Watches, check_until
 from gateway.web.graphql.arguments import Key, seconds, valid
 from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.errors import field_error, response
@@ -41,7 +42,7 @@ from gateway.web.graphql.picks import found_picks, names_in, picks_of, record_pi
 from gateway.web.graphql.plain import Items, NotTaken, Variable, arguments_of, plain_key
 from gateway.web.graphql.program import Call, Result
 from gateway.web.graphql.selection import Selection, record_paths
-from gateway.web.problems import Problem, outcome_of, problem_of
+from gateway.web.http.problems import Problem, outcome_of, problem_of
 from gateway.web.projection import Projection, members, to_json
 
 _NOTHING_KEPT = (Basis((), (), -math.inf), b"")
@@ -255,16 +256,20 @@ class OneCall:
         except Exception as error:  # noqa: BLE001 - a field's fault is masked and logged, and spares the others
             return field.failed(error)
 
-    async def follow(self, watches: Watches, caller: str) -> AsyncGenerator[Result, None]:
-        field = self.field
-        reader = Following(field.detail, caller, self.until)
-        async with aclosing(watches.follow(self.key, reader)) as events:
+    async def follow(
+        self, watches: Watches, caller: str, signal: Signal
+    ) -> AsyncGenerator[bytes | None, None]:
+        """The response bodies; None where `signal`, which wakes it, was set by others."""
+        following = Following(self.field.detail, caller, self.until)
+        async with aclosing(watches.events(self.key, following, signal)) as events:
             async for event in events:
-                yield (
-                    field.failed(event)
-                    if isinstance(event, GatewayError)
-                    else Result(field.key, field.projection.write(event))
-                )
+                yield None if event is None else event.once(_body_of, self.field)
+
+
+def _body_of(content: Content, field: _One) -> bytes:
+    if isinstance(content, GatewayError):
+        return body([field.failed(content)])
+    return body([Result(field.key, field.projection.write(content))])
 
 
 class Wrong(NamedTuple):
@@ -279,8 +284,8 @@ class Wrong(NamedTuple):
     async def run(self, _: StatusService, __: str) -> Result:
         return self.field.failed(self.error)
 
-    async def follow(self, _: Watches, __: str) -> AsyncGenerator[Result, None]:
-        yield self.field.failed(self.error)
+    async def follow(self, _: Watches, __: str, ___: Signal) -> AsyncGenerator[bytes | None, None]:
+        yield body([self.field.failed(self.error)])
 
 
 class _Many(_Field):

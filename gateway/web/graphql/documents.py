@@ -39,7 +39,7 @@ from gateway.service import MAX_ITEMS
 from gateway.web.graphql.errors import RequestRefused
 from gateway.web.graphql.introspection import Asked, Introspection
 from gateway.web.graphql.words import MAX_MESSAGE, open_selections, without_schema
-from gateway.web.problems import extensions_of
+from gateway.web.http.problems import extensions_of
 
 if TYPE_CHECKING:
     from gateway.web.graphql.program import Program

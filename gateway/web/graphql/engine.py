@@ -11,6 +11,7 @@ from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, subs
 
 from gateway.callers.model import Caller
 from gateway.service import StatusService
+from gateway.wakeups import Signal, interruptible
 from gateway.watch import Watches
 from gateway.web.graphql import compiled
 from gateway.web.graphql.compiled import CompiledOperation, OneCall, Wrong
@@ -121,30 +122,41 @@ class Engine:
         )
         return self._body(result if isinstance(result, ExecutionResult) else await result)
 
-    async def stream(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, prepared: Prepared, context: Context, signal: Signal
+    ) -> AsyncGenerator[bytes | None, None]:
         """The response bodies to any operation, one after the other; raises `RequestRefused`.
 
-        A change of what was not selected is none.
+        A change of what was not selected is none. None: `signal`, which wakes it, was set by
+        others, or there is nothing new.
         """
-        if prepared.operation.type is not OperationType.SUBSCRIPTION:
-            yield await self.execute(prepared, context)
-            return
         told = b""
-        async with aclosing(self._follow(prepared, context)) as events:
-            async for body in events:
-                if body != told:
+        async with aclosing(self._bodies(prepared, context, signal)) as bodies:
+            async for body in bodies:
+                if body is None or body == told:
+                    yield None
+                else:
                     told = body
                     yield body
 
-    async def _follow(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
+    def _bodies(
+        self, prepared: Prepared, context: Context, signal: Signal
+    ) -> AsyncGenerator[bytes | None, None]:
+        if prepared.operation.type is not OperationType.SUBSCRIPTION:
+            return interruptible(self._execute_once(prepared, context), signal)
         calls = self._calls_for(prepared, context)
-        if calls is not None:
-            (call,) = calls
-            assert isinstance(call, OneCall | Wrong)  # noqa: S101 - a subscription has one field, of a record
-            async with aclosing(call.follow(context.watches, context.who)) as events:
-                async for event in events:
-                    yield compiled.body([event])
-            return
+        if calls is None:
+            return interruptible(self._subscribe(prepared, context), signal)
+        (call,) = calls
+        assert isinstance(call, OneCall | Wrong)  # noqa: S101 - a subscription has one field, of a record
+        return call.follow(context.watches, context.who, signal)
+
+    async def _execute_once(
+        self, prepared: Prepared, context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        yield await self.execute(prepared, context)
+
+    async def _subscribe(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
         subscribed: Any = subscribe(
             self._schema,
             prepared.operation.document.node,

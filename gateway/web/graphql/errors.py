@@ -9,8 +9,8 @@ from graphql import GraphQLError
 
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.web.graphql.words import brief
-from gateway.web.problems import STATUS, extensions_of, internal_problem
-from gateway.web.request_id import request_id
+from gateway.web.http.problems import STATUS, extensions_of, internal_problem
+from gateway.web.http.request_id import request_id
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import strawberry
 from graphql import GraphQLSchema, print_schema
 
 from gateway.callers.model import Scope, require
-from gateway.described import HlrLookupModel, MessageModel, Model
-from gateway.detail import level_for
 from gateway.errors import GatewayError, InvalidArgument
-from gateway.records import HlrLookup, Message, Record
+from gateway.model.described import HlrLookupModel, MessageModel, Model
+from gateway.model.detail import level_for
+from gateway.model.records import HlrLookup, Message, Record
 from gateway.service import Want
 from gateway.web.graphql.arguments import key_of
 from gateway.web.graphql.errors import field_error
@@ -24,7 +24,7 @@ from gateway.web.graphql.schema import Info, Query, shown, strawberry_schema
 from gateway.web.graphql.selection import selected_paths
 
 if TYPE_CHECKING:
-    from gateway.freshness import Answer
+    from gateway.model.freshness import Answer
 
 KINDS: dict[str, type[Record]] = {"Message": Message, "HlrLookup": HlrLookup}
 

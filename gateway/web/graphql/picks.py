@@ -6,8 +6,8 @@ from functools import cache
 import orjson
 from graphql import DocumentNode, FieldNode, Visitor, visit
 
-from gateway.described import Model
-from gateway.records import HlrLookup, Message, Record, StatusRecord, Value, shown_fields
+from gateway.model.described import Model
+from gateway.model.records import HlrLookup, Message, Record, StatusRecord, Value, shown_fields
 from gateway.web.graphql.selection import Selection
 from gateway.web.projection import Pick, Picks
 

@@ -23,7 +23,7 @@ from graphql import (
     print_ast,
 )
 
-from gateway.records import MessageState
+from gateway.model.records import MessageState
 from gateway.web.graphql.arguments import Key, key_of
 
 SPELLINGS = 20_000

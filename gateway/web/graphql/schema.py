@@ -11,23 +11,24 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
 from strawberry.types.unset import UNSET
 
-from gateway import link, records
-from gateway.breaker import BreakerState
-from gateway.budget.memory import Sharing
 from gateway.callers.model import Caller, Scope, hidden_error, hidden_fields, require
-from gateway.described import HlrLookupModel, MessageModel, Model, RecordModel, as_model, twin
-from gateway.detail import level_for
 from gateway.errors import GatewayError
-from gateway.freshness import Answer
-from gateway.records import HlrLookup, Message, Record, StatusKey, StatusRecord
+from gateway.model import records
+from gateway.model.described import HlrLookupModel, MessageModel, Model, RecordModel, as_model, twin
+from gateway.model.detail import level_for
+from gateway.model.freshness import Answer
+from gateway.model.records import HlrLookup, Message, Record, StatusKey, StatusRecord
 from gateway.service import Want
+from gateway.upstream import status as link
+from gateway.upstream.breaker import BreakerState
+from gateway.upstream.budget.memory import Sharing
 from gateway.watch import Following, check_until
-from gateway.web.deletion import delete
 from gateway.web.graphql.arguments import key_of, seconds, valid
 from gateway.web.graphql.engine import Context
 from gateway.web.graphql.errors import field_error
 from gateway.web.graphql.selection import selected_paths
-from gateway.web.problems import Outcome, Problem, outcome_of, problem_of
+from gateway.web.http.problems import Outcome, Problem, outcome_of, problem_of
+from gateway.web.rest.deletion import delete
 
 Info = strawberry.Info[Context, None]
 

@@ -5,7 +5,7 @@ status codes; beside it server-sent events, as graphql-sse's "distinct connectio
 What is not GraphQL is answered with a problem (RFC 9457).
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -15,22 +15,22 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.memo import memoize_header
-from gateway.web import sse
-from gateway.web.auth import caller_of, wants_page
-from gateway.web.body import read_body, read_json
-from gateway.web.compression import MIN_BYTES, compressed
+from gateway.wakeups import Signal
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
-from gateway.web.headers import named_headers
-from gateway.web.pages import playground_page
-from gateway.web.reply import Reply
-from gateway.web.resource import quality
-from gateway.web.state import who
+from gateway.web.http import sse
+from gateway.web.http.auth import caller_of, wants_page
+from gateway.web.http.body import read_body, read_json
+from gateway.web.http.compression import MIN_BYTES, compressed
+from gateway.web.http.headers import named_headers
+from gateway.web.http.methods import quality
+from gateway.web.http.reply import Reply
+from gateway.web.http.state import who
+from gateway.web.pages.files import playground_page
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -78,8 +78,7 @@ class GraphQLView:
             scope["told"] = prepared.operation.told
             _check_operation(prepared.operation.type, method, media)
             if media == EVENTS:
-                events = self._events(prepared, _context(scope))
-                await sse.stream(events)(scope, receive, send)
+                await sse.stream(self._events(prepared, _context(scope)), receive, send)
                 return None
             service = scope["state"]["service"]
             answer = self._engine.execute_now(prepared, service, caller_of(scope))
@@ -107,28 +106,21 @@ class GraphQLView:
         return prepared
 
     async def _events(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
-        results, caller, callers = (
-            self._engine.stream(prepared, context),
-            context.caller,
-            self._callers,
-        )
+        caller, callers, signal = context.caller, self._callers, Signal()
+        keep_alive = sse.KeepAlive(caller, callers, self._clock, context.watches.wakeups, signal)
         try:
-            with callers.quota.stream(caller), callers.held(caller) as held:
-                paced = sse.paced(results, self._clock, self._seconds_left(caller), held.lost)
-                async with aclosing(paced):
-                    async for body in paced:
-                        yield sse.HEARTBEAT if body is None else sse.event("next", body)
-                if held.lost.done():
-                    raise callers.refusal(caller, self._clock.time())
+            with callers.quota.stream(caller), keep_alive:
+                async with aclosing(self._engine.stream(prepared, context, signal)) as bodies:
+                    async for body in bodies:
+                        news = None if body is None else sse.event("next", body)
+                        if text := keep_alive.filled(news):
+                            yield text
         except RequestRefused as refused:
             yield sse.event("next", response(None, refused.errors))
         except GatewayError as error:
             yield sse.event("next", response(None, [field_error(error)]))
         if not context.watches.ended:  # else it is cut, so that its reader comes back and goes on
             yield sse.event("complete")
-
-    def _seconds_left(self, caller: Caller) -> Callable[[], float]:
-        return lambda: self._callers.seconds_left(caller, self._clock.time())
 
 
 def _context(scope: Scope) -> Context:

@@ -6,8 +6,9 @@ operations are executed by our engine, whose answers are bytes already.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, aclosing, contextmanager, suppress
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -30,12 +31,13 @@ from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import Forbidden, GatewayError, InvalidArgument, shortened
-from gateway.web.auth import OTHER_SITE, address_of, refuse
-from gateway.web.body import read_json
-from gateway.web.cors import NO_ORIGINS, Origins
+from gateway.wakeups import Signal
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, field_error, formatted
 from gateway.web.graphql.view import request_of
+from gateway.web.http.auth import OTHER_SITE, address_of, refuse
+from gateway.web.http.body import read_json
+from gateway.web.http.cors import NO_ORIGINS, Origins
 
 SUBPROTOCOL = "graphql-transport-ws"
 
@@ -206,36 +208,23 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
                 await self._send_last(operation, {"type": "complete"})
 
     async def _run(self, operation: Operation[Any, None], request: GraphQLRequest) -> None:
-        gateway, caller = self._gateway, await self._caller()
+        gateway, caller, signal = self._gateway, await self._caller(), Signal()
         gateway.callers.quota.take(caller, gateway.clock.monotonic())
         prepared = gateway.engine.prepare(request)
         state = self._socket.scope["state"]
         who = caller.name or self._connection.address
         context = Context(state["service"], state["watches"], caller, who)
         head = b'{"id":' + orjson.dumps(operation.id) + b',"type":"next","payload":'
-        with ExitStack() as held:
-            held.enter_context(self._ended_with(caller))
+        with ExitStack() as open_, gateway.callers.held(caller) as held:
+            held.lost.add_done_callback(lambda _: context.watches.wakeups.wake(signal))
             if prepared.operation.type is OperationType.SUBSCRIPTION:
-                held.enter_context(gateway.callers.quota.stream(caller))
-            results = gateway.engine.stream(prepared, context)
-            async with aclosing(results):
-                async for body in results:
-                    await self._send(head + body + b"}")
-
-    @contextmanager
-    def _ended_with(self, caller: Caller) -> Iterator[None]:
-        """End the operation at hand, with the reason, when the caller loses key or scope."""
-        callers, task = self._gateway.callers, asyncio.current_task()
-        assert task is not None  # noqa: S101 - each operation is a task
-        with callers.held(caller) as held:
-            held.lost.add_done_callback(lambda _: task.cancel())
-            try:
-                yield
-            except asyncio.CancelledError:
-                if not held.lost.done():
-                    raise
-                task.uncancel()
-                raise callers.refusal(caller, self._gateway.clock.time()) from None
+                open_.enter_context(gateway.callers.quota.stream(caller))
+            async with aclosing(gateway.engine.stream(prepared, context, signal)) as bodies:
+                async for body in bodies:
+                    if held.lost.done():
+                        raise gateway.callers.refusal(caller, gateway.clock.time())
+                    if body is not None:
+                        await self._send(head + body + b"}")
 
     async def _fail(self, operation: Operation[Any, None], errors: list[GraphQLError]) -> None:
         told = [formatted(error) for error in errors]
@@ -267,16 +256,17 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
 
     async def _check_key(self, caller: Caller) -> None:
         """Close the connection when the caller's key expires or is withdrawn."""
-        clock, callers = self._gateway.clock, self._gateway.callers
-        while (left := callers.seconds_left(caller, clock.time())) > 0:
-            with callers.held(caller) as held:
-                pause = asyncio.ensure_future(clock.sleep(min(left, CHECK_SECONDS)))
-                either: set[asyncio.Future[Any]] = {pause, held.lost}
-                try:
-                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    pause.cancel()
-            caller = callers.standing(caller, clock.time()) or caller
+        clock, callers, signal = self._gateway.clock, self._gateway.callers, Signal()
+        wakeups = self._socket.scope["state"]["watches"].wakeups
+        try:
+            while (left := callers.seconds_left(caller, clock.time())) > 0:
+                with callers.held(caller) as held:
+                    held.lost.add_done_callback(lambda _: wakeups.wake(signal))
+                    wakeups.wake_at(signal, clock.monotonic() + min(left, CHECK_SECONDS))
+                    await signal.wait()
+                caller = callers.standing(caller, clock.time()) or caller
+        finally:
+            wakeups.wake_at(signal, math.inf)
         await self._close(_FORBIDDEN, _WITHDRAWN)
 
     async def _close(self, code: int, reason: str) -> None:

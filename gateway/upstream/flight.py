@@ -1,0 +1,89 @@
+"""Who waits for the answer to one question: the callers and watchers of a key."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Generic, TypeVar
+
+from gateway.errors import GatewayError
+from gateway.model.records import DetailLevel
+from gateway.upstream.planner import Want
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class Waiter(Generic[T]):
+    """One who waits: a request must go out by `start_by`; by `patience` an older record will do."""
+
+    start_by: float
+    patience: float
+    result: asyncio.Future[T | GatewayError] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def settle(self, result: T | GatewayError) -> None:
+        if not self.result.done():
+            self.result.set_result(result)
+
+
+@dataclass(eq=False, slots=True)
+class Flight(Generic[T]):
+    """A question about one key, waiting or under way.
+
+    `background` is what is wanted of it beside the callers, if anything; `want` is what the
+    planner is shown.
+    """
+
+    want: Want
+    background: Want | None = None
+    callers: list[Waiter[T]] = field(default_factory=list)
+    watchers: list[Waiter[T]] = field(default_factory=list)
+
+    def settle(self, result: T | GatewayError) -> None:
+        """Tell all who wait; then nobody wants it any more."""
+        for waiter in chain(self.callers, self.watchers):
+            waiter.settle(result)
+        self.callers.clear()
+        self.watchers.clear()
+        self.background = None
+
+    def raise_to(self, detail: DetailLevel) -> None:
+        if not self.want.detail.covers(detail):
+            self.want = replace(self.want, detail=detail)
+
+    def drop(self, leaving: Callable[[Waiter[T]], bool]) -> list[Waiter[T]]:
+        """Take callers off; without any it is wanted in the background, or by nobody."""
+        left = [waiter for waiter in self.callers if leaving(waiter)]
+        self.callers = [waiter for waiter in self.callers if not leaving(waiter)]
+        if self.callers:
+            deadline = min(waiter.start_by for waiter in self.callers)
+            self.want = replace(self.want, deadline=deadline)
+        elif self.background is not None:
+            self.want = replace(self.background, detail=self.want.detail, alone=self.want.alone)
+        return left
+
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self.callers) or self.background is not None
+
+
+def answer_of(result: T | GatewayError) -> T:
+    """What a waiter was told; raises an error."""
+    if isinstance(result, GatewayError):
+        raise result.with_traceback(None)
+    return result
+
+
+def joined(flight: Flight[T], other: Flight[T] | None) -> Flight[T]:
+    """One flight for those who wait for either."""
+    if other is None:
+        return flight
+    if not flight.callers:
+        flight.want = replace(other.want, detail=flight.want.detail)
+    flight.callers += other.callers
+    flight.watchers += other.watchers
+    flight.background = flight.background or other.background
+    flight.raise_to(other.want.detail)
+    return flight

@@ -1,0 +1,259 @@
+"""What to ask next: a pure decision from what is wanted and what the limits allow.
+
+Singles have no limit a minute for the login but only a few places at a time; a mass request
+carries many keys but goes out once a minute, and counts for each of them. So few keys go as
+singles, many as one mass request with the rest behind it as singles. Callers come first, in fair
+order; watchers and refreshes get what no caller needs, and fill up a mass request that goes anyway.
+Times are monotonic seconds.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from operator import attrgetter, itemgetter
+from types import MappingProxyType
+from typing import NamedTuple
+
+from gateway.errors import Limit
+from gateway.model.records import DetailLevel, Record, StatusKey
+from gateway.upstream.budget.memory import Full, MemoryBudget
+
+MASS_FROM_ROUNDS = 2
+"""A mass request pays when the keys would need more than this many rounds through the places."""
+
+KEPT_PLACES = 1
+"""Places that background work leaves free for a caller who may come next."""
+
+KEPT_TOKENS = 1
+"""Requests about a message that background work leaves to callers in each window."""
+
+PATIENCE = 60.0
+"""Seconds after which an overdue watcher stands in line like a caller, or overload would starve
+it."""
+
+MASS_IS_CALLERS = 5
+"""Windows for which the mass request is the callers' alone after they needed one."""
+
+
+class Why(Enum):
+    """Who wants it."""
+
+    CALLER = "a caller waits"
+    WATCHER = "somebody is to be told of changes"
+    REFRESH = "what is known may be renewed; nobody waits"
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A key to ask for, of no less than the level.
+
+    For a caller: given up at `deadline`; `turn` counts the keys of his call, so that a caller of
+    many comes in turns with the others. For the rest: not before `due`, and sooner the longer ago
+    it was `seen` and the more it is `wanted`. `alone`: never in a mass request, for the provider
+    refused one that held it. `kind` is what the caller takes it for; it does not matter here.
+    """
+
+    key: StatusKey
+    detail: DetailLevel
+    why: Why = Why.CALLER
+    deadline: float = math.inf
+    caller: str = ""
+    turn: int = 0
+    due: float = -math.inf
+    seen: float = -math.inf
+    wanted: int = 1
+    kind: type[Record] | None = None
+    alone: bool = False
+
+
+class Ask(NamedTuple):
+    """One request to send now: mass if it has more than one key."""
+
+    keys: tuple[StatusKey, ...]
+    detail: DetailLevel
+
+    @property
+    def mass(self) -> bool:
+        return len(self.keys) > 1
+
+
+class Pace(NamedTuple):
+    """How things go.
+
+    Seconds that a request usually takes, the moment callers last needed a mass request, and when
+    each caller was last served, in any unit that grows.
+    """
+
+    latency: float = 0.0
+    callers_mass_at: float = -math.inf
+    served: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class Plan:
+    """Requests to send now, wants to give up with the limit in their way, and when to look again.
+
+    `wake_at` is infinite when only the end of a request or another want can change anything.
+    """
+
+    asks: list[Ask] = field(default_factory=list)
+    refusals: list[tuple[StatusKey, Full]] = field(default_factory=list)
+    wake_at: float = math.inf
+
+
+def plan(
+    wants: Iterable[Want],
+    budget: MemoryBudget,
+    now: float,
+    *,
+    mass_max_ids: int,
+    pace: Pace,
+) -> Plan:
+    """Decide for all wants, given in the order they came."""
+    result = Plan()
+    callers, background = _askable(wants, budget, now, result)
+    callers = _fair(callers, pace.served)
+    background.sort(key=lambda want: urgency(want, now), reverse=True)
+
+    places = budget.places()
+    mass, held_until = _mass(callers, background, budget, now, pace=pace, max_ids=mass_max_ids)
+    if mass is not None:
+        result.asks.append(mass)
+        places -= 1
+        taken = set(mass.keys)
+        callers = [want for want in callers if want.key not in taken]
+        background = [want for want in background if want.key not in taken]
+    if held_until is not None:
+        result.wake_at = min(result.wake_at, held_until)
+        return result
+    result.asks += [_ask([want]) for want in callers[:places]]
+    left = max(0, places - len(callers) - _kept_places(budget))
+    result.asks += [_ask([want]) for want in background[:left]]
+    _wait_for_a_place([*callers[places:], *background[left:]], budget, now, result)
+    return result
+
+
+def urgency(want: Want, now: float) -> float:
+    """What is most wanted and oldest is asked for first."""
+    return want.wanted * (now - want.seen)
+
+
+def hopeless(want: Want, budget: MemoryBudget, now: float) -> Full | None:
+    """What a caller would wait for in vain: the message's window opens after the deadline."""
+    full = budget.message_full(want.key)
+    if full is None:
+        return None
+    too_late = full.until is not None and full.until > want.deadline
+    return full if too_late or want.deadline <= now else None
+
+
+def fill_up(mass: Ask, riders: Iterable[Want], budget: MemoryBudget, *, mass_max_ids: int) -> Ask:
+    """A mass request that goes anyway takes along what is going to be wanted next."""
+    on_board = dict.fromkeys(mass.keys)
+    detail = mass.detail
+    for want in riders:
+        if len(on_board) >= mass_max_ids:
+            break
+        if not (want.alone or budget.message_full(want.key, keep=_kept_tokens(budget))):
+            on_board[want.key] = None
+            detail = max(detail, want.detail, key=attrgetter("all"))
+    return Ask(tuple(on_board), detail)
+
+
+def _askable(
+    wants: Iterable[Want], budget: MemoryBudget, now: float, result: Plan
+) -> tuple[list[Want], list[Want]]:
+    """Callers and background whose message has room; the rest is refused or waited for."""
+    callers: list[Want] = []
+    background: list[Want] = []
+    for want in wants:
+        if want.why is Why.CALLER:
+            full = budget.message_full(want.key)
+            if full is None:
+                callers.append(want)
+            elif gives_up := hopeless(want, budget, now):
+                result.refusals.append((want.key, gives_up))
+            else:
+                result.wake_at = min(result.wake_at, full.until or want.deadline, want.deadline)
+        elif want.due > now:
+            result.wake_at = min(result.wake_at, want.due)
+        elif full := budget.message_full(want.key, keep=_kept_tokens(budget)):
+            result.wake_at = min(result.wake_at, full.until or math.inf)
+        elif want.why is Why.WATCHER and (want.seen == -math.inf or now - want.due > PATIENCE):
+            callers.append(want)
+        else:
+            background.append(want)
+    return callers, background
+
+
+def _fair(wants: Iterable[Want], served: Mapping[str, float]) -> list[Want]:
+    """Each caller's first, then each caller's second, and so on; the longest unserved leads."""
+    turns = Counter[str]()
+    ranked = []
+    for want in sorted(wants, key=attrgetter("turn")):
+        ranked.append((turns[want.caller], served.get(want.caller, -math.inf), want))
+        turns[want.caller] += 1
+    ranked.sort(key=itemgetter(0, 1))
+    return [want for *_, want in ranked]
+
+
+def _mass(
+    callers: Sequence[Want],
+    background: Sequence[Want],
+    budget: MemoryBudget,
+    now: float,
+    *,
+    pace: Pace,
+    max_ids: int,
+) -> tuple[Ask | None, float | None]:
+    """The mass request to send now, or the moment that is worth waiting for, to send it then."""
+    concurrency = budget.limits.concurrency
+    company = [want for want in callers if not want.alone]
+    riders = [want for want in background if not want.alone]
+    for_callers = len(company) > MASS_FROM_ROUNDS * concurrency
+    reserved = now < pace.callers_mass_at + MASS_IS_CALLERS * budget.limits.window
+    for_background = (
+        not reserved
+        and len(riders) > MASS_FROM_ROUNDS * concurrency
+        and budget.places() > _kept_places(budget)
+    )
+    full = budget.mass_full()
+    if full is None and budget.places() and (for_callers or for_background):
+        mass = _ask([*company, *riders][:max_ids])
+        return (mass if mass.mass else None), None
+    if full is not None and full.until is not None and for_callers and len(company) <= max_ids:
+        # Singles would take so long that the mass request is there before they are through.
+        rounds = math.ceil(len(callers) / concurrency)
+        in_time = all(want.deadline >= full.until for want in callers)
+        if in_time and full.until - now <= rounds * pace.latency:
+            return None, full.until
+    return None, None
+
+
+def _kept_tokens(budget: MemoryBudget) -> int:
+    return min(KEPT_TOKENS, budget.limits.per_message - 1)
+
+
+def _kept_places(budget: MemoryBudget) -> int:
+    return min(KEPT_PLACES, budget.limits.concurrency - 1)
+
+
+def _ask(wants: Sequence[Want]) -> Ask:
+    """One request for all of them, at the level that serves each."""
+    detail = max((want.detail for want in wants), key=attrgetter("all"))
+    return Ask(tuple(want.key for want in wants), detail)
+
+
+def _wait_for_a_place(
+    wants: Sequence[Want], budget: MemoryBudget, now: float, result: Plan
+) -> None:
+    free_at = budget.place_free_at()
+    for want in wants:
+        if want.deadline <= now:
+            result.refusals.append((want.key, Full(Limit.CONCURRENCY, free_at)))
+        else:
+            result.wake_at = min(result.wake_at, want.deadline)
+    if wants and free_at is not None:
+        result.wake_at = min(result.wake_at, free_at)

@@ -1,0 +1,120 @@
+"""How requests to the provider go: how many, how long one takes, and when there will be room."""
+
+import math
+from dataclasses import dataclass
+
+from gateway.errors import Limit, Overloaded, RateLimited
+from gateway.model.records import StatusKey
+from gateway.upstream.backlog import Backlog, Capacity
+from gateway.upstream.budget.memory import Full, MemoryBudget
+
+UNTRIED = 1.0
+"""Seconds that a request is taken to last before the first one was answered."""
+
+_LIMIT_SENTENCES = {
+    Limit.PER_MESSAGE: "This message was asked for as often as the provider allows in a minute.",
+    Limit.MASS: "A mass request was sent less than a minute ago.",
+    Limit.CONCURRENCY: "All requests that the provider allows at the same time are under way.",
+    Limit.UNKNOWN: "The provider's limits allow no request now.",
+}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was asked since the start. `seconds` is the time all requests took together."""
+
+    singles: int = 0
+    mass: int = 0
+    carried: int = 0
+    seconds: float = 0.0
+    failures: int = 0
+
+    @property
+    def requests(self) -> int:
+        return self.singles + self.mass
+
+
+class Throughput:
+    """Counts requests, estimates how long the next takes, and tells callers when to come again."""
+
+    def __init__(self, budget: MemoryBudget, *, max_wait: float, mass_max_ids: int) -> None:
+        self.tally = Tally()
+        self.in_flight = 0
+        """Requests under way."""
+        self.latency = 0.0
+        """How long a request usually takes, in seconds: RFC 6298's smoothed time."""
+        self._deviation = 0.0
+        self._budget = budget
+        self._max_wait = max_wait
+        self._mass_max_ids = mass_max_ids
+        self._backlog = Backlog()
+
+    def start_by(self, since: float) -> float:
+        """The last moment to send what a caller waits for, to have the answer in time."""
+        nearly_always = self.latency + 4 * self._deviation
+        return since + self._max_wait - min(nearly_always, self._max_wait / 2)
+
+    def ended(self, keys: int, seconds: float, *, mass: bool, failed: bool) -> None:
+        """Count a request that was sent."""
+        self.tally.mass += mass
+        self.tally.singles += not mass
+        self.tally.carried += keys
+        self.tally.seconds += seconds
+        self.tally.failures += failed
+        if not failed:
+            self._took(seconds)
+
+    def returned(self, key: StatusKey) -> None:
+        """Whoever was turned away asks for the key again."""
+        self._backlog.returned(key)
+
+    def rate_limited(
+        self, full: Full, now: float, *, provider_code: int | None = None
+    ) -> RateLimited:
+        """What to tell callers of a limit that stands in the way."""
+        wait = None if full.until is None else max(0.0, full.until - now)
+        sentence = _LIMIT_SENTENCES[full.limit]
+        return RateLimited(
+            sentence, limit=full.limit, retry_after=wait, provider_code=provider_code
+        )
+
+    def turned_away(self, full: Full, key: StatusKey, now: float, waiting: int) -> RateLimited:
+        """The same for a key that did not get its turn; for want of a place, with the next turn.
+
+        `waiting` is how many other keys wait for a request.
+        """
+        if full.limit is Limit.CONCURRENCY:
+            turn = now + self._turn(key, now, waiting)
+            full = full._replace(until=turn if full.until is None else max(turn, full.until))
+        return self.rate_limited(full, now)
+
+    def overloaded(self, key: StatusKey, now: float, waiting: int) -> Overloaded:
+        """What to tell a caller where too many wait already."""
+        wait = self._turn(key, now, waiting)
+        return Overloaded("The gateway has too many requests waiting.", retry_after=wait)
+
+    def _took(self, seconds: float) -> None:
+        if not self.latency:
+            self.latency, self._deviation = seconds, seconds / 2
+            return
+        self._deviation += (abs(self.latency - seconds) - self._deviation) / 4
+        self.latency += (seconds - self.latency) / 8
+
+    def _turn(self, key: StatusKey, now: float, waiting: int) -> float:
+        """Seconds until there will be room for a key that is turned away."""
+        takes, window = self.latency or UNTRIED, self._budget.limits.window
+        capacity = Capacity(
+            rate=max(1, self._budget.places() + self.in_flight) / takes,
+            mass_in=math.inf if not self._budget.limits.mass else self._mass_in(now, takes),
+            mass_ids=self._mass_max_ids,
+            window=window,
+        )
+        return self._backlog.turn_away(key, now, waiting=waiting, capacity=capacity)
+
+    def _mass_in(self, now: float, takes: float) -> float:
+        """Seconds until the next mass request may go; one under way has a window behind it."""
+        full = self._budget.mass_full()
+        if full is None:
+            return 0.0
+        under_way = takes + self._budget.limits.window
+        return under_way if full.until is None else max(0.0, full.until - now)

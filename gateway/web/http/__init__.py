@@ -1,0 +1,1 @@
+"""What any HTTP service needs: requests, authentication, caching, problems, streams."""

@@ -1,0 +1,8 @@
+"""The id of the request at hand, for whatever tells of it."""
+
+from gateway.observability.logs import REQUEST_ID
+
+
+def request_id() -> str:
+    """The id of the request at hand; empty outside of one."""
+    return REQUEST_ID.get()

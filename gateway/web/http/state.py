@@ -1,0 +1,30 @@
+"""What the lifespan gives every request."""
+
+from typing import TypedDict
+
+from starlette.types import Scope
+
+from gateway.callers.model import Caller
+from gateway.callers.registry import Callers
+from gateway.clock import Clock
+from gateway.service import StatusService
+from gateway.watch import Watches
+from gateway.web.http.auth import address_of
+from gateway.web.http.lifetime import Lifetime
+from gateway.web.http.traffic import Counts
+
+
+class State(TypedDict):
+    """Typed state of the application: `request.state["service"]`."""
+
+    callers: Callers
+    clock: Clock
+    service: StatusService
+    watches: Watches
+    counts: Counts
+    lifetime: Lifetime
+
+
+def who(scope: Scope, caller: Caller) -> str:
+    """Who asks, so that callers take turns: by name, or by address where they have none."""
+    return caller.name or address_of(scope)

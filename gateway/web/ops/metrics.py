@@ -1,0 +1,154 @@
+"""What is known in numbers, in Prometheus' text format; read when scraped, nothing before.
+
+No label ever has a value that a caller or the provider could make up.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from gateway import __version__
+from gateway.upstream.breaker import BreakerState
+from gateway.upstream.budget.memory import Sharing
+from gateway.upstream.status import LinkState
+from gateway.web.http.traffic import BUCKETS, Counts
+from gateway.web.rest.push import RESULTS
+
+MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+_BOUNDS = [*map(str, BUCKETS), "+Inf"]
+_PROCESS = ProcessCollector(registry=None)
+"""Memory, CPU time and open files of the process, where the system tells them (Linux)."""
+
+
+def render(link: LinkState, counts: Counts) -> bytes:
+    """All metrics, as one scrape."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Scrape(link, counts))
+    registry.register(_PROCESS)
+    return generate_latest(registry)
+
+
+class _Scrape(Collector):
+    def __init__(self, link: LinkState, counts: Counts) -> None:
+        self._link = link
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("smsc_gateway", "What runs here.", {"version": __version__})
+        yield from _web(self._counts)
+        yield from _budgets(self._link)
+        yield from _counters(self._link)
+        yield _gauge("records", "Messages and lookups that are remembered.", self._link.records)
+        breaker, sharing = self._link.breaker.state, self._link.sharing
+        yield _state("breaker_state", "1 for the state the breaker is in.", breaker)
+        yield _state("sharing", "1 for whether others spend the same limits.", sharing)
+        ages = GaugeMetricFamily(
+            "smsc_gateway_answer_age_seconds",
+            "How old the last thousand answers were.",
+            labels=["quantile"],
+        )
+        for quantile, seconds in (("0.5", self._link.ages.median), ("0.99", self._link.ages.p99)):
+            if seconds is not None:
+                ages.add_metric([quantile], seconds)
+        yield ages
+        pushes = CounterMetricFamily(
+            "smsc_gateway_pushes",
+            "Pushes of the provider, by what became of them.",
+            labels=["result"],
+        )
+        for result in RESULTS:
+            pushes.add_metric([result], self._counts.pushes[result])
+        yield pushes
+
+
+def _web(counts: Counts) -> Iterator[Metric]:
+    requests = HistogramMetricFamily(
+        "smsc_gateway_http_request_duration_seconds",
+        "Requests of callers, until their answer was sent; of streams until it began.",
+        labels=["route", "method", "status"],
+    )
+    for series in counts.traffic:
+        cumulated = zip(_BOUNDS, accumulate(series.buckets), strict=True)
+        requests.add_metric(
+            [series.route, series.method, series.status], list(cumulated), series.seconds
+        )
+    yield requests
+    operations = CounterMetricFamily(
+        "smsc_gateway_graphql_operations",
+        "GraphQL operations, by type and by what executed them.",
+        labels=["type", "path"],
+    )
+    for (type_, path), count in sorted(counts.operations.items()):
+        operations.add_metric([type_, path], count)
+    yield operations
+    yield _gauge("streams", "Streams of callers that are open.", counts.callers.quota.open_streams)
+    wrong = counts.callers.throttle.wrong_keys
+    yield _counter("wrong_keys", "Requests with a key that is not known.", wrong)
+
+
+def _budgets(link: LinkState) -> Iterator[Metric]:
+    budgets = link.budgets
+    left = GaugeMetricFamily(
+        "smsc_gateway_budget_left", "Requests that may go now, by limit.", labels=["limit"]
+    )
+    left.add_metric(["mass"], budgets.mass.left)
+    left.add_metric(["concurrency"], budgets.concurrency.left)
+    yield left
+    yield _gauge(
+        "messages_spent",
+        "Messages that may not be asked for now.",
+        budgets.per_message.spent_messages,
+    )
+    yield _gauge("in_flight", "Requests under way.", link.in_flight)
+    queue = GaugeMetricFamily(
+        "smsc_gateway_queue", "Messages that wait to be asked for.", labels=["why"]
+    )
+    queue.add_metric(["callers"], link.queue.callers)
+    queue.add_metric(["background"], link.queue.background)
+    yield queue
+
+
+def _counters(link: LinkState) -> Iterator[Metric]:
+    counters = link.counters
+    answers = CounterMetricFamily(
+        "smsc_gateway_answers", "Answers given to callers.", labels=["source"]
+    )
+    answers.add_metric(["cache"], counters.hits)
+    answers.add_metric(["provider"], counters.answers - counters.hits)
+    yield answers
+    yield _counter("unanswered", "Questions that ended with a problem.", counters.unanswered)
+    requests = CounterMetricFamily(
+        "smsc_gateway_requests", "Requests to the provider.", labels=["kind"]
+    )
+    requests.add_metric(["single"], counters.singles)
+    requests.add_metric(["mass"], counters.mass)
+    yield requests
+    yield _counter("requests_failed", "Requests without a usable answer.", counters.failed)
+    yield _counter("messages_carried", "Messages asked about.", counters.messages_carried)
+    yield _counter("request_seconds", "Seconds the requests took.", counters.request_seconds)
+
+
+def _state(name: str, about: str, state: BreakerState | Sharing) -> Metric:
+    """One series for each state there is."""
+    metric = GaugeMetricFamily(f"smsc_gateway_{name}", about, labels=["state"])
+    for other in type(state):
+        metric.add_metric([other], float(other is state))
+    return metric
+
+
+def _gauge(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"smsc_gateway_{name}", about, value)
+
+
+def _counter(name: str, about: str, value: float) -> Metric:
+    return CounterMetricFamily(f"smsc_gateway_{name}", about, value)

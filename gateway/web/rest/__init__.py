@@ -1,0 +1,1 @@
+"""REST: the table of operations, records, streams, pushes, the OpenAPI document."""

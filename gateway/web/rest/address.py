@@ -1,0 +1,80 @@
+"""What an address asks for, read from its path and query."""
+
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from gateway.errors import InvalidArgument
+from gateway.memo import LONGEST
+from gateway.model.records import DetailLevel, Message, MessageState, Record, StatusKey
+from gateway.service import Want
+from gateway.watch import check_until
+from gateway.web.projection import Projection
+from gateway.web.rest.fields import shape_of
+
+QUESTIONS = 8192
+"""Addresses kept as they were read, unless they are long: those that dashboards ask for again and
+again."""
+
+
+class Question(NamedTuple):
+    """Whose record is wanted, and what of it; `until` is the state to follow a message to."""
+
+    key: StatusKey
+    kind: type[Record]
+    want: Want
+    projection: Projection
+    until: MessageState | None
+
+    @property
+    def detail(self) -> DetailLevel:
+        return self.want.detail
+
+
+def question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
+    """Read an address; `hidden` are the fields that the caller may not see.
+
+    Raises `InvalidArgument` naming what is wrong, and `Forbidden` for a hidden field that is named.
+    """
+    if len(id_) + len(query) <= LONGEST:
+        return _question_kept(kind, id_, query, hidden)
+    return _question(kind, id_, query, hidden)
+
+
+def _question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> Question:
+    given = _parameters(query)
+    key = StatusKey.parse(id=id_, phone=_one(given, "phone"))
+    fields = given.get("fields")
+    names = None if fields is None else tuple(",".join(fields).split(","))
+    shape = shape_of((kind,), names, hidden)
+    return Question(key, kind, Want(shape.detail, kind), shape.alone, _until(given, kind))
+
+
+_question_kept = lru_cache(maxsize=QUESTIONS)(_question)
+
+
+def key_in(id_: str, query: bytes) -> StatusKey:
+    """The key alone; raises `InvalidArgument`."""
+    return StatusKey.parse(id=id_, phone=_one(_parameters(query), "phone"))
+
+
+def _until(given: dict[str, list[str]], kind: type[Record]) -> MessageState | None:
+    if "until" not in given:
+        return None
+    if kind is not Message:
+        raise InvalidArgument("until is for messages: an HLR lookup is followed to its result.")
+    return check_until(_one(given, "until"))
+
+
+def _parameters(query: bytes) -> dict[str, list[str]]:
+    given: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        given.setdefault(name, []).append(value)
+    return given
+
+
+def _one(given: dict[str, list[str]], name: str) -> str:
+    values = given.get(name, ())
+    if len(values) != 1:
+        raise InvalidArgument(f"{name} must be given exactly once, in the query.")
+    return values[0]

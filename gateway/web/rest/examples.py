@@ -1,0 +1,105 @@
+"""Records and results as the OpenAPI document shows them, made by the models themselves."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from gateway.errors import NotFound
+from gateway.model import records
+from gateway.model.described import as_model
+from gateway.model.records import HlrLookup, Message
+from gateway.web.http.problems import Outcome, problem_of
+
+KEY = {"id": "1", "phone": "79990000001"}
+
+_SENT_AT = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
+_STATUS_AT = _SENT_AT + timedelta(seconds=8)
+_OBSERVED_AT = _SENT_AT + timedelta(seconds=20)
+
+_FRESHNESS = records.Freshness(
+    source=records.FreshnessSource.CACHE,
+    observed_at=_OBSERVED_AT,
+    age_seconds=5,
+    expires_at=_OBSERVED_AT + timedelta(hours=2),
+    stale=False,
+    detail=records.DetailLevel.FULL,
+)
+
+_MESSAGE = Message(
+    id=records.RecordId("1"),
+    phone="79990000001",
+    type=records.MessageType.SMS,
+    provider_status=records.ProviderStatus(code=1, name="Delivered", text="Доставлено"),
+    is_final=True,
+    last_status_time=_STATUS_AT,
+    sent_at=_SENT_AT,
+    sender="SMSC.RU",
+    text="Your code is 1234",
+    cost=records.Money(amount="3.20", currency="RUB"),
+    state=records.MessageState.DELIVERED,
+    state_group=records.StateGroup.DELIVERED,
+    parts=1,
+    subscriber=records.Subscriber(
+        country="Россия",
+        operator="МегаФон",
+        original_operator="МТС",
+        region="г. Москва",
+        mcc="250",
+        mnc="02",
+    ),
+    porting=records.Porting(status=records.PortingStatus.PORTED),
+    smpp=records.SmppState(code=2, name="DELIVERED"),
+)
+
+_LOOKUP = HlrLookup(
+    id=records.RecordId("2"),
+    phone="79990000001",
+    type=records.MessageType.HLR,
+    provider_status=records.ProviderStatus(code=1, name="Delivered", text="Доставлено"),
+    is_final=True,
+    last_status_time=_STATUS_AT,
+    sent_at=_SENT_AT,
+    cost=records.Money(amount="0.20", currency="RUB"),
+    state=records.LookupState.COMPLETED,
+    reachability=records.Reachability.REACHABLE,
+    reachable=True,
+    imsi="250020123456789",
+    msc="79168999100",
+    home_network=records.Network(name="МегаФон", country="Россия", mcc="250", mnc="02"),
+    roaming=records.Roaming(status=records.RoamingStatus.NOT_ROAMING),
+)
+
+
+def _shown(record: records.Record) -> dict[str, Any]:
+    model = as_model(record, _FRESHNESS)
+    return {"kind": record.kind, **model.model_dump(mode="json", by_alias=True)}
+
+
+MESSAGE = _shown(_MESSAGE)
+LOOKUP = _shown(_LOOKUP)
+
+BATCH = {"items": [KEY, {"id": "404", "phone": "79990000001"}], "fields": ["state", "error"]}
+
+RESULTS = {
+    "results": [
+        {
+            **KEY,
+            "outcome": Outcome.FOUND.value,
+            "record": {"kind": "Message", **KEY, "error": None, "state": "DELIVERED"},
+            "problem": None,
+        },
+        {
+            "id": "404",
+            "phone": "79990000001",
+            "outcome": Outcome.NOT_FOUND.value,
+            "record": None,
+            "problem": problem_of(NotFound()).model_dump(by_alias=True),
+        },
+    ]
+}
+
+
+def line(value: object) -> str:
+    """As it is sent: JSON in one line."""
+    return orjson.dumps(value).decode()

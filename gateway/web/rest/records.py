@@ -1,0 +1,256 @@
+"""REST: one record, or many."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from msgspec import Struct
+from msgspec.structs import replace
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from gateway.callers.model import hidden_fields
+from gateway.errors import GatewayError, InvalidArgument, shortened
+from gateway.memo import LONGEST
+from gateway.model.described import HlrLookupModel, MessageModel, Model
+from gateway.model.freshness import Answer
+from gateway.model.records import Record, StatusKey, key_or_error
+from gateway.service import Basis, Want
+from gateway.web.http.auth import caller_of
+from gateway.web.http.body import read_body, read_json
+from gateway.web.http.caching import (
+    HIT,
+    NO_DIRECTIVES,
+    directives,
+    headers_of,
+    matches,
+    status_of_hit,
+    status_of_miss,
+)
+from gateway.web.http.compression import compressed
+from gateway.web.http.headers import Header, named_headers
+from gateway.web.http.methods import JSON, check_accept
+from gateway.web.http.problems import Outcome, Problem, outcome_of, problem_of
+from gateway.web.http.reply import Reply
+from gateway.web.http.state import who
+from gateway.web.rest.address import Question, key_in, question
+from gateway.web.rest.deletion import delete
+from gateway.web.rest.fields import KINDS, shape_of
+from gateway.web.rest.follow import awaited, is_news, seconds_to_wait
+
+if TYPE_CHECKING:
+    from gateway.service import StatusService
+
+KEPT = 1024
+"""Answers of each kind that are kept for the rest of their second; each takes some 3 KB."""
+
+_JSON_TYPE = (b"content-type", b"application/json")
+
+_BATCH_HEADERS = [_JSON_TYPE, (b"cache-control", b"no-store"), (b"vary", b"accept-encoding")]
+
+
+class StatusResult(Model):
+    """One item's result; a bad item never spoils the others."""
+
+    id: str
+    """The id, as asked."""
+    phone: str
+    """The phone: digits without `+`, or as asked where it is not valid."""
+    outcome: Outcome
+    """Which of `record` and `problem` is there."""
+    record: MessageModel | HlrLookupModel | None = None
+    """The record, when FOUND."""
+    problem: Problem | None = None
+    """What kept it from being found."""
+
+
+class _Kept(Struct, frozen=True, gc=False):
+    """An answer as it was sent, for as long as it holds."""
+
+    basis: Basis
+    tag: bytes
+    same: Reply
+    """For who has it already."""
+    whole: Reply
+
+
+class RecordAddress:
+    """The endpoint that gives one record of a kind.
+
+    Within one second nothing changes in an answer but by what is learned meanwhile: so one with a
+    final record is kept for that long.
+    """
+
+    def __init__(self, kind: type[Record]) -> None:
+        self._kind = kind
+        self._kept: dict[tuple[str, bytes, frozenset[str]], _Kept] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, _: Send) -> Reply:
+        headers = named_headers(scope)
+        check_accept(headers.get(b"accept"), JSON)
+        id_, query = scope["path_params"]["id"], scope["query_string"]
+        place = (id_, query, hidden_fields(caller_of(scope)))
+        is_plain = b"cache-control" not in headers and b"prefer" not in headers
+        kept = self._kept.get(place) if is_plain else None
+        service: StatusService = scope["state"]["service"]
+        if kept is not None and service.holds(kept.basis):
+            scope["told"] = HIT
+        else:
+            asked = question(self._kind, *place)
+            answer = service.get_now(asked.key, asked.want) if is_plain else None
+            if answer is None:
+                kept = await _asked(scope, receive, asked, is_missing=is_plain)
+            else:
+                scope["told"] = HIT
+                kept = _written(asked, answer, status_of_hit(answer))
+                if answer.is_settled and len(id_) + len(query) <= LONGEST:
+                    self._keep(place, kept)
+        if_none_match = headers.get(b"if-none-match")
+        if if_none_match is not None and matches(if_none_match, kept.tag):
+            return kept.same
+        if scope["method"] == "HEAD":  # as `GET`, without the body (RFC 9110, section 9.3.2)
+            return replace(kept.whole, body=b"")
+        return kept.whole
+
+    def _keep(self, place: tuple[str, bytes, frozenset[str]], kept: _Kept) -> None:
+        if len(self._kept) >= KEPT:
+            self._kept.clear()
+        self._kept[place] = kept
+
+
+async def _asked(scope: Scope, receive: Receive, asked: Question, *, is_missing: bool) -> _Kept:
+    """What to answer where it has to be waited for, or the caller has wishes of its own.
+
+    `is_missing`: what is known does not answer it.
+    """
+    headers = named_headers(scope)
+    sent, prefer = headers.get(b"cache-control"), headers.get(b"prefer")
+    wish = NO_DIRECTIVES if sent is None else directives(sent)
+    want = asked.want._replace(
+        max_age=wish.max_age,
+        only_cached=wish.only_cached,
+        caller=who(scope, caller_of(scope)),
+        slack=wish.slack,
+        stale_if_error=wish.stale_if_error,
+    )
+    service: StatusService = scope["state"]["service"]
+    before = None if prefer is None else service.peek(asked.key)
+    answer = None if is_missing else service.get_now(asked.key, want)
+    if answer is None:
+        answer = await service.get_later(asked.key, want)
+    if answer.forwarded:
+        cache_status, scope["told"] = status_of_miss(answer)
+    else:
+        cache_status, scope["told"] = status_of_hit(answer), HIT
+    seconds = 0 if prefer is None else seconds_to_wait(prefer)
+    if seconds and (
+        asked.until or not is_news(asked.projection, answer, before, headers.get(b"if-none-match"))
+    ):
+        answer = await awaited(scope, receive, asked, answer, seconds)
+        cache_status, scope["told"] = status_of_hit(answer), HIT
+    more = [(b"preference-applied", b"wait=%d" % seconds)] if seconds else []
+    return _written(asked, answer, cache_status, more)
+
+
+def _written(
+    asked: Question, answer: Answer, cache_status: bytes, more: Sequence[Header] = ()
+) -> _Kept:
+    tag, body = asked.projection.tagged(answer)
+    told = [*headers_of(answer, tag, cache_status), *more]
+    return _Kept(
+        Basis((asked.key,), (answer.known,), answer.until),
+        tag,
+        Reply(304, told),
+        Reply(200, [*told, _JSON_TYPE, (b"content-length", b"%d" % len(body))], body),
+    )
+
+
+async def delete_message(scope: Scope, _: Receive, __: Send) -> Reply:
+    """Delete one message."""
+    key = key_in(scope["path_params"]["id"], scope["query_string"])
+    caller = caller_of(scope)
+    await delete(scope["state"]["service"], key, caller, who(scope, caller))
+    return Reply(204, [(b"cache-control", b"no-store")])
+
+
+async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
+    """Many records."""
+    headers = named_headers(scope)
+    check_accept(headers.get(b"accept"), JSON)
+    items, fields = _parse_batch(await _json_body(headers, receive))
+    caller = caller_of(scope)
+    shape = shape_of(KINDS, fields, hidden_fields(caller))
+    keys = [_item_key(item) for item in items]
+    want = Want(shape.detail, caller=who(scope, caller))
+    outcomes = await scope["state"]["service"].get_many(keys, want)
+    if error := _nothing_answered(outcomes):
+        raise error
+    write = shape.found.write
+    results = [
+        write(outcome) if isinstance(outcome, Answer) else _unfound(item, key, outcome)
+        for item, key, outcome in zip(items, keys, outcomes, strict=True)
+    ]
+    body = b'{"results":[' + b",".join(results) + b"]}"
+    told = [*_BATCH_HEADERS]
+    body = await compressed(body, headers.get(b"accept-encoding", b""), told)
+    told.append((b"content-length", b"%d" % len(body)))
+    return Reply(200, told, body)
+
+
+async def _json_body(headers: dict[bytes, bytes], receive: Receive) -> object:
+    type_ = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if type_ != b"application/json":  # a page of another site may send no JSON without being asked
+        raise HTTPException(415, "Send the body as application/json.", {"accept-post": JSON})
+    body: object = read_json(await read_body(receive))
+    return body
+
+
+def _parse_batch(body: object) -> tuple[list[object], tuple[str, ...] | None]:
+    if not isinstance(body, dict):
+        raise InvalidArgument('The body must be an object: {"items": [{"id": …, "phone": …}]}.')
+    if unknown := sorted(set(body) - {"items", "fields"}):
+        name = shortened(unknown[0])
+        raise InvalidArgument(f"{name!r} is not known here; there are items and fields.")
+    items, fields = body.get("items"), body.get("fields")
+    if not isinstance(items, list):
+        raise InvalidArgument("items must be a list.")
+    if fields is None:
+        return items, None
+    if not (isinstance(fields, list) and fields and all(isinstance(name, str) for name in fields)):
+        raise InvalidArgument("fields must be a list of one or more field names.")
+    return items, tuple(fields)
+
+
+def _item_key(item: object) -> StatusKey | GatewayError:
+    given = item if isinstance(item, dict) else {}
+    id_ = given.get("id")
+    if isinstance(id_, int) and not isinstance(id_, bool):
+        id_ = str(id_)
+    return key_or_error(id_, given.get("phone"))
+
+
+def _nothing_answered(outcomes: Iterable[Answer | GatewayError]) -> GatewayError | None:
+    """What stands in the way of everything, if nothing at all could be answered."""
+    first = None
+    for outcome in outcomes:
+        if not isinstance(outcome, GatewayError) or outcome_of(outcome) is not Outcome.UNAVAILABLE:
+            return None
+        first = first or outcome
+    return first
+
+
+def _unfound(item: object, key: StatusKey | GatewayError, error: GatewayError) -> bytes:
+    """The result of an item that has no record."""
+    given: dict[str, Any] = item if isinstance(item, dict) else {}
+    id_, phone = given.get("id"), given.get("phone")
+    if isinstance(key, StatusKey):
+        id_, phone = str(key.id), key.phone
+    return orjson.dumps(
+        {
+            "id": str(id_) if isinstance(id_, str | int) else "",
+            "phone": phone if isinstance(phone, str) else "",
+            "outcome": outcome_of(error),
+            "record": None,
+            "problem": problem_of(error).model_dump(by_alias=True),
+        }
+    )
