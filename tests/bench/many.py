@@ -35,7 +35,7 @@ def _filled(bench: Bench, count: int) -> Server:
 
 def _asked(count: int, callers: int) -> Iterator[bytes]:
     """Any of so many records, by any of so many callers."""
-    random_ = random.Random(1)
+    random_ = random.Random(callers)  # others than those just asked for by fewer
     asks = [request("GET", "PATH", headers(caller)).decode() for caller in range(callers)]
     rest = [ask.removeprefix("GET PATH") for ask in asks]
     while True:
