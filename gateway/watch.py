@@ -179,7 +179,7 @@ class Watches:
         news: object = None
         try:
             while not self.ended and now < ends_at:
-                event = self._event(watch, subscription, entry)
+                event = self._event(watch, subscription, entry, int(now))
                 is_last = event is not None and _is_last(entry, following, now)
                 if event is not None and event.news == news:
                     event = None
@@ -243,10 +243,9 @@ class Watches:
             del self._watches[subscription.key.canonical]
 
     def _event(
-        self, watch: _Watch, subscription: _Subscription, entry: CacheEntry | None
+        self, watch: _Watch, subscription: _Subscription, entry: CacheEntry | None, second: int
     ) -> Event | None:
         """The event for a subscription, made unless another one has had it; None: nothing yet."""
-        second = int(self._clock.time())
         moment = watch.moment
         if moment is None or not (
             moment.entry is entry and moment.trouble is watch.trouble and moment.second == second
