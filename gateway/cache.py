@@ -1,4 +1,4 @@
-"""The newest record of each key, and how what comes in is merged with it.
+"""The cache of records: merges into it what the provider answers or pushes, and replicas send.
 
 Records come from answers of the provider, from its pushes, and from other replicas. Each is merged
 with the one that is there, so that a record only moves forward, and watchers are notified.

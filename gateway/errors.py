@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one closed tree without any HTTP in it.
+"""The closed tree of errors, independent of HTTP.
 
 ```
 GatewayError

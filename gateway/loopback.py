@@ -1,4 +1,4 @@
-"""Which names and addresses lead to the machine itself."""
+"""Recognises the names and addresses of the machine itself."""
 
 import ipaddress
 

@@ -1,4 +1,4 @@
-"""Results that are kept by what they were made of, in bounded memory.
+"""Memoization that bounds the size of keys as well as their number.
 
 `functools.lru_cache` bounds the number of results, not the size of their keys: 256 header values of
 64 KB each are 16 MB that nobody ever asks for again. And to look at the size of each key would cost

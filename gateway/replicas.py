@@ -1,4 +1,4 @@
-"""The Redis or Valkey server that the replicas of a gateway share: commands out, news in.
+"""The connection to the Redis or Valkey server that replicas share: commands out, messages in.
 
 All commands go through one queue over one connection, as many at a time as there are: so they stay
 in order, and who hears that a request has ended has heard before what it brought. Without the

@@ -1,4 +1,4 @@
-"""`StatusService`: the one door for REST, GraphQL and whatever comes next."""
+"""`StatusService`: answers queries from the cache or from the provider, whoever asks."""
 
 import asyncio
 import dataclasses
@@ -108,7 +108,7 @@ class StatusService:
             budget,
             self._breaker,
             clock,
-            learn=self._merge_answer,
+            merge=self._merge_answer,
             riders=self._riders,
             mass_max_ids=mass_max_ids,
             max_wait=max_wait,

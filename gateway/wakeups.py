@@ -1,4 +1,4 @@
-"""Waking tasks that wait, a few at a time, however many are to wake at once.
+"""Wakes waiting tasks in small batches, so that a thousand of them do not hold the event loop.
 
 A thousand tasks that wake in one turn of the event loop hold it for tens of milliseconds, and
 everybody else waits.

@@ -1,4 +1,4 @@
-"""Watching: one shared poll a message, planned with everything else, for all who are to be told.
+"""Subscriptions to messages: all subscribers of a message share one poll.
 
 The first answer of a stream is a caller's, and comes as soon as any caller's would; what follows is
 the watcher's. Whoever reads slowly gets the newest state, not a backlog. Trouble is told as well:
@@ -149,7 +149,7 @@ class Watches:
         """Wakes subscribers, and whatever else waits together with them."""
         self.ended = False
         """The gateway is about to stop: who follows is told nothing more."""
-        service.notify(self._learned)
+        service.notify(self._on_change)
 
     async def follow(self, key: StatusKey, following: Following) -> AsyncGenerator[Content, None]:
         """What is known: at once, if that is detailed enough, and at each change, to the last one.
@@ -351,7 +351,7 @@ class Watches:
     def _monotonic(self, moment: float) -> float:
         return moment - self._clock.time() + self._clock.monotonic()
 
-    def _learned(self, key: StatusKey) -> None:
+    def _on_change(self, key: StatusKey) -> None:
         watch = self._watches.get(key.canonical)
         if watch is None:
             return

@@ -1,4 +1,4 @@
-"""How much each caller may ask, and how often an address may come with a wrong key."""
+"""Quotas of callers: requests a minute, open streams; and the throttle for wrong keys."""
 
 import ipaddress
 from collections import deque

@@ -1,4 +1,4 @@
-"""`Callers`: who asks, by what was sent as `Authorization`."""
+"""Authenticates callers by what they send as `Authorization`."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""New keys, and new entries of the clients file."""
+"""Adds keys and clients to the clients file."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Looks whether a gateway with these settings would work, without serving anybody.
+"""`smsc-gateway check`: tries settings, provider, clients file and Redis, and serves nobody.
 
 Each check is one line: what was looked at, `ok`, `caution` or `FAILED`, and one sentence where
 there is more to say. The provider is asked once, for a message that does not exist.

@@ -1,4 +1,4 @@
-"""Pydantic models: what the contracts describe, where nothing is kept by the million.
+"""Pydantic twins of the records, which OpenAPI and GraphQL describe.
 
 Reports and problems are written as such models. Records are lean classes (see `records`); each has
 a twin here, with the same fields and docstrings, from which OpenAPI and GraphQL are described, and

@@ -1,4 +1,4 @@
-"""Which detail level a field of a record needs; the caller's fields decide what is asked upstream.
+"""Which detail level of the provider each field of a record needs.
 
 The levels are the provider's parameter `all` (its page, "Responses for SMS messages" and "for HLR
 queries"): a field stands at the lowest level whose answer carries it.

@@ -1,4 +1,4 @@
-"""How an answer joins what is already known: a record only moves forward.
+"""Merges two records of one message: the state only moves forward.
 
 The state moves as one bundle (status, error, time …); it is taken over when it is further on, or
 as far on and not older. Everything else is filled in field by field, so that a less detailed or

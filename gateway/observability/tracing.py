@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, if they are wanted: what its own variables say, and the extra `otel`.
+"""OpenTelemetry traces, configured by its own variables; needs the extra `otel`.
 
 A server span for each request, a client span for each request to the provider, by the semantic
 conventions for HTTP. Left out is what would tell a phone or a credential: path, query, headers.

@@ -1,4 +1,4 @@
-"""What a connection is held to, whichever parser reads it."""
+"""The bounds of one connection, whichever parser reads it."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""All connections of a server: how many there may be, and which have waited too long."""
+"""All connections of a server: how many there may be, and which have been idle too long."""
 
 import logging
 import math

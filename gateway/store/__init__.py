@@ -1,1 +1,1 @@
-"""The newest that is known of each key."""
+"""Stores of cache entries: of one process, or shared by replicas."""

@@ -1,4 +1,4 @@
-"""What is known of a message as JSON, for other processes: one reads what another wrote."""
+"""Cache entries as JSON, as replicas exchange them by Redis."""
 
 from functools import lru_cache
 

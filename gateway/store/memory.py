@@ -1,4 +1,4 @@
-"""The store of one process: bounded; what was not read for longest goes first, roughly.
+"""The store of one process: bounded, evicts by second chance (the CLOCK algorithm).
 
 Freshness lives in the entry (see `freshness`), so nothing expires here. Not for threads: it is used
 from the event loop alone.

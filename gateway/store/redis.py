@@ -1,4 +1,4 @@
-"""The store of several processes: each has its own, and they tell each other what they learn.
+"""The store of several replicas: each keeps its own, and publishes updates to the others.
 
 So what one knows all know, and to read it costs no trip. The server keeps it as well, for those
 that come later, and for what a process has dropped. Of two that learn at the same time the one that

@@ -1,1 +1,1 @@
-"""From what is wanted to what is asked of the provider, within its limits."""
+"""Turns queries into requests to the provider, within its limits."""

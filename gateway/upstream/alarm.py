@@ -1,4 +1,4 @@
-"""Looks again at a moment to come: one sleeping task, however many moments there are."""
+"""The dispatcher's timer: rings at the earliest of the moments it was set to."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""When there will be room for a key whose caller had to be turned away: the truth of `Retry-After`.
+"""Computes `Retry-After` for callers that are turned away, so that they come back in turn.
 
 Whoever is turned away is told when the planner expects to have room for this key, behind all that
 waits already and behind those who were told so before. So a thousand keys that are too many for now

@@ -1,4 +1,4 @@
-"""Where each flight stands. No clock, no event loop, no limits: they are the dispatcher's.
+"""The states of flights: which wait, and which are under way, here or at another replica.
 
 Of one key there is at most one flight that is still to be sent, LATER or WAITING. Others may have
 been sent before it, UNDER_WAY or ELSEWHERE, with less detail than its callers want.

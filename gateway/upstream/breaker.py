@@ -1,4 +1,4 @@
-"""The breaker: after failures that asking again would not mend, it stops asking for a while.
+"""The circuit breaker: stops requests after failures that a retry would not mend.
 
 It reads what the provider said. Blocked (4): everything stops. Login refused (2): as well, for more
 of it leads to a block. No answer several times in a row: the same, but shortly. Then one request

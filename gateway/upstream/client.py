@@ -1,4 +1,4 @@
-"""The provider over HTTP: the only user of httpx.
+"""The HTTP client of the provider.
 
 One POST form a request, so that credentials stay out of URLs; bounded answer, bounded time. Knows
 nothing of limits: whoever calls has asked the budget.

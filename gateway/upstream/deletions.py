@@ -1,4 +1,4 @@
-"""Deletions of messages at the provider, which spend its limits as questions do.
+"""Queues deletions of messages; they spend the provider's limits as questions do.
 
 The provider's page does not say that they do not.
 """

@@ -1,4 +1,4 @@
-"""What callers have asked for lately: it is what they will ask for next."""
+"""Recent demand: the keys that callers asked for lately, and will likely ask for again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

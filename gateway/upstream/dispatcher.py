@@ -1,4 +1,4 @@
-"""One flight a key for all who want it, sent as the planner decides.
+"""Sends what the planner decides; all who want a key share one flight (single flight).
 
 A want that comes joins the flight of its key, or starts one. Flights wait for the end of the
 current turn of the event loop, and a few milliseconds more when others are coming, so that
@@ -72,7 +72,7 @@ class Provider(Protocol):
 class Dispatcher(Generic[T]):
     """Turns wants into requests within the limits.
 
-    `learn` is given each answered row with the want it was asked for, and makes of it what the
+    `merge` is given each answered row with its fetch request, and makes of it what the
     callers get; it may raise a `GatewayError`. `riders` tells what will be wanted next, most
     urgent first: a mass request that goes anyway takes it along.
     """
@@ -84,7 +84,7 @@ class Dispatcher(Generic[T]):
         breaker: Breaker,
         clock: Clock,
         *,
-        learn: Callable[[FetchRequest, Row], T],
+        merge: Callable[[FetchRequest, Row], T],
         riders: Callable[[], Iterable[FetchRequest]],
         mass_max_ids: int,
         max_wait: float,
@@ -94,7 +94,7 @@ class Dispatcher(Generic[T]):
         self._budget = budget
         self._breaker = breaker
         self._clock = clock
-        self._learn = learn
+        self._merge = merge
         self._riders = riders
         self._mass_max_ids = mass_max_ids
         self._max_wait = max_wait
@@ -166,7 +166,7 @@ class Dispatcher(Generic[T]):
             raise
 
     def renew(self, fetch: FetchRequest) -> None:
-        """Ask when there is room, and tell nobody but `learn`."""
+        """Ask when there is room, and tell nobody but `merge`."""
         if len(self._board.waiting) < MAX_WAITING and not self._breaker.refusal(
             self._clock.monotonic()
         ):
@@ -409,8 +409,8 @@ class Dispatcher(Generic[T]):
         answer = await outcome_of(self._provider.ask(ask.keys, ask.detail))
         rows, failure = ({}, answer) if isinstance(answer, GatewayError) else (answer, None)
         # Learned before the request is told to have ended: else other processes would ask as well.
-        learned = {
-            key: self._learned(flight.fetch, rows.get(key))
+        merged = {
+            key: self._merged(flight.fetch, rows.get(key))
             for key, flight in zip(ask.keys, flights, strict=True)
             if failure is None
         }
@@ -422,7 +422,7 @@ class Dispatcher(Generic[T]):
             if failure is not None and self._goes_again(ask, flight, failure):
                 self._board.wait(flight)
             else:
-                flight.settle(failure or learned[key])
+                flight.settle(failure or merged[key])
 
     def _put_back(self, flights: Iterable[Flight[T]], failure: GatewayError | None) -> None:
         """The request was not sent: have its flights wait again, or tell what is wrong."""
@@ -447,11 +447,11 @@ class Dispatcher(Generic[T]):
             return True
         return isinstance(failure, RateLimited) and (ask.mass or failure.limit is Limit.CONCURRENCY)
 
-    def _learned(self, fetch: FetchRequest, row: Row | None) -> T | GatewayError:
+    def _merged(self, fetch: FetchRequest, row: Row | None) -> T | GatewayError:
         if row is None:
             return UpstreamBadAnswer("The provider's answer leaves this message out.")
         try:
-            return self._learn(fetch, row)
+            return self._merge(fetch, row)
         except GatewayError as error:
             return error
         except Exception:

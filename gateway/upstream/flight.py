@@ -1,4 +1,4 @@
-"""Who waits for the answer to one question: the callers and watchers of a key."""
+"""A flight: one question about one key, with the callers and watchers who wait for its answer."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The requests to the provider that are under way, and their books: budget, breaker, counters."""
+"""Requests to the provider that are under way: their leases, the breaker, the counters."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What to ask next: a pure decision from what is wanted and what the limits allow.
+"""Decides what to ask next from fetch requests, budget and time: a pure function.
 
 Singles have no limit a minute for the login but only a few places at a time; a mass request
 carries many keys but goes out once a minute, and counts for each of them. So few keys go as

@@ -1,4 +1,4 @@
-"""The link to the provider as those who run the gateway see it: budgets, breaker, counters."""
+"""The status of the link to the provider: budgets, breaker, queue, counters."""
 
 import math
 from collections import deque

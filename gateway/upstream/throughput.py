@@ -1,4 +1,4 @@
-"""How requests to the provider go: how many, how long one takes, and when there will be room."""
+"""Counts requests to the provider, estimates their latency, and when there will be room."""
 
 import math
 from dataclasses import dataclass

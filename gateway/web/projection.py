@@ -1,4 +1,4 @@
-"""Records as bytes of JSON: only the fields wanted, under the names wanted.
+"""Writes the selected fields of a record as JSON, once for each record and selection.
 
 A projection is written once for each thing known and kept for a while (`_Kept`); a later hit joins
 what is there. The few values that differ from answer to answer, all of them about

@@ -92,7 +92,7 @@ class Setup:
             self.budget,
             self.breaker,
             self.clock,
-            learn=learn,
+            merge=learn,
             riders=lambda: self.riders,
             mass_max_ids=100,
             max_wait=max_wait,

@@ -1,4 +1,4 @@
-"""What was spent, kept on disk, so that a process that follows does not spend it again.
+"""Writes the spent budget to disk, so that a restart does not spend it again.
 
 A request is written down before it is sent: whenever the process dies, what it sent is known. It
 is not forced onto the disk, for the limits of a minute need to outlive the process (`kill -9`), not

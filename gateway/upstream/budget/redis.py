@@ -1,4 +1,4 @@
-"""The budget of several processes under one login, kept by the Redis or Valkey server they share.
+"""The budget of several processes under one login, confirmed by Redis or Valkey.
 
 Each process plans with what it knows, as if alone: its own requests, and what it has been told of
 the others'. What it takes it then has confirmed by one script, which sees them all. Only that keeps

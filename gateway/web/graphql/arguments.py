@@ -1,4 +1,4 @@
-"""What the fields' arguments mean, for both ways of executing an operation."""
+"""Reads the arguments of fields, for both ways of executing an operation."""
 
 from gateway.errors import InvalidArgument
 from gateway.model.records import StatusKey, key_or_error

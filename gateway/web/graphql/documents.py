@@ -1,4 +1,4 @@
-"""Documents: parsed, measured and validated once, found again by their text or their hash.
+"""GraphQL documents: parsed, measured against bounds, validated, cached by text or hash.
 
 A document is refused when it is too large to be an honest question: it is measured before it is
 validated, for validation itself takes time that grows with the square of some documents.
@@ -106,7 +106,7 @@ _NUMBER = re.compile("[0-9]{5}")
 """May be a phone, which no log is to hold."""
 
 
-def _told(name: str | None) -> str | None:
+def _loggable(name: str | None) -> str | None:
     """The name as the log may hold it: callers write it."""
     if name is None or len(name) > MAX_TOLD or _NUMBER.search(name):
         return None
@@ -122,7 +122,7 @@ class Operation:
         self.type = node.operation
         self.type_name = node.operation.value
         self.name = node.name.value if node.name else None
-        self.told = {"operation_type": self.type.value, "operation": _told(self.name)}
+        self.log_fields = {"operation_type": self.type.value, "operation": _loggable(self.name)}
         """For the log."""
         self.program: Program | None = None
         """What it was compiled to; for the engine to keep it with the document."""
@@ -288,10 +288,10 @@ class Documents:
         except RecursionError:
             raise _too_deep() from None
         if errors:
-            raise RequestRefused(self.told(map(_readable, errors)))
+            raise RequestRefused(self.worded(map(_readable, errors)))
         return Document(node, len(text))
 
-    def told(self, errors: Iterable[GraphQLError]) -> list[GraphQLError]:
+    def worded(self, errors: Iterable[GraphQLError]) -> list[GraphQLError]:
         """The errors for callers: without the schema where nobody may ask about it."""
         return list(errors) if self.tells_schema else without_schema(errors)
 

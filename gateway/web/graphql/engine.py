@@ -1,4 +1,4 @@
-"""Executing operations: compiled where that can be, else through Strawberry's schema."""
+"""Executes operations: compiled where that is possible, else by Strawberry."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
@@ -189,7 +189,7 @@ class Engine:
 
     def _body(self, result: ExecutionResult) -> bytes:
         """An error without a path came before execution: of a variable, or the operation itself."""
-        errors = self._documents.told(result.errors or [])
+        errors = self._documents.worded(result.errors or [])
         if result.data is None and errors and all(error.path is None for error in errors):
             raise RequestRefused(errors)
         return response(orjson.dumps(result.data), errors)

@@ -1,4 +1,4 @@
-"""What a question about the schema would be answered with, counted before it is asked.
+"""Counts what an introspection query would be answered with, before it is executed.
 
 Such a question is one of the few whose answer can be much larger than itself: lists of types hold
 lists of fields, which hold types again. The schema is known, so nothing has to be guessed.

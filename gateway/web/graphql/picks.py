@@ -1,4 +1,4 @@
-"""What an operation selects of a record, as what a projection writes."""
+"""Turns the fields that an operation selects into what a projection writes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""Arguments and variables that need no coercion: the compiled path takes these alone.
+"""Reads variables that need no coercion; all others are left to graphql-core.
 
 Whether a value is a mistake, and how that is told, is for GraphQL's own coercion.
 """

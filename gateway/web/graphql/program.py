@@ -1,4 +1,4 @@
-"""What an operation is compiled to, for those who keep and run it (`compiled` makes it)."""
+"""The interfaces of a compiled operation; `compiled` implements them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol

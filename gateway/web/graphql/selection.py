@@ -1,4 +1,4 @@
-"""Which fields an operation selects, for they choose the detail level and what is written."""
+"""Collects the fields that an operation selects, for the detail level and the projection."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any

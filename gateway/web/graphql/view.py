@@ -75,7 +75,7 @@ class GraphQLView:
                 prepared = self._engine.prepare(_of_get(scope))
             else:
                 raise HTTPException(405, headers=_ALLOW)
-            scope["told"] = prepared.operation.told
+            scope["log_fields"] = prepared.operation.log_fields
             _check_operation(prepared.operation.type, method, media)
             if media == EVENTS:
                 await sse.stream(self._events(prepared, _context(scope)), receive, send)
@@ -87,13 +87,13 @@ class GraphQLView:
         except RequestRefused as refused:
             await _refusal(refused, media)(scope, receive, send)
             return None
-        told = [_CONTENT_TYPES[media]]
+        fields = [_CONTENT_TYPES[media]]
         if method == "GET":
-            told.append(_NO_STORE)  # an answer to a POST is not stored without being told to
+            fields.append(_NO_STORE)  # an answer to a POST is not stored without being told to
         if len(answer) >= MIN_BYTES:
-            answer = await compressed(answer, headers.get(b"accept-encoding", b""), told)
-        told.append((b"content-length", b"%d" % len(answer)))
-        return Reply(200, told, answer)
+            answer = await compressed(answer, headers.get(b"accept-encoding", b""), fields)
+        fields.append((b"content-length", b"%d" % len(answer)))
+        return Reply(200, fields, answer)
 
     def _prepare(self, body: bytes) -> Prepared:
         """A request that comes again, byte for byte, need not be read again."""

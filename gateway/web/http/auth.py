@@ -1,4 +1,4 @@
-"""Who asks, found out before anything else runs: `Authorization: Bearer KEY` (RFC 6750)."""
+"""Authenticates the caller before the body is read: `Authorization: Bearer KEY` (RFC 6750)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Reading a request's body, within bounds."""
+"""Reads a request's body, within bounds."""
 
 from typing import Any, Final
 

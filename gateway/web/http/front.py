@@ -1,4 +1,4 @@
-"""What is done for every request: its id, who asks, the answer, a count, a line in the log."""
+"""The outermost ASGI layer: request id, authentication, the answer, metrics, access log."""
 
 import logging
 import random
@@ -67,7 +67,7 @@ class Front:
 
     Endpoints are named by their routes: paths, which may have an `/{id}` last or last but one;
     `sockets`, which serve WebSockets, by their paths. What answers may tell more by the scope:
-    `route` (the router's, or a `template`), `told` (a dict for the line).
+    `route` (the router's, or a `template`), `log_fields` (for the line).
     """
 
     def __init__(
@@ -218,8 +218,8 @@ class Front:
             line["events"] = exchange.events
         if "trace_id" in scope:
             line["trace_id"] = scope["trace_id"]
-        if "told" in scope:
-            line |= scope["told"]
+        if "log_fields" in scope:
+            line |= scope["log_fields"]
         self._log.write(line)
 
 

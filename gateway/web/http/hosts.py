@@ -1,4 +1,4 @@
-"""The host names that requests may be for, against DNS rebinding.
+"""Checks the `Host` header, against DNS rebinding.
 
 A page of another site can have its own name lead to a loopback address; its requests then carry
 that name as `Host`, and browsers take the gateway for the page's own site.

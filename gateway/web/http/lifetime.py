@@ -1,4 +1,4 @@
-"""How far the process is on its way out, as the server tells it."""
+"""The phases of shutdown, as the server announces them."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What answers at one address, by the request's method."""
+"""`Resource`: what answers at one address, by the request's method."""
 
 from collections.abc import Mapping
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""The one table from errors to HTTP, for REST (RFC 9457) and GraphQL alike."""
+"""Maps errors to HTTP problems (RFC 9457), for REST and GraphQL alike."""
 
 import math
 from enum import StrEnum

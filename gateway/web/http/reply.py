@@ -1,4 +1,4 @@
-"""An answer in one piece, and what gives one."""
+"""A complete HTTP answer, and the endpoints that return one."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias

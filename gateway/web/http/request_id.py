@@ -1,4 +1,4 @@
-"""The id of the request at hand, for whatever tells of it."""
+"""The id of the current request."""
 
 from gateway.observability.logs import REQUEST_ID
 

@@ -1,4 +1,4 @@
-"""What the lifespan gives every request."""
+"""State that the application's lifespan hands to each request."""
 
 from typing import TypedDict
 

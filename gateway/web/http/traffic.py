@@ -1,4 +1,4 @@
-"""What the web counts; `metrics` shows it.
+"""Counts requests by route, method and class of status; `metrics` shows them.
 
 Requests are counted by route, method and class of status, never by who or what. The library's
 histograms look their series up anew for each request, which costs more than all the rest of

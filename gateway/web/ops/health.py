@@ -1,4 +1,4 @@
-"""For those who run the gateway: the state of the provider link, as JSON and for Prometheus."""
+"""Endpoints for operators: provider status, metrics, liveness, readiness."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What is known in numbers, in Prometheus' text format; read when scraped, nothing before.
+"""The metrics in Prometheus' text format; read when scraped, nothing before.
 
 No label ever has a value that a caller or the provider could make up.
 """

@@ -1,4 +1,4 @@
-"""What an address asks for, read from its path and query."""
+"""Parses the address of a record: its path and query."""
 
 from functools import lru_cache
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Deleting a message, with the line in the log that such an act leaves."""
+"""Deletes a message, and logs who did it."""
 
 import logging
 

@@ -185,15 +185,15 @@ def _answer(media: str, scope: Scope_) -> Reply:
     headers = named_headers(scope)
     coding = "gzip" if takes_gzip(headers.get(b"accept-encoding", b"")) else PLAIN
     body = _body(media, coding)
-    told = [
+    fields = [
         (b"content-type", media.encode()),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-cache"),
         (b"vary", b"accept-encoding"),
     ]
     if coding != PLAIN:
-        told.append((b"content-encoding", coding.encode()))
-    return Reply(200, told, b"" if scope["method"] == "HEAD" else body)
+        fields.append((b"content-encoding", coding.encode()))
+    return Reply(200, fields, b"" if scope["method"] == "HEAD" else body)
 
 
 async def get_yaml(scope: Scope_, _: Receive, __: Send) -> Reply:

@@ -1,4 +1,4 @@
-"""What REST shows of a record: the fields asked for, and of them what the caller may see."""
+"""The fields of a record that a caller asked for and may see."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""An operation of the REST API, and what OpenAPI 3.1 says of it: the words that all share.
+"""Describes an operation of the REST API in OpenAPI 3.1; the words that all share.
 
 `api` is the table of the operations, `docs` the document around them.
 """

@@ -1,4 +1,4 @@
-"""The provider's push over HTTP: a form in, `OK` out.
+"""Receives the provider's pushes: a signed form in, `OK` out.
 
 Whoever is not the provider gets a 403 for the price of a hash: nothing is logged for each of them,
 and nothing is looked up.

@@ -1,4 +1,4 @@
-"""REST: one record, or many."""
+"""REST endpoints for one record, for many, and for deletion."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -94,14 +94,14 @@ class RecordEndpoint:
         kept = self._kept.get(place) if is_plain else None
         service: StatusService = scope["state"]["service"]
         if kept is not None and service.holds(kept.basis):
-            scope["told"] = HIT
+            scope["log_fields"] = HIT
         else:
             asked = read_url(self._kind, *place)
             answer = service.get_now(asked.key, asked.query) if is_plain else None
             if answer is None:
                 kept = await _asked(scope, receive, asked, is_missing=is_plain)
             else:
-                scope["told"] = HIT
+                scope["log_fields"] = HIT
                 kept = _written(asked, answer, status_of_hit(answer))
                 if answer.is_settled and len(id_) + len(query) <= LONGEST:
                     self._keep(place, kept)
@@ -139,15 +139,15 @@ async def _asked(scope: Scope, receive: Receive, asked: RecordUrl, *, is_missing
     if answer is None:
         answer = await service.get_later(asked.key, query)
     if answer.forwarded:
-        cache_status, scope["told"] = status_of_miss(answer)
+        cache_status, scope["log_fields"] = status_of_miss(answer)
     else:
-        cache_status, scope["told"] = status_of_hit(answer), HIT
+        cache_status, scope["log_fields"] = status_of_hit(answer), HIT
     seconds = 0 if prefer is None else seconds_to_wait(prefer)
     if seconds and (
         asked.until or not is_news(asked.projection, answer, before, headers.get(b"if-none-match"))
     ):
         answer = await awaited(scope, receive, asked, answer, seconds)
-        cache_status, scope["told"] = status_of_hit(answer), HIT
+        cache_status, scope["log_fields"] = status_of_hit(answer), HIT
     more = [(b"preference-applied", b"wait=%d" % seconds)] if seconds else []
     return _written(asked, answer, cache_status, more)
 
@@ -156,12 +156,12 @@ def _written(
     asked: RecordUrl, answer: Answer, cache_status: bytes, more: Sequence[Header] = ()
 ) -> _Kept:
     tag, body = asked.projection.tagged(answer)
-    told = [*headers_of(answer, tag, cache_status), *more]
+    fields = [*headers_of(answer, tag, cache_status), *more]
     return _Kept(
         Basis((asked.key,), (answer.entry,), answer.until),
         tag,
-        Reply(304, told),
-        Reply(200, [*told, _JSON_TYPE, (b"content-length", b"%d" % len(body))], body),
+        Reply(304, fields),
+        Reply(200, [*fields, _JSON_TYPE, (b"content-length", b"%d" % len(body))], body),
     )
 
 
@@ -191,10 +191,10 @@ async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
         for item, key, outcome in zip(items, keys, outcomes, strict=True)
     ]
     body = b'{"results":[' + b",".join(results) + b"]}"
-    told = [*_BATCH_HEADERS]
-    body = await compressed(body, headers.get(b"accept-encoding", b""), told)
-    told.append((b"content-length", b"%d" % len(body)))
-    return Reply(200, told, body)
+    answered = [*_BATCH_HEADERS]
+    body = await compressed(body, headers.get(b"accept-encoding", b""), answered)
+    answered.append((b"content-length", b"%d" % len(body)))
+    return Reply(200, answered, body)
 
 
 async def _json_body(headers: dict[bytes, bytes], receive: Receive) -> object:
