@@ -1,6 +1,7 @@
 """What a connection is held to before anybody is known, whichever parser reads it."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +24,7 @@ from gateway.protocol.bounds import (
 from gateway.protocol.with_h11 import H11Connection
 from gateway.protocol.with_httptools import HttpToolsConnection
 from gateway.server import Server, beside, listen
+from gateway.web.http.reply import WHOLE_RESPONSE, Reply, respond
 from tests.support.clock import FakeClock, settle
 
 pytestmark = pytest.mark.anyio
@@ -623,3 +625,49 @@ async def test_only_trusted_proxies_tell_who_asks(
         assert [scope["client"][0] for scope in setup.app.scopes] == [client, client]
         schemes = [scope["scheme"] for scope in setup.app.scopes]
         assert schemes == [scheme, scheme.replace("http", "ws")]
+
+
+class Replies:
+    """Answers by the server's extension where it has one; else, and to `/slow`, by two messages."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await App()(scope, receive, send)
+            return
+        body = b"" if scope["method"] == "HEAD" else b"hello"
+        reply = Reply(200, [(b"content-length", b"5"), (b"etag", b'"1"')], body)
+        extension = scope.get("extensions", {}).get(WHOLE_RESPONSE)
+        is_slow = scope["path"] == "/slow" or extension is None
+        if is_slow or not extension["write"](reply.status, reply.lines, reply.body):
+            await respond(send, reply)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"GET %b HTTP/1.1", b"Host: a"],
+        [b"HEAD %b HTTP/1.1", b"Host: a"],
+        [b"GET %b HTTP/1.1", b"Host: a", b"Connection: close"],
+        [b"GET %b HTTP/1.0", b"Host: a"],
+        [b"GET %b HTTP/1.0", b"Host: a", b"Connection: keep-alive"],
+    ],
+    ids=lambda lines: lines[0][:4].decode() + lines[0][-3:].decode() + str(len(lines)),
+)
+async def test_an_answer_in_one_piece_is_the_same_answer(
+    http: type[asyncio.Protocol], lines: list[bytes]
+) -> None:
+    listening = listen("127.0.0.1", 0, "")
+    port = listening.getsockname()[1]
+    answers = []
+    async with beside(Replies(), listening, http=http, clock=FakeClock()):
+        for path in (b"/fast", b"/slow"):
+            client = Client(*await asyncio.open_connection("127.0.0.1", port))
+            request = b"\r\n".join([lines[0] % path, *lines[1:], b"", b""])
+            last = b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path
+            await client.send(request + request + last)
+            answers.append(re.sub(rb"date: [^\r]*", b"", (await client.rest()).lower()))
+            client.close()
+    assert answers[0] == answers[1]
+    assert answers[0].startswith(b"http/1.1 200")
+    is_kept = b"1.1" in lines[0] and b"close" not in lines[-1]
+    assert answers[0].count(b"http/1.1 200") >= (3 if is_kept else 1)

@@ -37,7 +37,7 @@ HOMES = {
     "joserfc": {"callers/jwt"},
     "python_multipart": {"simulator/form"},
     "redis": {"replicas"},
-    "msgspec": {"model", "cache", "service", "smsc", "store", "web/http", "web/rest"},
+    "msgspec": {"model", "cache", "service", "smsc", "store", "web/rest"},
     "cachetools": {"store/memory", "web/graphql/documents"},
     "strawberry": {"web/graphql"},
     "graphql": {"web/graphql"},

@@ -1,8 +1,13 @@
 """Connections read by httptools, where that is installed: nearly everywhere."""
 
 import math
+from functools import partial
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from gateway.protocol.bounds import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
 from gateway.protocol.connection import (
@@ -14,6 +19,7 @@ from gateway.protocol.connection import (
     check_host,
     too_large,
 )
+from gateway.web.http.reply import WHOLE_RESPONSE
 
 
 class HttpToolsConnection(Connection, HttpToolsProtocol):
@@ -86,6 +92,10 @@ class HttpToolsConnection(Connection, HttpToolsProtocol):
         self._scope_read = self.scope
         self.request_begins()
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.scope["extensions"] = {
+                WHOLE_RESPONSE: {"write": partial(_write_whole, self.cycle)}
+            }
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
@@ -125,3 +135,25 @@ class HttpToolsConnection(Connection, HttpToolsProtocol):
         """Remember why, for the parser hides what is raised in the midst of it."""
         self._why = why
         return why
+
+
+def _write_whole(cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> bool:
+    """Write an answer in one piece; False: that can't be, and `send` is to do it.
+
+    `headers` are lines that need no look, `content-length` among them where there is a body.
+    `send` looks through each header by two regular expressions, and writes twice.
+    """
+    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+        return False
+    head = [STATUS_LINE[status]]
+    head += [b"%b: %b\r\n" % header for header in cycle.default_headers]
+    end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+    head += (headers, end, body)
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"".join(head))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True

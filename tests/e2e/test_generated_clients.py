@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support import node
-from tests.support.process import HitCounters
+from tests.support.process import Served
 from tests.support.size import PATIENCE
 
 OPENAPI = Path(__file__).parent.parent.parent / "openapi" / "openapi.yaml"
@@ -30,7 +30,7 @@ def test_typescript_types_compile(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module", name="client")
-def _client(served: HitCounters, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 - made anew
+def _client(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 - made anew
     """The generated package, and a client of it."""
     folder = tmp_path_factory.mktemp("generated")
     scripts = Path(sys.executable).parent  # ruff, which it formats with, is there as well

@@ -19,7 +19,7 @@ from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
 
 from tests.support import node
-from tests.support.process import PHONE, HitCounters, command, gateway, served
+from tests.support.process import PHONE, Served, command, gateway, served
 from tests.support.server import closed_port
 from tests.support.size import PATIENCE
 
@@ -60,7 +60,7 @@ def of(query: str, id_: int) -> dict[str, Any]:
 
 @contextmanager
 def subscribed(
-    served: HitCounters, protocol: str, *, retries: int = 0, **operations: object
+    served: Served, protocol: str, *, retries: int = 0, **operations: object
 ) -> Iterator[node.Running]:
     arguments = (protocol, f"{served.gateway}/graphql", str(retries), json.dumps(operations))
     with node.running("subscribe.mjs", *arguments) as script:
@@ -79,9 +79,7 @@ def errors_of(news: list[Any]) -> list[dict[str, Any]]:
 
 
 @protocols
-def test_a_subscriber_is_told_at_once_and_of_each_change(
-    served: HitCounters, protocol: str
-) -> None:
+def test_a_subscriber_is_told_at_once_and_of_each_change(served: Served, protocol: str) -> None:
     id_ = next(IDS)
     served.tell(id_, QUEUED)
     with subscribed(served, protocol, it=of(SUBSCRIPTION, id_)) as script:
@@ -93,7 +91,7 @@ def test_a_subscriber_is_told_at_once_and_of_each_change(
         assert script.next() == ["it", "complete"]
 
 
-def test_subscribers_of_one_message_share_one_poll(served: HitCounters) -> None:
+def test_subscribers_of_one_message_share_one_poll(served: Served) -> None:
     """Two over one socket, and one more over SSE."""
     id_ = next(IDS)
     operation = of(SUBSCRIPTION, id_)
@@ -118,7 +116,7 @@ def test_subscribers_of_one_message_share_one_poll(served: HitCounters) -> None:
 
 
 @protocols
-def test_queries_and_mistakes_go_the_same_way(served: HitCounters, protocol: str) -> None:
+def test_queries_and_mistakes_go_the_same_way(served: Served, protocol: str) -> None:
     id_ = next(IDS)
     served.tell(id_, DELIVERED)
     mistake = {"query": "subscription { nonsense }"}
@@ -138,7 +136,7 @@ def test_queries_and_mistakes_go_the_same_way(served: HitCounters, protocol: str
 
 
 @protocols
-def test_a_bad_key_ends_it_with_its_reason(served: HitCounters, protocol: str) -> None:
+def test_a_bad_key_ends_it_with_its_reason(served: Served, protocol: str) -> None:
     operation = {"query": SUBSCRIPTION, "variables": {"id": "0", "phone": PHONE}}
     with subscribed(served, protocol, it=operation) as script:
         news = script.rest()
@@ -180,7 +178,7 @@ def test_a_subscriber_goes_on_with_the_next_process(tmp_path: Path, protocol: st
     assert news[-2:] == [told("it", DELIVERED), ["it", "complete"]]
 
 
-def over_websocket(served: HitCounters) -> Client:
+def over_websocket(served: Served) -> Client:
     transport = WebsocketsTransport(
         f"{served.gateway.replace('http', 'ws')}/graphql",
         subprotocols=[WebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
@@ -188,14 +186,14 @@ def over_websocket(served: HitCounters) -> Client:
     return Client(transport=transport, fetch_schema_from_transport=True)
 
 
-def over_http(served: HitCounters) -> Client:
+def over_http(served: Served) -> Client:
     return Client(
         transport=HTTPXAsyncTransport(f"{served.gateway}/graphql"), fetch_schema_from_transport=True
     )
 
 
 @pytest.mark.anyio
-async def test_python_subscribes(served: HitCounters) -> None:
+async def test_python_subscribes(served: Served) -> None:
     id_ = next(IDS)
     ahead = [SENT, DELIVERED]
     served.tell(id_, QUEUED)
@@ -211,7 +209,7 @@ async def test_python_subscribes(served: HitCounters) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("connect", [over_http, over_websocket])
-async def test_python_asks(served: HitCounters, connect: Callable[[HitCounters], Client]) -> None:
+async def test_python_asks(served: Served, connect: Callable[[Served], Client]) -> None:
     id_ = next(IDS)
     served.tell(id_, DELIVERED)
     async with connect(served) as session:

@@ -90,7 +90,7 @@ def drained(process: "subprocess.Popen[str]") -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class HitCounters:
+class Served:
     """A gateway and the simulated provider behind it, as processes: their addresses."""
 
     process: "subprocess.Popen[str]"
@@ -116,16 +116,16 @@ class HitCounters:
 
 
 @contextmanager
-def gateway(provider: str, state: Path, port: int = 0) -> Iterator[HitCounters]:
+def gateway(provider: str, state: Path, port: int = 0) -> Iterator[Served]:
     """A gateway that asks this provider, and keeps what it spent in `state`."""
     login = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "SMSC_CURRENCY": "RUB"}
     asks = {"SMSC_URL": f"{provider}/sys", "STATE_DIR": str(state), **login}
     with command("serve", PORT=str(port), **asks) as (process, address), drained(process):
-        yield HitCounters(process, address, provider)
+        yield Served(process, address, provider)
 
 
 @contextmanager
-def served(state: Path) -> Iterator[HitCounters]:
+def served(state: Path) -> Iterator[Served]:
     """A gateway, and a provider of its own that knows the samples."""
     with (
         command("simulator", "--port", "0") as (process, provider),

@@ -21,7 +21,7 @@ from gateway.web.http.cors import NO_ORIGINS, Origins
 from gateway.web.http.headers import Headers, named_headers
 from gateway.web.http.lifetime import Lifetime
 from gateway.web.http.problems import response_to
-from gateway.web.http.reply import Endpoint, Reply, Sending
+from gateway.web.http.reply import WHOLE_RESPONSE, Endpoint, Reply, Sending
 from gateway.web.http.traffic import Traffic
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _CLOSE: Final = (b"connection", b"close")
 
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+_LINES: Final = b"x-request-id: %b\r\nx-content-type-options: nosniff\r\n"
 _SAFETY: Final = (
     _NO_SNIFFING,
     (b"referrer-policy", b"no-referrer"),
@@ -131,7 +132,9 @@ class Front:
             if self._to_pages is not None and b"origin" in headers:
                 await self._to_pages(scope, receive, exchange.send)
             elif (reply := await self._answer(scope, receive, exchange.send)) is not None:
-                await exchange.send_all(reply)
+                extension = scope.get("extensions", _NOTHING).get(WHOLE_RESPONSE)
+                if extension is None or not exchange.write(reply, extension["write"]):
+                    await exchange.send_all(reply)
         except ClientDisconnect:
             exchange.status = _GONE  # nobody is left to answer
         except BaseException:
@@ -248,6 +251,15 @@ class _Exchange:
         self.bytes = 0
         self.events = 0
         self.streams_at: float | None = None
+
+    def write(self, reply: Reply, write: Callable[[int, bytes, bytes], bool]) -> bool:
+        """Have the server write an answer in one piece, if it can."""
+        if reply.status >= _REFUSING or self.lifetime.is_closing:
+            return False
+        if not write(reply.status, reply.lines + _LINES % self.id, reply.body):
+            return False
+        self.status, self.bytes = reply.status, len(reply.body)
+        return True
 
     async def send_all(self, reply: Reply) -> None:
         """Send an answer in one piece, past what looks at each message."""

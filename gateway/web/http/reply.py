@@ -3,18 +3,37 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from gateway.web.http.headers import Headers
 
+WHOLE_RESPONSE = "gateway.whole_response"
+"""An ASGI extension of our server. Its `write` writes a whole answer in one piece, past `send`: it
+takes the status, the header lines and the body, and tells whether it could."""
 
-class Reply(Struct, frozen=True, gc=False):
-    """An HTTP answer, all of it."""
 
-    status: int
-    headers: Headers
-    body: bytes = b""
+class Reply:
+    """An HTTP answer, all of it. Its headers are made here, and of nothing that a caller wrote."""
+
+    __slots__ = ("_lines", "body", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self._lines: bytes | None = None
+
+    @property
+    def lines(self) -> bytes:
+        """The headers as they are sent; one that is sent again has them ready."""
+        if self._lines is None:
+            self._lines = b"".join([b"%b: %b\r\n" % header for header in self.headers])
+        return self._lines
+
+    @property
+    def headless(self) -> "Reply":
+        """The answer to `HEAD`: as to `GET`, without the body (RFC 9110, section 9.3.2)."""
+        return Reply(self.status, self.headers)
 
 
 Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[Reply | None]]

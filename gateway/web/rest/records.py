@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from msgspec import Struct
-from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -64,7 +63,7 @@ class StatusResult(Model):
     """What kept it from being found."""
 
 
-class _Kept(Struct, frozen=True, gc=False):
+class _Kept(Struct, frozen=True):
     """An answer as it was sent, for as long as it holds."""
 
     basis: Basis
@@ -108,9 +107,7 @@ class RecordEndpoint:
         if_none_match = headers.get(b"if-none-match")
         if if_none_match is not None and matches(if_none_match, kept.tag):
             return kept.same
-        if scope["method"] == "HEAD":  # as `GET`, without the body (RFC 9110, section 9.3.2)
-            return replace(kept.whole, body=b"")
-        return kept.whole
+        return kept.whole.headless if scope["method"] == "HEAD" else kept.whole
 
     def _keep(self, place: tuple[str, bytes, frozenset[str]], kept: _Kept) -> None:
         if len(self._kept) >= KEPT:
