@@ -50,7 +50,6 @@ _NOTHING_KEPT = (Basis((), (), -math.inf), b"")
 PROGRAMS = 16
 """Programs kept for one operation: four variables that switch parts of it on and off."""
 
-_SCOPES = {Scope.STATUS_READ, Scope.CONTENT_READ, Scope.IDENTITY_READ}
 _KINDS: dict[str, type[Record] | None] = {
     "message": Message,
     "hlrLookup": HlrLookup,
@@ -78,12 +77,17 @@ class CompiledOperation:
         self._variables = [Variable.of(node) for node in operation.node.variable_definitions or ()]
         self._flags = [one.name for one in self._variables if one.type == "Boolean"]
         self._programs: dict[tuple[bool, ...], list[_Root]] = {}
+        self._is_shown: dict[frozenset[Scope], bool] = {}
+        """By the scopes of callers, of which there are 32 sets."""
 
     def is_shown_to(self, caller: Caller) -> bool:
         """May the caller see all the fields selected? Else some are errors."""
-        return caller.scopes >= _SCOPES or (
-            Scope.STATUS_READ in caller.scopes and self._names.isdisjoint(hidden_fields(caller))
-        )
+        is_shown = self._is_shown.get(caller.scopes)
+        if is_shown is None:
+            may_read = Scope.STATUS_READ in caller.scopes
+            is_shown = may_read and self._names.isdisjoint(hidden_fields(caller))
+            self._is_shown[caller.scopes] = is_shown
+        return is_shown
 
     def bind(self, given: Mapping[str, Any]) -> list[Call]:
         """The fields to run, with the variables of a request."""
