@@ -24,7 +24,8 @@ from gateway.settings import Settings, SettingsError
 from gateway.smsc.query import Credentials
 from gateway.store.memory import MemoryStore
 from gateway.upstream.budget.journal import FileJournal, Journal
-from gateway.upstream.budget.memory import Limits, MemoryBudget
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Limits
 from gateway.upstream.client import Upstream, create_client
 from gateway.watch import Watches
 from gateway.web.graphql.documents import Documents

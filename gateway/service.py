@@ -39,7 +39,7 @@ from gateway.smsc.push import Push, spellings, usual_spelling
 from gateway.smsc.row import Row
 from gateway.upstream import planner
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Budget
 from gateway.upstream.demand import RecentDemand
 from gateway.upstream.dispatcher import Dispatcher, Provider
 from gateway.upstream.planner import Why
@@ -89,7 +89,7 @@ class StatusService:
     def __init__(
         self,
         provider: Provider,
-        budget: MemoryBudget,
+        budget: Budget,
         cache: RecordCache,
         clock: Clock,
         *,

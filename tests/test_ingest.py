@@ -18,7 +18,8 @@ from gateway.simulator.push import signed
 from gateway.smsc.push import Push, verify
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
-from gateway.upstream.budget.memory import Limits, MemoryBudget
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Limits
 from gateway.watch import Following, Watches
 from tests.support.clock import START, FakeClock, settle
 

@@ -23,7 +23,7 @@ from gateway.service import StatusQuery, StatusService
 from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.smsc.push import Push
 from gateway.smsc.row import Row
-from gateway.upstream.budget.memory import Sharing
+from gateway.upstream.budget.port import Sharing
 from gateway.upstream.client import create_client
 from gateway.watch import Following, Watches
 from tests.support.clock import START, FakeClock

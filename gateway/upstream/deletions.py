@@ -12,7 +12,7 @@ from gateway.errors import GatewayError, Overloaded
 from gateway.model.records import StatusKey
 from gateway.upstream.alarm import Alarm
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.budget.memory import Lease, MemoryBudget
+from gateway.upstream.budget.port import Budget, Lease
 from gateway.upstream.flight import Waiter, answer_of
 from gateway.upstream.inflight import InFlight, outcome_of
 from gateway.upstream.throughput import Throughput
@@ -41,7 +41,7 @@ class Deletions:
     def __init__(  # noqa: PLR0917 - its parts, each of another type
         self,
         deleter: Deleter,
-        budget: MemoryBudget,
+        budget: Budget,
         breaker: Breaker,
         throughput: Throughput,
         in_flight: InFlight,

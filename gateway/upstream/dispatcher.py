@@ -30,7 +30,7 @@ from gateway.smsc.row import Row
 from gateway.upstream.alarm import Alarm
 from gateway.upstream.board import Board
 from gateway.upstream.breaker import Breaker, BreakerState
-from gateway.upstream.budget.memory import Full, Lease, MemoryBudget
+from gateway.upstream.budget.port import Budget, Full, Lease
 from gateway.upstream.deletions import Deletions
 from gateway.upstream.flight import Flight, Waiter, answer_of
 from gateway.upstream.inflight import InFlight, outcome_of
@@ -80,7 +80,7 @@ class Dispatcher(Generic[T]):
     def __init__(
         self,
         provider: Provider,
-        budget: MemoryBudget,
+        budget: Budget,
         breaker: Breaker,
         clock: Clock,
         *,

@@ -16,7 +16,7 @@ from gateway.errors import (
 from gateway.model.records import DetailLevel
 from gateway.upstream.alarm import Alarm
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.budget.memory import Lease, MemoryBudget
+from gateway.upstream.budget.port import Budget, Lease
 from gateway.upstream.throughput import Throughput
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class InFlight:
 
     def __init__(
         self,
-        budget: MemoryBudget,
+        budget: Budget,
         breaker: Breaker,
         clock: Clock,
         throughput: Throughput,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from gateway.errors import Limit
 from gateway.model.records import DetailLevel, Record, StatusKey
-from gateway.upstream.budget.memory import Full, MemoryBudget
+from gateway.upstream.budget.port import Budget, Full
 
 MASS_FROM_ROUNDS = 2
 """A mass request pays when the keys would need more than this many rounds through the places."""
@@ -105,7 +105,7 @@ class Plan:
 
 def plan(
     fetches: Iterable[FetchRequest],
-    budget: MemoryBudget,
+    budget: Budget,
     now: float,
     *,
     mass_max_ids: int,
@@ -140,7 +140,7 @@ def urgency(fetch: FetchRequest, now: float) -> float:
     return fetch.wanted * (now - fetch.seen)
 
 
-def hopeless(fetch: FetchRequest, budget: MemoryBudget, now: float) -> Full | None:
+def hopeless(fetch: FetchRequest, budget: Budget, now: float) -> Full | None:
     """What a caller would wait for in vain: the message's window opens after the deadline."""
     full = budget.message_full(fetch.key)
     if full is None:
@@ -149,9 +149,7 @@ def hopeless(fetch: FetchRequest, budget: MemoryBudget, now: float) -> Full | No
     return full if too_late or fetch.deadline <= now else None
 
 
-def fill_up(
-    mass: Ask, riders: Iterable[FetchRequest], budget: MemoryBudget, *, mass_max_ids: int
-) -> Ask:
+def fill_up(mass: Ask, riders: Iterable[FetchRequest], budget: Budget, *, mass_max_ids: int) -> Ask:
     """A mass request that goes anyway takes along what is going to be wanted next."""
     on_board = dict.fromkeys(mass.keys)
     detail = mass.detail
@@ -165,7 +163,7 @@ def fill_up(
 
 
 def _askable(
-    fetches: Iterable[FetchRequest], budget: MemoryBudget, now: float, result: Plan
+    fetches: Iterable[FetchRequest], budget: Budget, now: float, result: Plan
 ) -> tuple[list[FetchRequest], list[FetchRequest]]:
     """Callers and background whose message has room; the rest is refused or waited for."""
     callers: list[FetchRequest] = []
@@ -204,7 +202,7 @@ def _fair(fetches: Iterable[FetchRequest], served: Mapping[str, float]) -> list[
 def _mass(
     callers: Sequence[FetchRequest],
     background: Sequence[FetchRequest],
-    budget: MemoryBudget,
+    budget: Budget,
     now: float,
     *,
     pace: Pace,
@@ -234,11 +232,11 @@ def _mass(
     return None, None
 
 
-def _kept_tokens(budget: MemoryBudget) -> int:
+def _kept_tokens(budget: Budget) -> int:
     return min(KEPT_TOKENS, budget.limits.per_message - 1)
 
 
-def _kept_places(budget: MemoryBudget) -> int:
+def _kept_places(budget: Budget) -> int:
     return min(KEPT_PLACES, budget.limits.concurrency - 1)
 
 
@@ -249,7 +247,7 @@ def _ask(fetches: Sequence[FetchRequest]) -> Ask:
 
 
 def _wait_for_a_place(
-    fetches: Sequence[FetchRequest], budget: MemoryBudget, now: float, result: Plan
+    fetches: Sequence[FetchRequest], budget: Budget, now: float, result: Plan
 ) -> None:
     free_at = budget.place_free_at()
     for fetch in fetches:

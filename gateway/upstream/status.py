@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from gateway.clock import Clock
 from gateway.model.described import Model
 from gateway.upstream.breaker import Breaker, BreakerState
-from gateway.upstream.budget.memory import MemoryBudget, Sharing
+from gateway.upstream.budget.port import Budget, Sharing
 from gateway.upstream.throughput import Throughput
 
 LAST_ANSWERS = 1000
@@ -159,7 +159,7 @@ class HitCounters:
 
 def describe(
     *,
-    budget: MemoryBudget,
+    budget: Budget,
     breaker: Breaker,
     clock: Clock,
     throughput: Throughput,

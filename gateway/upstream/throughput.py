@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gateway.errors import Limit, Overloaded, RateLimited
 from gateway.model.records import StatusKey
 from gateway.upstream.backlog import Backlog, Capacity
-from gateway.upstream.budget.memory import Full, MemoryBudget
+from gateway.upstream.budget.port import Budget, Full
 
 UNTRIED = 1.0
 """Seconds that a request is taken to last before the first one was answered."""
@@ -37,7 +37,7 @@ class Tally:
 class Throughput:
     """Counts requests, estimates how long the next takes, and tells callers when to come again."""
 
-    def __init__(self, budget: MemoryBudget, *, max_wait: float, mass_max_ids: int) -> None:
+    def __init__(self, budget: Budget, *, max_wait: float, mass_max_ids: int) -> None:
         self.tally = Tally()
         self.in_flight = 0
         """Requests under way."""

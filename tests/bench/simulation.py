@@ -32,8 +32,8 @@ from gateway.service import StatusQuery, StatusService
 from gateway.simulator import Limits
 from gateway.smsc.row import Row
 from gateway.store.memory import MemoryStore
-from gateway.upstream.budget.memory import Limits as Budgeted
 from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Limits as Budgeted
 from gateway.watch import Following, Watches
 from tests.bench.virtual import EPOCH, VirtualClock, run
 

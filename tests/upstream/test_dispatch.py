@@ -20,7 +20,8 @@ from gateway.errors import (
 from gateway.model.records import DetailLevel, StatusKey
 from gateway.smsc.row import Row
 from gateway.upstream.breaker import Breaker
-from gateway.upstream.budget.memory import Limits, MemoryBudget
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Limits
 from gateway.upstream.dispatcher import GATHER, MAX_WAITING, REFUSED_KEYS, Dispatcher
 from gateway.upstream.planner import FetchRequest, Why
 from tests.support.clock import FakeClock, settle

@@ -8,7 +8,8 @@ import pytest
 from gateway.errors import Overloaded, UpstreamBlocked
 from gateway.model.records import DetailLevel, StatusKey
 from gateway.upstream.breaker import BreakerState
-from gateway.upstream.budget.memory import Lease, Limits, MemoryBudget
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Lease, Limits
 from gateway.upstream.dispatcher import GATHER
 from gateway.upstream.inflight import RETAKE
 from tests.support.clock import settle

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import Limit
 from gateway.model.records import DetailLevel, StatusKey
-from gateway.upstream.budget.memory import Full, Lease, Limits, MemoryBudget
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Full, Lease, Limits
 from gateway.upstream.planner import (
     KEPT_TOKENS,
     PATIENCE,

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
-from gateway.upstream.budget.memory import Sharing
+from gateway.upstream.budget.port import Sharing
 from tests.support.clock import settle
 from tests.support.gateway import Setup, running
 from tests.support.valkey import until, valkey

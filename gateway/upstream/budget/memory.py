@@ -11,12 +11,11 @@ provider's 9) where we saw room says so; what it says exactly is a guess, made i
 import math
 from bisect import insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from gateway.errors import Limit
-from gateway.model.records import DescribedEnum, DetailLevel, StatusKey
+from gateway.model.records import DetailLevel, StatusKey
 from gateway.upstream.budget.journal import Journal, Spent
+from gateway.upstream.budget.port import Full, Lease, Limits, Sharing
 
 AT_ONCE = 1.0
 """Seconds: single requests for different messages that are refused within so little time were
@@ -24,31 +23,6 @@ hardly all asked too often; rather somebody else's requests are under way."""
 
 ELSEWHERE = 10.0
 """Seconds for which somebody else is taken to hold a place at the provider."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the provider allows (its page, error 9). `window` is in seconds."""
-
-    per_message: int = 5
-    mass: int = 1
-    concurrency: int = 4
-    window: float = 60.0
-
-
-class Sharing(DescribedEnum):
-    """Whether other processes spend the same limits."""
-
-    ALONE = "ALONE", "One process, which shares with nobody."
-    SHARED = "SHARED", "With all that use the same Redis."
-    LOST = "LOST", "Redis can't be reached: nothing is asked of the provider."
-
-
-class Full(NamedTuple):
-    """No room: which limit stands in the way, and when there is room, where that can be told."""
-
-    limit: Limit
-    until: float | None
 
 
 class _Window:
@@ -110,31 +84,8 @@ class _Window:
             self.elsewhere = [until for until in self.elsewhere if until > now]
 
 
-class Lease:
-    """The room that one request takes; end it exactly once."""
-
-    def __init__(
-        self, budget: "MemoryBudget", keys: tuple[StatusKey, ...], *, mass: bool, row: int
-    ) -> None:
-        self._budget = budget
-        self.keys = keys
-        self.mass = mass
-        self.row = row
-
-    def end(self, *, linger: float = 0.0) -> None:
-        """The request is over; its place stays taken for `linger` seconds more.
-
-        After a time-out the provider may still be busy with it.
-        """
-        self._budget._end(self, linger)  # noqa: SLF001 - two halves of one thing
-
-    def refund(self) -> None:
-        """The request never reached the provider."""
-        self._budget._end(self, None)  # noqa: SLF001 - as above
-
-
 class MemoryBudget:
-    """What may be sent now. Times are those of `monotonic`, in seconds.
+    """A `Budget` that is spent by this process alone. Times are those of `monotonic`, in seconds.
 
     `journal` remembers what was spent, so that a restart does not spend it again.
     """
@@ -218,30 +169,25 @@ class MemoryBudget:
             self._window(key).begin()
         names = [key.canonical for key in wanted]
         row = self._journal.sent(self._monotonic(), names, mass=mass)
-        return Lease(self, wanted, mass=mass, row=row)
+        return Lease(self.end, wanted, mass=mass, row=row)
 
     async def confirm(self, lease: Lease, detail: DetailLevel | None) -> bool:  # noqa: ARG002
-        """Has the room that was taken not been taken elsewhere meanwhile? Else refund it.
-
-        `detail`: the level that is asked for; None: the request asks for nothing. Raises
-        `Overloaded` where that can't be told.
-        """
+        """Nobody else takes room."""
         return True
 
     def answered_elsewhere(self, key: StatusKey, detail: DetailLevel) -> float | None:  # noqa: ARG002
-        """Until when, at most, another process asks for a message at this level or a higher one."""
+        """Nobody else asks."""
         return None
 
     def changes_at(self) -> float:
-        """When there may be more room without anything ending here, or being told."""
+        """Only by what ends here."""
         return math.inf
 
     def queue_up(self) -> None:
-        """Callers wait for a place: the next one that another process leaves is to be ours."""
+        """There are no others in the queue."""
 
     @property
     def sharing(self) -> Sharing:
-        """Do other processes spend the same limits?"""
         return Sharing.ALONE
 
     def refused(self, keys: Iterable[StatusKey], *, mass: bool) -> Full:
@@ -268,7 +214,8 @@ class MemoryBudget:
             window.count(now)
             self._journal.ended(self._journal.sent(now, keys, mass=not keys), now)
 
-    def _end(self, lease: Lease, linger: float | None) -> None:
+    def end(self, lease: Lease, linger: float | None) -> None:
+        """Close a lease; `linger`: see `Lease.end`, None: the request never left."""
         now = self._monotonic()
         self._taken -= 1
         if linger:

@@ -23,7 +23,8 @@ from pydantic import BaseModel, Json
 from gateway.model.records import DetailLevel, StatusKey
 from gateway.replicas import Replicas, Value
 from gateway.upstream.budget.journal import Journal
-from gateway.upstream.budget.memory import Lease, Limits, MemoryBudget, Sharing
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Lease, Limits, Sharing
 
 log = logging.getLogger(__name__)
 

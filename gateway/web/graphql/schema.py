@@ -21,7 +21,7 @@ from gateway.model.records import HlrLookup, Message, Record, StatusKey, StatusR
 from gateway.service import StatusQuery
 from gateway.upstream import status as link
 from gateway.upstream.breaker import BreakerState
-from gateway.upstream.budget.memory import Sharing
+from gateway.upstream.budget.port import Sharing
 from gateway.watch import Following, check_until
 from gateway.web.graphql.arguments import key_of, seconds, valid
 from gateway.web.graphql.engine import Context

@@ -6,7 +6,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.upstream.budget.memory import Sharing
+from gateway.upstream.budget.port import Sharing
 from gateway.web.http.state import State
 from gateway.web.ops import metrics
 

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.upstream.breaker import BreakerState
-from gateway.upstream.budget.memory import Sharing
+from gateway.upstream.budget.port import Sharing
 from gateway.upstream.status import LinkState
 from gateway.web.http.traffic import BUCKETS, Counts
 from gateway.web.rest.push import RESULTS

@@ -15,7 +15,8 @@ import pytest
 from gateway.errors import Limit
 from gateway.model.records import StatusKey
 from gateway.upstream.budget.journal import FORGET_EVERY, FileJournal
-from gateway.upstream.budget.memory import Full, Lease, Limits, MemoryBudget
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Full, Lease, Limits
 from tests.support.clock import FakeClock
 
 KEYS = [StatusKey(f"7999000000{n}", n + 1) for n in range(6)]
@@ -207,7 +208,8 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from gateway.upstream.budget.journal import FileJournal
-from gateway.upstream.budget.memory import Limits, MemoryBudget
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Limits
 from gateway.clock import Clock
 from gateway.model.records import StatusKey
 clock = Clock()

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import Limit
 from gateway.model.records import StatusKey
-from gateway.upstream.budget.memory import Full, Lease, Limits, MemoryBudget
+from gateway.upstream.budget.memory import MemoryBudget
+from gateway.upstream.budget.port import Full, Lease, Limits
 
 KEYS = [StatusKey(f"7999000000{n}", n + 1) for n in range(6)]
 WINDOW = 60.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import Limit, Overloaded
 from gateway.model.records import DetailLevel, StatusKey
 from gateway.replicas import Replicas
-from gateway.upstream.budget.memory import Full, Lease, Limits, Sharing
+from gateway.upstream.budget.port import Full, Lease, Limits, Sharing
 from gateway.upstream.budget.redis import KIND, LATE, TURN, SharedBudget
 from tests.support.size import size, soak
 from tests.support.valkey import Valkey, until, valkey
