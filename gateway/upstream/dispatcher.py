@@ -1,10 +1,10 @@
 """Sends what the planner decides; all who want a key share one flight (single flight).
 
-A want that comes joins the flight of its key, or starts one. Flights wait for the end of the
-current turn of the event loop, and a few milliseconds more when others are coming, so that
-everything wanted at the same moment is planned together. A flight belongs to nobody: the caller
-who began it may leave, and its failure is an answer like any other, given to those who waited and
-to nobody after them.
+A fetch request joins the flight of its key, or starts one. Flights wait for the end of the current
+turn of the event loop, and a few milliseconds more when others are coming, so that everything that
+is requested at the same moment is planned together. A flight belongs to nobody: the caller who
+began it may leave, and its failure is an answer like any other, given to those who waited and to
+nobody after them.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ MAX_WAITING = 10_000
 batches."""
 
 GATHER = 0.003
-"""Seconds to wait for more when wants come so close behind each other; a first one never waits."""
+"""Seconds to wait for more when fetch requests come so close together; a first one never waits."""
 
 REFUSED_KEYS = 10_000
 """Keys remembered as refused by the provider, each of which would spoil a mass request."""
@@ -70,7 +70,7 @@ class Provider(Protocol):
 
 
 class Dispatcher(Generic[T]):
-    """Turns wants into requests within the limits.
+    """Turns fetch requests into requests to the provider, within its limits.
 
     `merge` is given each answered row with its fetch request, and makes of it what the
     callers get; it may raise a `GatewayError`. `riders` tells what will be wanted next, most
@@ -149,9 +149,9 @@ class Dispatcher(Generic[T]):
             raise
 
     async def watch(self, fetch: FetchRequest) -> T:
-        """The answer to a want of the background's, once there was room for it.
+        """The answer to a fetch request of the background's, once there was room for it.
 
-        Raises a `GatewayError`; whoever watches then decides when to want it again.
+        Raises a `GatewayError`; whoever watches then decides when to retry.
         """
         flight = self._stand_by(fetch)
         waiter = Waiter[T](math.inf, math.inf)
@@ -225,7 +225,7 @@ class Dispatcher(Generic[T]):
         await self._in_flight.aclose()
 
     def _join(self, fetch: FetchRequest, now: float) -> Flight[T]:
-        """The flight that is to answer a caller's want; raises what makes that impossible."""
+        """The flight that is to answer a caller; raises what makes that impossible."""
         key = fetch.key
         if self.is_closed:
             raise Overloaded("The gateway is shutting down.", retry_after=1)
@@ -251,7 +251,7 @@ class Dispatcher(Generic[T]):
         return flight
 
     def _stand_by(self, fetch: FetchRequest) -> Flight[T]:
-        """The flight that is to answer a want of the background's."""
+        """The flight that is to answer a fetch request of the background's."""
         flight = self._board.sent(fetch.key)
         if flight is not None and flight.fetch.detail.covers(fetch.detail):
             return flight
@@ -279,7 +279,7 @@ class Dispatcher(Generic[T]):
             self._alarm.set(fetch.due)
 
     def _arrived(self, now: float, deadline: float) -> None:
-        """A new want: plan soon, or together with what is coming close behind it."""
+        """A new fetch request: plan soon, or together with those close behind it."""
         before, self._arrived_at = self._arrived_at, now
         if not self._budget.places():
             # Nothing can go out now; what ends next looks at the queue anyway.

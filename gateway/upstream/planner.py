@@ -38,7 +38,7 @@ MASS_IS_CALLERS = 5
 
 
 class Why(Enum):
-    """Who wants it."""
+    """Who asked for it."""
 
     CALLER = "a caller waits"
     WATCHER = "somebody is to be told of changes"
@@ -47,12 +47,13 @@ class Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """A key to ask for, of no less than the level.
+    """A key to ask the provider for, at no less than the level.
 
-    For a caller: given up at `deadline`; `turn` counts the keys of his call, so that a caller of
-    many comes in turns with the others. For the rest: not before `due`, and sooner the longer ago
-    it was `seen` and the more it is `wanted`. `alone`: never in a mass request, for the provider
-    refused one that held it. `kind` is what the caller takes it for; it does not matter here.
+    For a caller: given up at `deadline`; `turn` counts the keys of its call, so that a caller of
+    many takes turns with the others. For the rest: not before `due`, and sooner the longer ago it
+    was `seen` and the more it is `wanted`. A watcher who has seen nothing yet waits for a first
+    answer: it stands in line like a caller, but is never given up. `alone`: never in a mass
+    request, for the provider refused one that held it. `kind` is what the caller takes it for.
     """
 
     key: StatusKey
@@ -93,9 +94,9 @@ class Pace(NamedTuple):
 
 @dataclass(slots=True)
 class Plan:
-    """Requests to send now, wants to give up with the limit in their way, and when to look again.
+    """Requests to send now, keys to refuse with the limit in their way, and when to plan again.
 
-    `wake_at` is infinite when only the end of a request or another want can change anything.
+    `wake_at` is infinite when only the end of a request or a new fetch request can change anything.
     """
 
     asks: list[Ask] = field(default_factory=list)
@@ -111,7 +112,7 @@ def plan(
     mass_max_ids: int,
     pace: Pace,
 ) -> Plan:
-    """Decide for all wants, given in the order they came."""
+    """Decide for all fetch requests, given in the order they came."""
     result = Plan()
     callers, background = _askable(fetches, budget, now, result)
     callers = _fair(callers, pace.served)
