@@ -125,7 +125,11 @@ def create_app(
     return Front(
         app,
         authentication=Authentication(
-            callers, clock, hosts=Hosts(settings.hosts), origins=origins, also_open=wants_page
+            callers,
+            clock,
+            hosts=Hosts(settings.hosts),
+            origins=origins,
+            also_open={"/graphql": wants_page},
         ),
         endpoints={"/graphql": GraphQLView(engine, callers, clock), **often},
         sockets={"/graphql": WebSocketView(engine, callers, clock, origins=origins)},

@@ -56,6 +56,8 @@ class RecordCache:
         self._store = store
         self._clock = clock
         self._reading = reading
+        self.holds = store.holds
+        """Is this still what is known of these keys: the very same, for nothing was merged?"""
 
     def __len__(self) -> int:
         return len(self._store)
@@ -69,10 +71,6 @@ class RecordCache:
     ) -> list[CacheEntry] | None:
         """What is known of the keys, if each is final, fresh and told in such detail."""
         return self._store.get_settled(keys, detail, now)
-
-    def holds(self, keys: Iterable[StatusKey], entries: Iterable[CacheEntry]) -> bool:
-        """Is this still what is known of the keys: the very same, for nothing was merged?"""
-        return self._store.holds(keys, entries)
 
     def has_record(self, key: StatusKey) -> bool:
         entry = self._store.get(key)

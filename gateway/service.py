@@ -161,7 +161,10 @@ class StatusService:
         now = self._clock.time()
         if now >= basis.until or not self._cache.holds(basis.keys, basis.entries):
             return False
-        self._served.hits_of([now - entry.observed_at for entry in basis.entries])
+        if len(basis.entries) == 1:
+            self._served.hit(now - basis.entries[0].observed_at)
+        else:
+            self._served.hits_of([now - entry.observed_at for entry in basis.entries])
         return True
 
     async def get_later(self, key: StatusKey, query: StatusQuery, turn: int = 0) -> Answer:

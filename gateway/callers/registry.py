@@ -77,6 +77,8 @@ class Callers:
         self.quota = Quota()
         self.throttle = Throttle()
         self._path = path
+        self.are_known = path is not None
+        """Is there a file of them?"""
         self._allow_anonymous = allow_anonymous or path is None
         self._fetch = fetch
         self._held: set[Holder] = set()
@@ -84,11 +86,6 @@ class Callers:
         self._tokens: Tokens | None = None
         if path is not None:
             self._clients, self._tokens = self._read(path)
-
-    @property
-    def are_known(self) -> bool:
-        """Is there a file of them?"""
-        return self._path is not None
 
     def known(self, token: bytes | str, now: float) -> Caller | None:
         """Whose key it is, or a token seen before; `now` in seconds since 1970.

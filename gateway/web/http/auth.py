@@ -1,6 +1,7 @@
 """Authenticates the caller before the body is read: `Authorization: Bearer KEY` (RFC 6750)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
@@ -71,7 +72,6 @@ def wants_page(scope: Scope) -> bool:
     """A browser that opens GraphQL's address: a page without data, and no operation to run."""
     return (
         scope.get("method") == "GET"  # a WebSocket's handshake names none
-        and scope["path"] == "/graphql"
         and not scope["query_string"]
         and b"text/html" in named_headers(scope).get(b"accept", b"")
     )
@@ -80,9 +80,9 @@ def wants_page(scope: Scope) -> bool:
 class Authentication:
     """Finds out who asks, and takes one request of its quota.
 
-    It comes before what reads bodies, for nobody's body is worth reading. `also_open` tells of more
-    requests that need no key. A WebSocket may come without the header, which browsers can't send
-    there: its caller is then None, and `connection_init` has to bring a key.
+    It comes before what reads bodies, for nobody's body is worth reading. `also_open` tells by path
+    of more requests that need no key. A WebSocket may come without the header, which browsers can't
+    send there: its caller is then None, and `connection_init` has to bring a key.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Authentication:
         *,
         hosts: Hosts = ANY_HOST,
         origins: Origins = NO_ORIGINS,
-        also_open: Callable[[Scope], bool] = lambda _: False,
+        also_open: Mapping[str, Callable[[Scope], bool]] = MappingProxyType({}),
     ) -> None:
         self._callers = callers
         self._clock = clock
@@ -163,7 +163,10 @@ class Authentication:
 
     def _is_open(self, scope: Scope) -> bool:
         path: str = scope["path"]
-        return path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or self._also_open(scope)
+        if path in OPEN_PATHS or path.startswith(OPEN_FOLDER):
+            return True
+        is_open = self._also_open.get(path)
+        return is_open is not None and is_open(scope)
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: GatewayError) -> None:
