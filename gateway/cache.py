@@ -72,10 +72,6 @@ class RecordCache:
         """What is known of the keys, if each is final, fresh and told in such detail."""
         return self._store.get_settled(keys, detail, now)
 
-    def has_record(self, key: StatusKey) -> bool:
-        entry = self._store.get(key)
-        return entry is not None and entry.record is not None
-
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
         """Learn what other replicas know of keys that are not known here; False: nothing.
 

@@ -170,12 +170,8 @@ class Projection:
             text += hole(answer) + piece
         return text
 
-    def write_all(self, answers: Iterable[Answer]) -> list[bytes]:
-        """The answers, each as a JSON object."""
-        return [self.write(answer) for answer in answers]
-
     def write_settled(self, entries: Iterable[CacheEntry], now: float) -> tuple[list[bytes], float]:
-        """The same for settled answers with these, and the moment from which on they are others."""
+        """Settled answers with these as JSON, and the moment from which on they are others."""
         kept, written, until = _KEPT.of, [], math.inf
         for entry in entries:
             found = kept(entry).get(self) or self._write(Answer(entry, now))

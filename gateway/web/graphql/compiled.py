@@ -354,13 +354,9 @@ class ManyCall:
         return Result(field.key, b"[" + b",".join(results) + b"]")
 
     def _written(self, outcomes: Sequence[Answer | GatewayError]) -> list[bytes]:
-        answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
-        found = self.field.found.write_all(answers)
-        if len(found) == len(outcomes):
-            return found
-        rest = iter(found)
+        write = self.field.found.write
         return [
-            self._unfound(item, key, outcome) if isinstance(outcome, GatewayError) else next(rest)
+            write(outcome) if isinstance(outcome, Answer) else self._unfound(item, key, outcome)
             for item, key, outcome in zip(*self.items, outcomes, strict=True)
         ]
 
