@@ -32,6 +32,9 @@ DOCUMENTS = [
       {{ outcome record {{ id {SHOWN} }} }} }}""",
     '{ statuses(items: [{id: 1, phone: "79990000001"}]) { record { id isFinal } } }',
 ]
+TEXT = {"query": '{ message(id: 1, phone: "79990000001") { text } }'}
+_ITEMS = ", ".join(['{id: 1, phone: "79990000001"}'] * 100)
+LONG = {"query": f"{{ statuses(items: [{_ITEMS}]) {{ outcome }} }}"}
 
 
 async def rest(setup: Setup, url: str, method: str = "GET", **headers: str) -> object:
@@ -110,6 +113,23 @@ async def test_nobody_sees_what_was_kept_for_others(tmp_path: Path) -> None:
                 seen[name] = (await setup.client.get(ADDRESSES[0], headers=key)).json()
             assert seen["all"]["text"]
             assert not seen["few"].get("text")
+            for name in ("all", "few"):
+                key = {"authorization": f"Bearer key of {name}"}
+                told = (await setup.client.post("/graphql", json=TEXT, headers=key)).json()
+                assert bool(told["data"]["message"]["text"]) is (name == "all"), told
+
+
+async def test_each_is_answered_in_the_form_that_it_takes() -> None:
+    """A request that comes again differs in its headers alone."""
+    async with running() as setup:
+        for _ in range(3):
+            for media in ("application/json", "application/graphql-response+json"):
+                for coding in ("gzip", "identity"):
+                    headers = {"accept": media, "accept-encoding": coding}
+                    told = await setup.client.post("/graphql", json=LONG, headers=headers)
+                    assert told.headers["content-type"] == f"{media}; charset=utf-8"
+                    assert told.headers.get("content-encoding", "identity") == coding
+                    assert len(told.json()["data"]["statuses"]) == 100
 
 
 async def test_a_deleted_message_is_gone_at_once() -> None:

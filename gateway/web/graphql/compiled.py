@@ -40,12 +40,12 @@ from gateway.web.graphql.documents import Operation
 from gateway.web.graphql.errors import field_error, response
 from gateway.web.graphql.picks import found_picks, names_in, picks_of, record_picks
 from gateway.web.graphql.plain import Items, NotTaken, Variable, arguments_of, plain_key
-from gateway.web.graphql.program import Call, Result
+from gateway.web.graphql.program import Call, Known, Result
 from gateway.web.graphql.selection import Selection, record_paths
 from gateway.web.http.problems import Problem, outcome_of, problem_of
 from gateway.web.projection import Projection, members, to_json
 
-_NOTHING_KEPT = (Basis((), (), -math.inf), b"")
+_ALWAYS = Basis((), (), math.inf)
 
 PROGRAMS = 16
 """Programs kept for one operation: four variables that switch parts of it on and off."""
@@ -103,7 +103,7 @@ class CompiledOperation:
         return [root.bind(values) for root in program]
 
 
-def run_now(calls: Sequence[Call], service: StatusService) -> bytes | None:
+def run_now(calls: Sequence[Call], service: StatusService) -> Known | None:
     """The whole response, if it is one field's that need not be waited for."""
     if len(calls) != 1:
         return None
@@ -111,7 +111,7 @@ def run_now(calls: Sequence[Call], service: StatusService) -> bytes | None:
         member = calls[0].now(service)
     except Exception:  # noqa: BLE001 - `run` tells what is wrong
         return None
-    return None if member is None else b'{"data":{' + member + b"}}"
+    return None if member is None else Known(b'{"data":{' + member.json + b"}}", member.basis)
 
 
 async def run(calls: Sequence[Call], service: StatusService, caller: str) -> bytes:
@@ -162,8 +162,8 @@ class _Constant(NamedTuple):
     def bind(self, _: Mapping[str, Any]) -> "_Constant":
         return self
 
-    def now(self, _: StatusService) -> bytes:
-        return self.result.key + self.result.value
+    def now(self, _: StatusService) -> Known:
+        return Known(self.result.key + self.result.value, _ALWAYS)
 
     async def run(self, _: StatusService, __: str) -> Result:
         return self.result
@@ -225,9 +225,9 @@ class _One(_Field):
 
 
 class OneCall:
-    """One record asked for, or followed. A request that comes again finds what it was answered."""
+    """One record asked for, or followed."""
 
-    __slots__ = ("_kept", "field", "key", "query", "until")
+    __slots__ = ("field", "key", "query", "until")
 
     def __init__(
         self, field: _One, key: StatusKey, query: StatusQuery, until: MessageState | None
@@ -236,21 +236,15 @@ class OneCall:
         self.key = key
         self.query = query
         self.until = until
-        self._kept = _NOTHING_KEPT
 
-    def now(self, service: StatusService) -> bytes | None:
-        basis, member = self._kept
-        if service.holds(basis):
-            return member
+    def now(self, service: StatusService) -> Known | None:
         answer = service.get_now(self.key, self.query)
         if answer is None:
             return None
-        projection = self.field.projection
-        member = self.field.key + projection.write(answer)
+        projection, basis = self.field.projection, None
         if answer.is_settled:
-            until = projection.holds_until(answer)
-            self._kept = Basis((self.key,), (answer.entry,), until), member
-        return member
+            basis = Basis((self.key,), (answer.entry,), projection.holds_until(answer))
+        return Known(self.field.key + projection.write(answer), basis)
 
     async def run(self, service: StatusService, caller: str) -> Result:
         field, key, query = self.field, self.key, self.query
@@ -317,20 +311,16 @@ class _Many(_Field):
 
 
 class ManyCall:
-    """Many records asked for; as for one, what was answered is found again."""
+    """Many records asked for."""
 
-    __slots__ = ("_kept", "field", "items", "max_age")
+    __slots__ = ("field", "items", "max_age")
 
     def __init__(self, field: _Many, items: Items, max_age: int | None) -> None:
         self.field = field
         self.items = items
         self.max_age = max_age
-        self._kept = _NOTHING_KEPT
 
-    def now(self, service: StatusService) -> bytes | None:
-        basis, member = self._kept
-        if service.holds(basis):
-            return member
+    def now(self, service: StatusService) -> Known | None:
         if self.max_age is not None:
             return None
         settled = service.get_settled(self.items.keys, StatusQuery(self.field.detail))
@@ -340,8 +330,7 @@ class ManyCall:
         results, until = self.field.found.write_settled(entry, now)
         member = self.field.key + b"[" + b",".join(results) + b"]"
         keys = [key for key in self.items.keys if isinstance(key, StatusKey)]
-        self._kept = Basis(keys, entry, until), member
-        return member
+        return Known(member, Basis(keys, entry, until))
 
     async def run(self, service: StatusService, caller: str) -> Result:
         field = self.field

@@ -18,7 +18,7 @@ from gateway.web.graphql.compiled import CompiledOperation, OneCall, Wrong
 from gateway.web.graphql.documents import Documents, Operation
 from gateway.web.graphql.errors import RequestRefused, response
 from gateway.web.graphql.plain import NotTaken
-from gateway.web.graphql.program import Call, Program
+from gateway.web.graphql.program import Call, Known, Program
 
 
 class GraphQLRequest(NamedTuple):
@@ -96,13 +96,17 @@ class Engine:
 
     def execute_now(
         self, prepared: Prepared, service: StatusService, caller: Caller
-    ) -> bytes | None:
+    ) -> Known | None:
         """The response body, if it is known already; else nothing is done."""
         calls = prepared.calls_for(caller)
         found = None if calls is None else compiled.run_now(calls, service)
         if found is not None:
-            self._operations[prepared.operation.type_name, COMPILED] += 1
+            self.count_again(prepared)
         return found
+
+    def count_again(self, prepared: Prepared) -> None:
+        """Count an operation that was compiled, also where its last answer is sent again."""
+        self._operations[prepared.operation.type_name, COMPILED] += 1
 
     def execute(self, prepared: Prepared, context: Context) -> Awaitable[bytes]:
         """The response body to a query or mutation; raises `RequestRefused`."""

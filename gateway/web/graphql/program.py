@@ -6,7 +6,17 @@ from typing import Any, NamedTuple, Protocol
 from graphql import GraphQLError
 
 from gateway.callers.model import Caller
-from gateway.service import StatusService
+from gateway.service import Basis, StatusService
+
+
+class Known(NamedTuple):
+    """JSON that needed no waiting for: one member of the response, or all of it.
+
+    `basis` says how long it holds; None: it is different the next time.
+    """
+
+    json: bytes
+    basis: Basis | None
 
 
 class Result(NamedTuple):
@@ -21,7 +31,7 @@ class Result(NamedTuple):
 class Call(Protocol):
     """A field at the top with its arguments."""
 
-    def now(self, service: StatusService) -> bytes | None:
+    def now(self, service: StatusService) -> Known | None:
         """Its member of the response, if it need not be waited for and is no error."""
         ...
 

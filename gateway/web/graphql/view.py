@@ -5,11 +5,13 @@ status codes; beside it server-sent events, as graphql-sse's "distinct connectio
 What is not GraphQL is answered with a problem (RFC 9457).
 """
 
+import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from graphql import OperationType
+from msgspec import Struct
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -19,13 +21,14 @@ from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.memo import memoize_header
+from gateway.service import Basis
 from gateway.wakeups import Signal
 from gateway.web.graphql.engine import Context, Engine, GraphQLRequest, Prepared
 from gateway.web.graphql.errors import RequestRefused, field_error, response
 from gateway.web.http import sse
 from gateway.web.http.auth import caller_of, wants_page
 from gateway.web.http.body import read_body, read_json
-from gateway.web.http.compression import MIN_BYTES, compressed
+from gateway.web.http.compression import compressed, takes_gzip
 from gateway.web.http.headers import named_headers
 from gateway.web.http.methods import quality
 from gateway.web.http.reply import Reply
@@ -44,20 +47,42 @@ READY_BYTES = 512 * 1024
 document of its own each, what is made of them takes a hundred times as much."""
 MAX_READY_BYTES = 64 * 1024
 """The longest of them: a thousand keys."""
+REPLIES_BYTES = 8 * 1024 * 1024
+"""Replies that are kept beside them; beyond that all are forgotten."""
 
 _HASH_PREFIX = "sha256:"
 _ALLOW = {"allow": "GET, POST"}
 
 
+_NEVER = Basis((), (), -math.inf)
+
+
+class _Ready(Struct):
+    """A request that may come again, byte for byte, and the last reply to it.
+
+    `asked_as` is what else the reply depends on: the media type, the coding, the caller's scopes.
+    """
+
+    prepared: Prepared
+    basis: Basis = _NEVER
+    asked_as: tuple[str, bool, frozenset[str]] | None = None
+    reply: Reply | None = None
+
+
 class GraphQLView:
-    """The endpoint of the address."""
+    """The endpoint of the address.
+
+    Within one second nothing changes in an answer but by what is learned meanwhile: so the reply to
+    a request that comes again is kept for that long.
+    """
 
     def __init__(self, engine: Engine, callers: Callers, clock: Clock) -> None:
         self._engine = engine
         self._callers = callers
         self._clock = clock
-        self._ready: dict[bytes, Prepared] = {}
+        self._ready: dict[bytes, _Ready] = {}
         self._ready_bytes = 0
+        self._replies_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
         method = scope["method"]
@@ -70,40 +95,59 @@ class GraphQLView:
             if method == "POST":
                 _check_type(headers.get(b"content-type", b""))
                 body = await read_body(receive)
-                prepared = self._ready.get(body) or self._prepare(body)
+                ready = self._ready.get(body) or self._prepare(body)
             elif method == "GET":
-                prepared = self._engine.prepare(_of_get(scope))
+                ready = _Ready(self._engine.prepare(_of_get(scope)))
             else:
                 raise HTTPException(405, headers=_ALLOW)
+            prepared = ready.prepared
             scope["log_fields"] = prepared.operation.log_fields
+            service, caller = scope["state"]["service"], caller_of(scope)
+            takes = takes_gzip(headers.get(b"accept-encoding", b""))
+            asked_as = (media, takes, caller.scopes)
+            if ready.asked_as == asked_as and service.holds(ready.basis):
+                self._engine.count_again(prepared)
+                return ready.reply
             _check_operation(prepared.operation.type, method, media)
             if media == EVENTS:
                 await sse.stream(self._events(prepared, _context(scope)), receive, send)
                 return None
-            service = scope["state"]["service"]
-            answer = self._engine.execute_now(prepared, service, caller_of(scope))
-            if answer is None:
-                answer = await self._engine.execute(prepared, _context(scope))
+            known = self._engine.execute_now(prepared, service, caller)
+            answer = known.json if known else await self._engine.execute(prepared, _context(scope))
         except RequestRefused as refused:
             await _refusal(refused, media)(scope, receive, send)
             return None
         fields = [_CONTENT_TYPES[media]]
         if method == "GET":
             fields.append(_NO_STORE)  # an answer to a POST is not stored without being told to
-        if len(answer) >= MIN_BYTES:
-            answer = await compressed(answer, headers.get(b"accept-encoding", b""), fields)
+        if takes:
+            answer = await compressed(answer, fields)
         fields.append((b"content-length", b"%d" % len(answer)))
-        return Reply(200, fields, answer)
+        reply = Reply(200, fields, answer)
+        if method == "POST" and known and known.basis:
+            self._keep(ready, known.basis, asked_as, reply)
+        return reply
 
-    def _prepare(self, body: bytes) -> Prepared:
+    def _prepare(self, body: bytes) -> _Ready:
         """A request that comes again, byte for byte, need not be read again."""
-        prepared = self._engine.prepare(_of_body(body))
+        ready = _Ready(self._engine.prepare(_of_body(body)))
         if len(body) <= MAX_READY_BYTES:
-            self._ready[body] = prepared
+            self._ready[body] = ready
             self._ready_bytes += len(body)
             if self._ready_bytes > READY_BYTES:
-                self._ready, self._ready_bytes = {}, 0
-        return prepared
+                self._forget()
+        return ready
+
+    def _keep(
+        self, ready: _Ready, basis: Basis, asked_as: tuple[str, bool, frozenset[str]], reply: Reply
+    ) -> None:
+        self._replies_bytes += len(reply.body) - (len(ready.reply.body) if ready.reply else 0)
+        ready.basis, ready.asked_as, ready.reply = basis, asked_as, reply
+        if self._replies_bytes > REPLIES_BYTES:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._ready, self._ready_bytes, self._replies_bytes = {}, 0, 0
 
     async def _events(self, prepared: Prepared, context: Context) -> AsyncGenerator[bytes, None]:
         caller, callers, signal = context.caller, self._callers, Signal()

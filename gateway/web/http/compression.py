@@ -44,9 +44,9 @@ def takes_gzip(accept_encoding: bytes) -> bool:
     return best_coding(accept_encoding.decode("latin-1"), ("gzip",)) == "gzip"
 
 
-async def compressed(body: bytes, accept_encoding: bytes, headers: Headers) -> bytes:
-    """The body, compressed if it is long and the caller takes that; the headers say so."""
-    if len(body) < MIN_BYTES or not takes_gzip(accept_encoding):
+async def compressed(body: bytes, headers: Headers) -> bytes:
+    """The body for a caller who takes gzip: compressed if it is long; the headers then say so."""
+    if len(body) < MIN_BYTES:
         return body
     headers.append(_ENCODED)
     if len(body) < _THREAD_BYTES:

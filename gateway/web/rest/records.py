@@ -26,7 +26,7 @@ from gateway.web.http.caching import (
     status_of_hit,
     status_of_miss,
 )
-from gateway.web.http.compression import compressed
+from gateway.web.http.compression import compressed, takes_gzip
 from gateway.web.http.headers import Header, named_headers
 from gateway.web.http.methods import JSON, check_accept
 from gateway.web.http.problems import Outcome, Problem, outcome_of, problem_of
@@ -189,7 +189,8 @@ async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
     ]
     body = b'{"results":[' + b",".join(results) + b"]}"
     answered = [*_BATCH_HEADERS]
-    body = await compressed(body, headers.get(b"accept-encoding", b""), answered)
+    if takes_gzip(headers.get(b"accept-encoding", b"")):
+        body = await compressed(body, answered)
     answered.append((b"content-length", b"%d" % len(body)))
     return Reply(200, answered, body)
 

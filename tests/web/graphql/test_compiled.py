@@ -47,11 +47,9 @@ class Two:
             request = GraphQLRequest(generated.text, variables=generated.variables)
             prepared = engine.prepare(request)
             self.seen["compiled"] += prepared.calls_for(context.caller) is not None
-            service, caller = context.service, context.caller
-            known = engine.execute_now(prepared, service, caller)
+            known = engine.execute_now(prepared, context.service, context.caller)
             if known is not None:
-                assert known == engine.execute_now(prepared, service, caller), "as it was kept"
-                return known
+                return known.json
             return await engine.execute(prepared, context)
         except RequestRefused as refused:
             return b"refused " + response(None, refused.errors)
