@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from gateway.clock import Clock
+from gateway.errors import GatewayError
 from gateway.model.freshness import MISSING_SHORTEST, CacheEntry, fresh_for, missing_for
 from gateway.model.merge import Observed, merge
 from gateway.model.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
@@ -67,9 +68,9 @@ class RecordCache:
         return self._store.get(key)
 
     def get_settled(
-        self, keys: Iterable[StatusKey], detail: DetailLevel, now: float
+        self, keys: Iterable[StatusKey | GatewayError], detail: DetailLevel, now: float
     ) -> list[CacheEntry] | None:
-        """What is known of the keys, if each is final, fresh and told in such detail."""
+        """The entries of the keys, if each is final, fresh and told in such detail."""
         return self._store.get_settled(keys, detail, now)
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:

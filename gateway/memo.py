@@ -39,7 +39,7 @@ def memoize(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
             if result is _MISSING:
                 result = plain(*args)
                 if not any(map(_is_long, args)):
-                    _keep(kept, args, result, maxsize)
+                    keep(kept, args, result, maxsize)
             return result
 
         return cast("Callable[P, R]", call)
@@ -60,7 +60,7 @@ def memoize_header(maxsize: int) -> Callable[[Callable[[bytes], R]], Callable[[b
             if result is _MISSING:
                 result = function(value)
                 if not _is_long(value):
-                    _keep(kept, value, result, maxsize)
+                    keep(kept, value, result, maxsize)
             return result
 
         return call
@@ -72,7 +72,8 @@ def _is_long(argument: object) -> bool:
     return isinstance(argument, str | bytes) and len(argument) > LONGEST
 
 
-def _keep(kept: dict[Any, Any], key: object, result: object, maxsize: int) -> None:
+def keep(kept: dict[Any, Any], key: object, result: object, maxsize: int) -> None:
+    """Keep a result under a key; when `maxsize` are kept, all are forgotten first."""
     if len(kept) >= maxsize:
         kept.clear()
     kept[key] = result

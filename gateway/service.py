@@ -78,7 +78,7 @@ class Basis(Struct, frozen=True, gc=False):
     `until` is in seconds since 1970.
     """
 
-    keys: Sequence[StatusKey]
+    keys: Sequence[StatusKey | GatewayError]
     entries: Sequence[CacheEntry]
     until: float
 
@@ -289,11 +289,10 @@ class StatusService:
         That is what dashboards mostly ask for. Each is an answer to a caller, and counted so.
         """
         is_usual = query.max_age is None and query.slack >= 0 and query.kind is None
-        readable = [key for key in keys if isinstance(key, StatusKey)]
-        if not is_usual or len(readable) != len(keys) or len(keys) > MAX_ITEMS:
+        if not is_usual or len(keys) > MAX_ITEMS:
             return None
         now = self._clock.time()
-        found = self._cache.get_settled(readable, query.detail, now)
+        found = self._cache.get_settled(keys, query.detail, now)
         if found is None:
             return None
         self._served.hits_of([now - entry.observed_at for entry in found])

@@ -36,7 +36,6 @@ KEYS_ARE_OURS = {
     "urllib.parse.urlsplit": "addresses in settings and options",
 }
 LENGTH_IS_CHECKED = {
-    "gateway.web.graphql.arguments.key_of": "by plain_key",
     "gateway.web.rest.address._question": "by question",
     "gateway.web.http.methods._takes": "by check_accept",
 }

@@ -5,7 +5,7 @@ from the event loop alone.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from cachetools import Cache, LRUCache
@@ -66,9 +66,12 @@ class MemoryStore:
         return slot.entry
 
     def get_settled(
-        self, keys: Iterable[StatusKey], detail: DetailLevel, now: float
+        self, keys: Iterable[Any], detail: DetailLevel, now: float
     ) -> list[CacheEntry] | None:
-        """What is known of the keys, if each is fresh, final and told in such detail."""
+        """The entries of the keys, if each is fresh, final and told in such detail.
+
+        What is no `StatusKey` has none.
+        """
         level = detail.all
         found = []
         for key in keys:
@@ -82,7 +85,7 @@ class MemoryStore:
             found.append(slot.entry)
         return found
 
-    def holds(self, keys: Iterable[StatusKey], entries: Iterable[CacheEntry]) -> bool:
+    def holds(self, keys: Iterable[Any], entries: Iterable[CacheEntry]) -> bool:
         """Is this still what is known of the keys: the very same, for nothing was learned?"""
         for key, entry in zip(keys, entries, strict=True):
             try:

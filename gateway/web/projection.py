@@ -11,6 +11,8 @@ but for what ages by itself.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -45,6 +47,7 @@ class Pick(NamedTuple):
 Picks = Sequence[Pick]
 
 _Hole = Callable[[Answer], bytes]
+Reader = Callable[[Any], dict[str, object]]
 
 
 class Tag(NamedTuple):
@@ -158,7 +161,7 @@ class Projection:
     """What to write of a record, by the name of its class."""
 
     def __init__(self, picks: Mapping[str, Picks]) -> None:
-        self._picks = picks
+        self._parts = {kind: _parts(of_kind) for kind, of_kind in picks.items()}
         self._unsettled = object()
         """The name under which what is written for answers that are not settled is kept."""
 
@@ -208,7 +211,7 @@ class Projection:
     def _write(self, answer: Answer) -> _Written:
         record = answer.record
         writer = _Writer(answer)
-        writer.put(record, self._picks[type(record).__name__])
+        writer.put(record, self._parts[type(record).__name__])
         kept = _KEPT.of(answer.entry)
         if len(kept) >= KEPT:
             kept.clear()
@@ -222,6 +225,51 @@ def _tag(written: _Written, answer: Answer) -> Tag:
     return written.tag
 
 
+class _Part(NamedTuple):
+    """Members of an object that are written together; `start` is the JSON before their values.
+
+    One of three: `read` gives them from the value around them, as an object; `inner` is the one
+    member that is a record around which more is told; `freshness` are the members of the freshness,
+    each with the JSON before it.
+    """
+
+    start: bytes
+    read: Reader | None = None
+    inner: "Sequence[_Part] | None" = None
+    freshness: Sequence[tuple[bytes, Pick]] = ()
+
+
+def _parts(picks: Picks) -> list[_Part]:
+    """How to write an object: what has no holes goes in runs, each by one call of the encoder."""
+    parts: list[_Part] = []
+    for kind, group in groupby(picks, _kind):
+        if kind is _LEAF:
+            parts.append(_Part(b"," if parts else b"{", read=reader(list(group))))
+            continue
+        for pick in group:
+            start = (b"," if parts else b"{") + orjson.dumps(pick.key) + b":"
+            below = pick.below or ()
+            if kind is _RECORD:
+                parts.append(_Part(start, inner=_parts(below)))
+            else:
+                starts = [b"{", *[b","] * len(below)]
+                told = [
+                    (sep + orjson.dumps(one.key) + b":", one)
+                    for sep, one in zip(starts, below, strict=False)
+                ]
+                parts.append(_Part(start, freshness=told))
+    return parts
+
+
+_LEAF, _RECORD, _FRESHNESS = range(3)
+
+
+def _kind(pick: Pick) -> int:
+    if pick.name == "freshness":
+        return _FRESHNESS
+    return _RECORD if pick.name is None and pick.below is not None else _LEAF
+
+
 class _Writer:
     """Writes what stays, leaving holes."""
 
@@ -229,72 +277,61 @@ class _Writer:
         self._answer = answer
         self._pieces: list[bytes] = []
         self._holes: list[_Hole] = []
-        self._text = bytearray()
-        self._state = b""
+        self._text: list[bytes] = []
+        self._state: list[bytes] = []
         self._observation = b""
-        self._tagged = 0
         self._tells_stale = False
 
-    def put(self, value: Any, picks: Picks) -> None:  # noqa: ANN401 - any value of the contract
+    def put(self, value: Any, parts: Sequence[_Part]) -> None:  # noqa: ANN401 - any value of the contract
         """An object with these members."""
-        text, separator = self._text, b"{"
-        for key, name, below, constant in picks:
-            text += separator + orjson.dumps(key) + b":"
-            separator = b","
-            if constant is not None:
-                text += constant
-            elif name == "freshness":
-                self._put_freshness(below or ())
+        for start, read, inner, freshness in parts:
+            if read is not None:
+                self._put_both(start + to_json(read(value))[1:-1])
+                continue
+            self._put_both(start)
+            if inner is not None:
+                self.put(value, inner)
             else:
-                inner = value if name is None else getattr(value, name)
-                if below is None or inner is None:
-                    text += orjson.dumps(inner, option=_JSON)
-                else:
-                    self.put(inner, below)
-        text += b"}" if picks else b"{}"
+                self._put_freshness(freshness)
+        self._put_both(b"}" if parts else b"{}")
 
-    def _put_freshness(self, picks: Picks) -> None:
+    def _put_freshness(self, members: Sequence[tuple[bytes, Pick]]) -> None:
         """How the record is known, which has the values that differ from answer to answer."""
-        freshness, text, separator = self._answer.freshness, self._text, b"{"
-        for key, name, _, constant in picks:
-            text += separator + orjson.dumps(key) + b":"
-            separator = b","
+        freshness, is_settled = self._answer.freshness, self._answer.is_settled
+        for start, (_, name, _, constant) in members:
+            self._put_both(start)
             if constant is not None or name is None:
-                text += constant or b"{}"
-            elif name == _AGE or (name in _HOLES and not self._answer.is_settled):
+                self._put_both(constant or b"{}")
+            elif name == _AGE or (name in _HOLES and not is_settled):
                 self._tells_stale |= name in _STALE_HOLES
                 self._holes.append(_HOLES[name])
                 self._cut()
             elif name in _HOLES or name in _OBSERVATION:
-                self._keep_for_tag()
                 told = to_json(getattr(freshness, name))
                 if name in _OBSERVATION:
                     self._observation += told
-                text += told
-                self._tagged = len(text)
+                self._text.append(told)
             else:
-                text += to_json(getattr(freshness, name))
-        text += b"}" if picks else b"{}"
+                self._put_both(to_json(getattr(freshness, name)))
+        self._put_both(b"}" if members else b"{}")
 
     def done(self) -> _Written:
         self._cut()
         observation = self._observation and b"-" + _digest(self._observation)
-        tag = Tag(_digest(self._state), b"", observation)
+        tag = Tag(_digest(b"".join(self._state)), b"", observation)
         first, *pieces = self._pieces
         rest = tuple(zip(self._holes, pieces, strict=True))
         return _Written(first, rest, tag, tag.value, self._tells_stale)
 
+    def _put_both(self, text: bytes) -> None:
+        """This belongs to what the tag calls the state."""
+        self._text.append(text)
+        self._state.append(text)
+
     def _cut(self) -> None:
         """A piece ends here."""
-        self._keep_for_tag()
-        self._pieces.append(bytes(self._text))
+        self._pieces.append(b"".join(self._text))
         self._text.clear()
-        self._tagged = 0
-
-    def _keep_for_tag(self) -> None:
-        """The text up to here belongs to the state."""
-        self._state += self._text[self._tagged :]
-        self._tagged = len(self._text)
 
 
 def _digest(text: bytes) -> bytes:
@@ -309,13 +346,33 @@ def pick_all(kind: type[Value]) -> Picks:
     )
 
 
-def members(value: Any, picks: Picks) -> dict[str, object]:  # noqa: ANN401 - any value of the contract
-    """The members picked of a value, as an object that `to_json` can write."""
-    return {pick.key: _inside(value, pick) for pick in picks}
+_ANY = "__class__"
+"""An attribute that everything has, where a constant is shown."""
 
 
-def _inside(value: Any, pick: Pick) -> object:  # noqa: ANN401 - as above
+def reader(picks: Picks) -> Reader:
+    """Reads the members picked of a value, as an object that `to_json` can write."""
+    keys = [pick.key for pick in picks]
+    names = [pick.name or _ANY for pick in picks]
+    get = attrgetter(*names, _ANY, _ANY)  # at least two, else it gives no tuple
+    nested = [
+        (pick.key, _nested(pick))
+        for pick in picks
+        if pick.below is not None or pick.constant is not None
+    ]
+
+    def read(value: Any) -> dict[str, object]:  # noqa: ANN401 - as above
+        told = dict(zip(keys, get(value), strict=False))
+        for key, of in nested:
+            told[key] = of(told[key])
+        return told
+
+    return read
+
+
+def _nested(pick: Pick) -> Callable[[Any], object]:
     if pick.constant is not None:
-        return orjson.Fragment(pick.constant)
-    inner = value if pick.name is None else getattr(value, pick.name)
-    return inner if pick.below is None or inner is None else members(inner, pick.below)
+        constant = orjson.Fragment(pick.constant)
+        return lambda _: constant
+    read = reader(pick.below or ())
+    return lambda value: None if value is None else read(value)

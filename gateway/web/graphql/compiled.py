@@ -43,7 +43,7 @@ from gateway.web.graphql.plain import Items, NotTaken, Variable, arguments_of, p
 from gateway.web.graphql.program import Call, Known, Result
 from gateway.web.graphql.selection import Selection, record_paths
 from gateway.web.http.problems import Problem, outcome_of, problem_of
-from gateway.web.projection import Projection, members, to_json
+from gateway.web.projection import Projection, reader, to_json
 
 _ALWAYS = Basis((), (), math.inf)
 
@@ -299,7 +299,11 @@ class _Many(_Field):
             {kind.__name__: found_picks(members, selection, kind) for kind in (Message, HlrLookup)}
         )
         self.unfound = [
-            (name, source, picks_of(group, selection, Problem) if source == "problem" else ())
+            (
+                name,
+                source,
+                reader(picks_of(group, selection, Problem)) if source == "problem" else None,
+            )
             for name, group in members.items()
             for source in [group[0].name.value]
         ]
@@ -326,11 +330,10 @@ class ManyCall:
         settled = service.get_settled(self.items.keys, StatusQuery(self.field.detail))
         if settled is None:
             return None
-        entry, now = settled
-        results, until = self.field.found.write_settled(entry, now)
+        entries, now = settled
+        results, until = self.field.found.write_settled(entries, now)
         member = self.field.key + b"[" + b",".join(results) + b"]"
-        keys = [key for key in self.items.keys if isinstance(key, StatusKey)]
-        return Known(member, Basis(keys, entry, until))
+        return Known(member, Basis(self.items.keys, entries, until))
 
     async def run(self, service: StatusService, caller: str) -> Result:
         field = self.field
@@ -363,7 +366,7 @@ class ManyCall:
         problem = problem_of(error)
         return to_json(
             {
-                name: members(problem, picks) if source == "problem" else told[source]
-                for name, source, picks in self.field.unfound
+                name: told[source] if read is None else read(problem)
+                for name, source, read in self.field.unfound
             }
         )

@@ -4,7 +4,6 @@ Whether a value is a mistake, and how that is told, is for GraphQL's own coercio
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from graphql import (
@@ -23,6 +22,7 @@ from graphql import (
     print_ast,
 )
 
+from gateway.memo import CACHES, keep
 from gateway.model.records import MessageState
 from gateway.web.graphql.arguments import Key, key_of
 
@@ -98,7 +98,10 @@ def items_of(given: object) -> Items:
     if not isinstance(given, list):
         raise NotTaken
     try:
-        keys = [plain_key(item["id"], item["phone"]) for item in given]
+        keys = [
+            _kept((item["id"], item["phone"])) or plain_key(item["id"], item["phone"])
+            for item in given
+        ]
     except (KeyError, TypeError):
         raise NotTaken from None
     if None in keys or sum(map(len, given)) != 2 * len(given):
@@ -110,13 +113,22 @@ def plain_key(id_: object, phone: object) -> Key | None:
     """The key or what is wrong with it; None: not even of the arguments' types."""
     if type(phone) is not str or (type(id_) is not str and type(id_) is not int):
         return None
-    digits = id_.bit_length() if isinstance(id_, int) else len(id_)
-    if digits <= LONGEST_SPELLING and len(phone) <= LONGEST_SPELLING:
-        return _key_kept(id_, phone)
-    return key_of(id_, phone)
+    if isinstance(id_, int):
+        if id_.bit_length() > LONGEST_SPELLING:
+            return key_of(id_, phone)
+        id_ = str(id_)
+    key = _kept((id_, phone))
+    if key is None:
+        key = key_of(id_, phone)
+        if len(id_) <= LONGEST_SPELLING and len(phone) <= LONGEST_SPELLING:
+            keep(_KEYS_KEPT, (id_, phone), key, SPELLINGS)
+    return key
 
 
-_key_kept = lru_cache(maxsize=SPELLINGS)(key_of)
+_KEYS_KEPT: dict[tuple[object, object], Key] = {}
+"""By an id that is a string and its phone: `True` and `1.0` would be found where `1` was kept."""
+CACHES.append(_KEYS_KEPT)
+_kept = _KEYS_KEPT.get
 
 
 def literal(node: ValueNode) -> object:

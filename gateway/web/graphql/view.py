@@ -47,6 +47,8 @@ READY_BYTES = 512 * 1024
 document of its own each, what is made of them takes a hundred times as much."""
 MAX_READY_BYTES = 64 * 1024
 """The longest of them: a thousand keys."""
+SEEN = 4096
+"""Bodies that are remembered to have come once: what never comes again is not worth its memory."""
 REPLIES_BYTES = 8 * 1024 * 1024
 """Replies that are kept beside them; beyond that all are forgotten."""
 
@@ -83,6 +85,7 @@ class GraphQLView:
         self._ready: dict[bytes, _Ready] = {}
         self._ready_bytes = 0
         self._replies_bytes = 0
+        self._seen: set[int] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
         method = scope["method"]
@@ -129,14 +132,23 @@ class GraphQLView:
         return reply
 
     def _prepare(self, body: bytes) -> _Ready:
-        """A request that comes again, byte for byte, need not be read again."""
+        """Read a request. One that came before, byte for byte, is kept: it may come again."""
         ready = _Ready(self._engine.prepare(_of_body(body)))
-        if len(body) <= MAX_READY_BYTES:
+        if len(body) <= MAX_READY_BYTES and self._came_before(body):
             self._ready[body] = ready
             self._ready_bytes += len(body)
             if self._ready_bytes > READY_BYTES:
                 self._forget()
         return ready
+
+    def _came_before(self, body: bytes) -> bool:
+        digest = hash(body)
+        if digest in self._seen:
+            return True
+        if len(self._seen) >= SEEN:
+            self._seen.clear()
+        self._seen.add(digest)
+        return False
 
     def _keep(
         self, ready: _Ready, basis: Basis, asked_as: tuple[str, bool, frozenset[str]], reply: Reply

@@ -8,7 +8,7 @@ import orjson
 from gateway.callers.model import hidden_error
 from gateway.model.detail import level_for, parse_fields
 from gateway.model.records import DetailLevel, HlrLookup, Message, Record
-from gateway.web.projection import Pick, Picks, Projection, members, pick_all, to_json
+from gateway.web.projection import Pick, Picks, Projection, pick_all, reader, to_json
 
 KINDS: tuple[type[Record], ...] = (Message, HlrLookup)
 
@@ -93,5 +93,5 @@ def _found(record: Picks) -> Picks:
 def without_freshness(record: Record) -> dict[str, Any]:
     """A record as it is shown where nobody knows when it was observed."""
     picks = [pick for pick in pick_all(type(record)) if pick.name != "freshness"]
-    shown: dict[str, Any] = orjson.loads(to_json(members(record, picks)))
+    shown: dict[str, Any] = orjson.loads(to_json(reader(picks)(record)))
     return {"kind": record.kind, **shown}
