@@ -299,20 +299,21 @@ class _Writer:
         """How the record is known, which has the values that differ from answer to answer."""
         freshness, is_settled = self._answer.freshness, self._answer.is_settled
         for start, (_, name, _, constant) in members:
-            self._put_both(start)
             if constant is not None or name is None:
-                self._put_both(constant or b"{}")
+                self._put_both(start + (constant or b"{}"))
             elif name == _AGE or (name in _HOLES and not is_settled):
+                self._put_both(start)
                 self._tells_stale |= name in _STALE_HOLES
                 self._holes.append(_HOLES[name])
                 self._cut()
             elif name in _HOLES or name in _OBSERVATION:
+                self._put_both(start)
                 told = to_json(getattr(freshness, name))
                 if name in _OBSERVATION:
                     self._observation += told
                 self._text.append(told)
             else:
-                self._put_both(to_json(getattr(freshness, name)))
+                self._put_both(start + to_json(getattr(freshness, name)))
         self._put_both(b"}" if members else b"{}")
 
     def done(self) -> _Written:
