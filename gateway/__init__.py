@@ -1,6 +1,6 @@
 """The status gateway for SMSC.
 
-Rooms, in the order in which they import each other:
+Packages and modules, roughly in import order (exactly: `tests/test_layers.py`):
 
 - `errors`, `clock`, `memo`, `loopback`: errors independent of any transport, time as an argument,
   bounded memoization, the names of this machine.
@@ -11,13 +11,14 @@ Rooms, in the order in which they import each other:
 - `cache`: the newest record of each key, and how what comes in is merged with it.
 - `upstream`: from a query to requests within the limits: planner, budget, breaker, dispatcher, the
   HTTP client, and the status of all this.
-- `service`: the one door for readers, watchers, pushes and deletions. `watch`: subscriptions.
+- `service`: the facade for queries, polls, pushes and deletions. `watch`: subscriptions.
+- `wakeups`: wakes waiting tasks in small batches.
 - `web`: `http` is what any HTTP service needs; `rest`, `graphql`, `ops` and `pages` are surfaces.
 - `app` builds it all; `server` and `protocol` run it within bounds; `cli` has the commands.
 - `observability`: logs, the access log, traces. `simulator`: a provider of its own, which knows
   nothing of the rest.
 
-`docs/map.md` shows the way of data through them, `docs/glossary.md` explains the words.
+`docs/map.md` shows how data flows through them, `docs/glossary.md` explains the terms.
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m gateway` is `smsc-gateway`."""
+"""Runs the command `smsc-gateway` for `python -m gateway`."""
 
 from gateway.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The cache of records: merges into it what the provider answers or pushes, and replicas send.
+"""The record cache: merges the provider's answers and pushes, and updates from other replicas.
 
 Records come from answers of the provider, from its pushes, and from other replicas. Each is merged
 with the one that is there, so that a record only moves forward, and watchers are notified.
@@ -74,7 +74,7 @@ class RecordCache:
         return self._store.get_settled(keys, detail, now)
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
-        """Learn what other replicas know of keys that are not known here; False: nothing.
+        """Load keys that are missing here from the store that replicas share; False: none found.
 
         A number is looked for in both its spellings.
         """
@@ -86,7 +86,7 @@ class RecordCache:
     def merge_answer(
         self, key: StatusKey, row: Row, detail: DetailLevel, kind: type[Record] | None
     ) -> CacheEntry:
-        """Merge a row of the provider, asked for at that level, by who took it for that kind."""
+        """Merge a row answered at level `detail`; `kind` is the kind that the caller expected."""
         now = self._clock.time()
         before = self._store.get(key)
         if before is not None and before.deleted and now < before.fresh_until:

@@ -1,4 +1,4 @@
-"""Time as an argument: what needs it is given a `Clock`, so that tests can move it by hand."""
+"""`Clock`: wall time, monotonic time and sleep, injected so that tests can control time."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The closed tree of errors, independent of HTTP.
+"""The exception hierarchy: every error of the gateway's own, with its code; knows no HTTP.
 
 ```
 GatewayError

@@ -1,4 +1,4 @@
-"""Recognises the names and addresses of the machine itself."""
+"""Recognises loopback names and addresses: `localhost`, `*.localhost`, 127.0.0.0/8, ::1."""
 
 import ipaddress
 

@@ -1,4 +1,4 @@
-"""The connection to the Redis or Valkey server that replicas share: commands out, messages in.
+"""The Redis or Valkey connection that replicas share: queued scripts and reads, and pub/sub.
 
 All commands go through one queue over one connection, as many at a time as there are: so they stay
 in order, and who hears that a request has ended has heard before what it brought. Without the
@@ -58,7 +58,7 @@ class _Command:
 
 
 class Replicas:
-    """This process among those that share a server, and an account at the provider.
+    """The Redis connection of one of the replicas that share a provider account.
 
     Whoever shares something `listen`s to the news of its kind, and gives a `join` that is called
     whenever news may have been missed: at first, and after the connection was lost.
@@ -115,7 +115,7 @@ class Replicas:
         heard: Callable[[bytes, bytes], None],
         join: Callable[[], Awaitable[None]],
     ) -> None:
-        """Have `heard` called with the sender's name and the body of all news of a kind, a byte.
+        """Register `heard(sender, body)` for messages of a kind (one byte), and `join`.
 
         It raises `ValueError` for what can't be read.
         """
@@ -123,7 +123,7 @@ class Replicas:
         self._joins.append(join)
 
     def key(self, room: str, key: StatusKey) -> str:
-        """Where something about a message is kept: a hash, for names are shown in many places."""
+        """The Redis key of `room` and a message; phone and id are hashed, as names are shown."""
         return f"{self.prefix}{room}:{_hash(f'{key.phone}:{key.id}')}"
 
     async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Value]) -> bytes:
@@ -137,7 +137,7 @@ class Replicas:
         keys: Sequence[str],
         arguments: Callable[[], Sequence[Value]],
     ) -> None:
-        """Run a script some time soon; of those of one name only the last."""
+        """Queue a script without waiting; it replaces a queued one of the same `name`."""
         self._queue.pop(name, None)
         self._enqueue(name, _Command(lambda: _evaluation(script, keys, arguments())))
 
@@ -266,7 +266,7 @@ class Replicas:
 
 
 async def look(url: str) -> tuple[bool, str]:
-    """Whether a server could be shared, and which it is or why not; for `check`."""
+    """For `check`: whether a Redis server is usable, and its version or what is wrong."""
     redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
     try:
         async with redis:

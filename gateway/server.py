@@ -1,4 +1,4 @@
-"""The HTTP server: how it begins to listen, and how it stops without failing a request.
+"""The HTTP server: binds the socket, configures uvicorn, shuts down gracefully.
 
 A connection that is closed while a request is on its way in resets it, and the caller can't know
 whether it was served. So at SIGTERM, in turn:

@@ -1,4 +1,4 @@
-"""`StatusService`: answers queries from the cache or from the provider, whoever asks."""
+"""`StatusService`: the facade for status queries, polls, pushes and deletions."""
 
 import asyncio
 import dataclasses
@@ -157,7 +157,7 @@ class StatusService:
         return answer if is_fresh and now < entry.fresh_until else replace(answer, stale=True)
 
     def holds(self, basis: Basis) -> bool:
-        """Is what was answered still the answer? Then each of its records counts as a hit."""
+        """Is a kept answer still valid? If so, count a hit for each of its records."""
         now = self._clock.time()
         if now >= basis.until or not self._cache.holds(basis.keys, basis.entries):
             return False
@@ -168,7 +168,7 @@ class StatusService:
         return True
 
     async def get_later(self, key: StatusKey, query: StatusQuery, turn: int = 0) -> Answer:
-        """The answer of the provider; what to call, and what it raises, where `get_now` has none.
+        """The answer where `get_now` had none: from the shared store, else from the provider.
 
         What is known stands in for it, if there is anything.
         """
@@ -284,7 +284,7 @@ class StatusService:
     def get_settled(
         self, keys: Sequence[StatusKey | GatewayError], query: StatusQuery
     ) -> tuple[Sequence[CacheEntry], float] | None:
-        """What is known of the keys, and the time, if all is final, fresh and in detail.
+        """The cache entries of the keys, and now, if all are final, fresh and detailed enough.
 
         That is what dashboards mostly ask for. Each is an answer to a caller, and counted so.
         """
@@ -324,7 +324,7 @@ class StatusService:
         await self._dispatcher.delete(key, self._deleted)
 
     async def receive(self, push: Push) -> Pushed:
-        """`ingest` a push, after other replicas were asked for what is not known here."""
+        """`ingest` a push; a message unknown here is first looked up in the shared store."""
         key = self._pushed_as(push.key)
         if key is None and await self.recall(_spellings(push.key)):
             key = self._pushed_as(push.key)
@@ -363,7 +363,7 @@ class StatusService:
         self._dispatcher.look_again()
 
     def notify(self, on_change: Callable[[StatusKey], None]) -> None:
-        """Call this whenever a record was touched, however that came."""
+        """Set the callback that is given the key of each cache entry written."""
         self._cache.on_change = on_change
 
     def peek(self, key: StatusKey) -> CacheEntry | None:

@@ -52,7 +52,7 @@ BEYOND_DELIVERY = 600.0
 
 
 class Following(NamedTuple):
-    """What a reader wants to be told of: no less than this level, up to this state.
+    """What a subscriber follows: the least detail level, and the state at which it ends.
 
     `caller` is for whom the first answer is asked. Without `until` the first final state ends it.
     """
@@ -76,7 +76,7 @@ Content: TypeAlias = Answer | GatewayError
 
 
 class Event:
-    """What is told of a message at one moment: made and written once for all who are told it."""
+    """One event of a message, made and serialised once for all its subscribers."""
 
     __slots__ = ("_written", "content", "news")
 
@@ -152,7 +152,7 @@ class Watches:
         service.notify(self._on_change)
 
     async def follow(self, key: StatusKey, following: Following) -> AsyncGenerator[Content, None]:
-        """What is known: at once, if that is detailed enough, and at each change, to the last one.
+        """Yield the record at once, if it is detailed enough, and after each change.
 
         What the provider pushed is told at once, and its details when they are known.
         An error says why nothing is known yet; more may follow it.
@@ -165,7 +165,7 @@ class Watches:
     async def events(
         self, key: StatusKey, following: Following, signal: Signal
     ) -> AsyncGenerator[Event | None, None]:
-        """As `follow` has them; and None where `signal`, which wakes it, was set by others."""
+        """As `follow`, but `Event`s; None when woken by `signal` with nothing new."""
         entry = self._service.peek(key)
         if entry is None and await self._service.recall([key]):
             entry = self._service.peek(key)

@@ -1,1 +1,1 @@
-"""Who asks: keys, tokens, scopes and quotas. No HTTP in it."""
+"""API callers: authentication by key or JWT, scopes and quotas; independent of the web layer."""

@@ -1,4 +1,4 @@
-"""Fetches the keys of a token issuer over HTTP."""
+"""Fetches a token issuer's JWKS over HTTP."""
 
 import asyncio
 

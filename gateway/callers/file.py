@@ -1,4 +1,4 @@
-"""The clients file: who may ask, in TOML. Only hashes of keys are in it.
+"""Reads the clients file (TOML): callers with their key hashes, scopes, quotas; JWT issuer.
 
 ```toml
 [[client]]

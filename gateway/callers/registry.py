@@ -1,4 +1,4 @@
-"""Authenticates callers by what they send as `Authorization`."""
+"""`Callers`: authenticates `Authorization`, reloads the clients file, revokes open streams."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""`smsc-gateway check`: tries settings, provider, clients file and Redis, and serves nobody.
+"""`smsc-gateway check`: tests settings, clients file, provider and Redis without serving.
 
 Each check is one line: what was looked at, `ok`, `caution` or `FAILED`, and one sentence where
 there is more to say. The provider is asked once, for a message that does not exist.

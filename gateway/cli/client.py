@@ -1,4 +1,4 @@
-"""The commands `smsc-gateway client …`."""
+"""The command `smsc-gateway client add`: issues an API key and its clients-file entry."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command `smsc-gateway`."""
+"""The command `smsc-gateway`: serve, check, demo, simulator, decode, schema, openapi."""
 
 import asyncio
 import codecs

@@ -1,4 +1,4 @@
-"""Pydantic twins of the records, which OpenAPI and GraphQL describe.
+"""Pydantic models generated from the records, from which OpenAPI and GraphQL types are made.
 
 Reports and problems are written as such models. Records are lean classes (see `records`); each has
 a twin here, with the same fields and docstrings, from which OpenAPI and GraphQL are described, and

@@ -1,4 +1,4 @@
-"""How long a record counts as fresh, by its state and age; and how freshness is told to a caller.
+"""The freshness rules (TTL by state and age), and the types `CacheEntry` and `Answer`.
 
 Freshness is not lifetime: records are kept long, and the older one still serves, marked stale,
 when no newer one can be had.
@@ -191,7 +191,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def record(self) -> Record:
-        """As it is kept."""
+        """The entry's record; there always is one."""
         assert self.entry.record is not None  # noqa: S101 - else there is no answer to give
         return self.entry.record
 
@@ -202,7 +202,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def until(self) -> float:
-        """When its age, or the time it is fresh for, is told by another number of seconds."""
+        """When its age or remaining freshness, in whole seconds, next changes."""
         ttl = math.floor(self.entry.fresh_until - self.now)
         return min(self.entry.observed_at + self.age_seconds + 1, self.entry.fresh_until - ttl)
 

@@ -1,4 +1,4 @@
-"""The normalised schema: one class a record, for REST JSON, OpenAPI and GraphQL.
+"""The normalised schema: `Message`, `HlrLookup`, their enums and values, and `StatusKey`.
 
 Values only: no I/O, no clock, no wire format. Field docstrings are the descriptions that
 OpenAPI and the GraphQL playground show. What the provider did not give is None, never a guess.

@@ -1,4 +1,4 @@
-"""The access log: one line a request, encoded at once, written in batches.
+"""The access log: one line per request, encoded immediately and written in batches.
 
 A line through a logger costs five times as much as all that is done here. What waits is written
 when it is much, after half a second, before anything else that is logged, and at the end; a process

@@ -1,4 +1,4 @@
-"""Logs: one line an event, JSON unless on a terminal. Phones, texts and credentials stay out."""
+"""Configures logging (JSON, or console on a terminal) and masks phones and credentials."""
 
 import logging
 import re

@@ -1,1 +1,1 @@
-"""HTTP with bounds on heads, bodies, time and connections, which uvicorn lacks."""
+"""uvicorn's HTTP protocols with limits added: header and body size, timeouts, connections."""

@@ -1,4 +1,4 @@
-"""Every bound of a connection, with its reason. SECURITY.md has them in one table."""
+"""The limits of connections and requests as constants, each with its reason (see SECURITY.md)."""
 
 import sys
 from typing import Final, NamedTuple

@@ -1,4 +1,4 @@
-"""The bounds of one connection, whichever parser reads it."""
+"""`Connection`, a mixin for uvicorn's HTTP protocols: timeouts, head checks, early refusals."""
 
 import asyncio
 import math

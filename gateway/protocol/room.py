@@ -1,4 +1,4 @@
-"""All connections of a server: how many there may be, and which have been idle too long."""
+"""`Connections`: caps open connections, closes expired ones, evicts the longest idle."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""Connections read by h11, where httptools is not to be had: on PyPy, and some platforms."""
+"""HTTP/1.1 connections parsed by h11, for platforms without httptools such as PyPy."""
 
 import math
 from typing import Any

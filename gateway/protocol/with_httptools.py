@@ -1,4 +1,4 @@
-"""Connections read by httptools, where that is installed: nearly everywhere."""
+"""HTTP/1.1 connections parsed by httptools, which is used wherever it is installed."""
 
 import math
 from functools import partial

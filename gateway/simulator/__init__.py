@@ -1,4 +1,4 @@
-"""A provider that behaves as the provider's page says, limits included.
+"""A simulated SMSC server that behaves as the provider documents it, limits included.
 
 For `smsc-gateway demo`, for the tests, and for teams that test their own systems. It knows nothing
 of the rest of the gateway.

@@ -1,4 +1,4 @@
-"""The server: `/sys/….php` as the provider has it, `/control/…` to steer it, `/` to look."""
+"""The simulator's app: provider API (`/sys/*.php`), control API (`/control/*`), page (`/`)."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What a request asks of one of the provider's calls, and for whom."""
+"""Parses a request to the simulated API: login, keys, answer format, applicable fault."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The provider's calls: `status.php`, `send.php`, `balance.php`, and that it has no others."""
+"""The endpoints `status.php`, `send.php` and `balance.php`; other scripts are refused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sized

@@ -1,4 +1,4 @@
-"""Checks of the values that come to the control addresses."""
+"""Validators for values sent to the control API."""
 
 from starlette.exceptions import HTTPException
 

@@ -1,4 +1,4 @@
-"""What steers the simulator and shows what it was asked: `/control/…`, JSON in and out."""
+"""The control API (`/control/…`, JSON): messages, faults, latency, balance, request log."""
 
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field

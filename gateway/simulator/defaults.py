@@ -1,4 +1,4 @@
-"""A whole report from the few fields that somebody cares about.
+"""Fills in the fields that were not given for a simulated message or lookup.
 
 Whoever adds a message to test something with names what the test is about; the rest is as the
 provider would tell it of an ordinary message or lookup of that type and status.

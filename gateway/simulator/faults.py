@@ -1,4 +1,4 @@
-"""What can be made to go wrong with the simulator's answers."""
+"""Fault injection: the kinds of faults that the simulator's answers can have."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The provider's refusals (its page, error 9), in exact sliding windows.
+"""The provider's rate and concurrency limits (error 9), in exact sliding windows.
 
 More than five status requests a minute for one message, more than one mass request a minute, five
 or more at the same time under one login. A mass request counts once for each of its messages.

@@ -1,4 +1,4 @@
-"""A message as `POST /control/messages` takes and gives it: named as on the provider's page."""
+"""Parses and writes the messages of `POST /control/messages`, by the provider's field names."""
 
 from dataclasses import asdict
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the provider tells of one message or lookup at one moment."""
+"""`Report`, the status fields of one message or lookup; status names and error texts."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What the provider tells by itself: each change of a status, to its customer's handler.
+"""Sends the simulated provider's push (status callback) to the customer's handler.
 
 No page of the provider's shows it; fields, signatures and the form are those that customers'
 handlers are written for. A push is signed only where the handler's address asks for it: it has the

@@ -1,4 +1,4 @@
-"""Answers, byte by byte as the provider's page has them: LF line ends, none after the last line.
+"""Serialises answers in formats 0 to 3, byte for byte as the provider documents them.
 
 Where the page is silent (it shows no list), this follows the recordings that are public: id and
 phone stand last, the lists' framing is as in `[{…},⏎{…}]`.

@@ -1,4 +1,4 @@
-"""A world worth looking at: every status, every result of a lookup, a message that moves.
+"""Sample data: every status, every lookup result, and a message that changes over time.
 
 All numbers are fictional.
 """

@@ -1,4 +1,4 @@
-"""What `send.php` does with a message: it costs something, gets an id, and lives on by itself.
+"""`send.php`: checks, charges and stores a message; its phone number chooses the outcome.
 
 Nothing is sent. What becomes of a message is told by the end of its phone number, so that a test
 can have each outcome without a word to the simulator; `OUTCOMES` and `REFUSALS` are the whole list.

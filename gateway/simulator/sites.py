@@ -1,4 +1,4 @@
-"""Who may steer: no page of another site, under whatever name it reaches a loopback address."""
+"""Guards the control API and page against CSRF and DNS rebinding."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Messages and lookups that live through their states in time."""
+"""The simulated messages and lookups in memory, which change state over time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

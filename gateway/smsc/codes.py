@@ -1,4 +1,4 @@
-"""The provider's numbers, as tables; each row says what a number means and where it is from.
+"""Tables of the provider's status, error and type codes, each with its meaning and source.
 
 Sources: PAGE is the provider's page "Message statuses. Server response and error codes"
 (2003-2025); STATUSES and ERRORS its lists `status_messages/statuses` and `smpp/errors`; CLIENTS

@@ -1,4 +1,4 @@
-"""Format 1: values between commas, told apart by their places (provider's page, fmt = 1).
+"""Format 1: comma-separated values without escaping, identified by position.
 
 Nothing is escaped, so a comma inside a text moves everything behind it. A row is read from both
 ends; where the border between two texts can't be known, neither is told.

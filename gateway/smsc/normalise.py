@@ -1,4 +1,4 @@
-"""A row of the provider becomes a record of the normalised schema.
+"""Converts a row of a provider answer into a record of the normalised schema.
 
 Unknown numbers survive as values, a value that can't be read is None, and nothing is guessed.
 """

@@ -1,4 +1,4 @@
-"""The provider's push: a signed form in, a status or an error out.
+"""Parses the provider's push (status callback) and verifies its signature.
 
 The provider has no public page for it; names and signature are those of its customers' handlers.
 A status is signed by `md5` or `sha1` over `id:phone:status:secret` as sent, and by nothing more:

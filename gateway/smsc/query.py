@@ -1,4 +1,4 @@
-"""The request: the form that `status.php` gets (provider's page and its request parameters)."""
+"""Builds the form sent to `status.php`: status queries and deletions, with credentials."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""An answer of the provider, in whichever format it came: bytes in, rows or a refusal out.
+"""Decodes a provider answer of any format into rows or a `Refusal`; matches rows to keys.
 
 The format is recognised by the content, not by what was asked or what a header says: proxies and
 older hosts answer in another one. Whatever the bytes are, the outcome is rows, a `Refusal` or an

@@ -1,4 +1,4 @@
-"""What all four formats are read into."""
+"""`Row` and `Refusal`, the common result of the four format readers."""
 
 import re
 from typing import NamedTuple

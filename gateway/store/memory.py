@@ -86,7 +86,7 @@ class MemoryStore:
         return found
 
     def holds(self, keys: Iterable[Any], entries: Iterable[CacheEntry]) -> bool:
-        """Is this still what is known of the keys: the very same, for nothing was learned?"""
+        """Does the store still hold these very entries (by identity)?"""
         for key, entry in zip(keys, entries, strict=True):
             try:
                 slot: _Slot = _peek(self._slots, key)

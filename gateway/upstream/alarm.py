@@ -37,7 +37,7 @@ class Alarm:
         self._sleeper = asyncio.create_task(self._sleep(moment - self._clock.monotonic()))
 
     def stop(self) -> None:
-        """Ring never again."""
+        """Cancel the timer; later calls of `set` do nothing."""
         self._at = -math.inf
         if self._sleeper is not None:
             self._sleeper.cancel()

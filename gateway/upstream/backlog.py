@@ -43,7 +43,7 @@ class Backlog:
         self._turns: dict[StatusKey, float] = {}
 
     def turn_away(self, key: StatusKey, now: float, *, waiting: int, capacity: Capacity) -> float:
-        """Give a key its turn, behind `waiting` keys and those turned away before; in seconds."""
+        """Queue a turned-away key behind `waiting` and earlier ones; seconds until it may retry."""
         self.returned(key)
         while self._turns and (first := next(iter(self._turns.items())))[1] <= now:
             del self._turns[first[0]]

@@ -1,4 +1,4 @@
-"""The states of flights: which wait, and which are under way, here or at another replica.
+"""`Board`: tracks flights (see `flight`) by state: later, waiting, under way, elsewhere.
 
 Of one key there is at most one flight that is still to be sent, LATER or WAITING. Others may have
 been sent before it, UNDER_WAY or ELSEWHERE, with less detail than its callers want.
@@ -67,12 +67,12 @@ class Board(Generic[T]):
 
     @property
     def callers(self) -> int:
-        """How many keys wait for a request that callers want."""
+        """The number of waiting keys that have callers."""
         return sum(bool(flight.callers) for flight in self.waiting.values())
 
     @property
     def background(self) -> int:
-        """How many others are to be asked for."""
+        """The number of queued keys that have no callers."""
         return len(self.waiting) - self.callers + len(self._later)
 
     def all_sent(self) -> list[Flight[T]]:
@@ -82,7 +82,7 @@ class Board(Generic[T]):
         return list(self._elsewhere.values())
 
     def soonest(self, number: int) -> list[FetchRequest]:
-        """Of what is not due yet, what is due first."""
+        """The fetch requests of the `number` later flights that are due first."""
         fetches = (flight.fetch for flight in self._later.values())
         return heapq.nsmallest(number, fetches, key=lambda fetch: fetch.due)
 
@@ -100,7 +100,7 @@ class Board(Generic[T]):
         heapq.heappush(self._due, (fetch.due, next(self._order), fetch.key))
 
     def bring_due(self, now: float) -> None:
-        """Let those wait for room whose moment has come."""
+        """Move flights that are due from later to waiting."""
         while self._due and self._due[0][0] <= now:
             _, _, key = heapq.heappop(self._due)
             flight = self._later.get(key)
@@ -112,21 +112,21 @@ class Board(Generic[T]):
         return self._due[0][0] if self._due else None
 
     def take_along(self, fetch: FetchRequest) -> None:
-        """Let a key wait that a mass request has room for; nobody may have asked for it."""
+        """Move a mass request's rider to waiting, with a new flight if it has none."""
         flight = self._later.pop(fetch.key, None)
         self.waiting[fetch.key] = Flight[T](fetch) if flight is None else flight
 
     def send(self, key: StatusKey) -> Flight[T]:
-        """Its request is sent by this process."""
+        """Move the key's flight from waiting to under way."""
         flight = self._under_way[key] = self.waiting.pop(key)
         return flight
 
     def leave_to_others(self, key: StatusKey) -> None:
-        """Its request was sent by another replica."""
+        """Move the key's flight from waiting to elsewhere: another replica sent the request."""
         self._elsewhere[key] = joined(self.waiting.pop(key), self._elsewhere.get(key))
 
     def land(self, flight: Flight[T]) -> None:
-        """It is under way no longer."""
+        """Remove the flight from under way and elsewhere."""
         key = flight.fetch.key
         for flights in (self._under_way, self._elsewhere):
             if flights.get(key) is flight:
@@ -147,20 +147,20 @@ class Board(Generic[T]):
                 yield flight
 
     def leave(self, key: StatusKey, waiter: Waiter[T]) -> None:
-        """A caller is gone; what nobody wants any more is not asked for."""
+        """Remove a caller that has gone, and queued flights that nobody waits for any more."""
         for flight in list(self.of(key)):
             flight.drop(lambda other: other is waiter)
             self.forget_if_unwanted(flight)
 
     def forget_if_unwanted(self, flight: Flight[T]) -> None:
-        """Do not send what nobody wants; what was sent goes on."""
+        """Remove a queued flight that has neither callers nor a background request."""
         key = flight.fetch.key
         for flights in (self.waiting, self._later):
             if not flight.is_wanted and flights.get(key) is flight:
                 del flights[key]
 
     def clear(self) -> list[Flight[T]]:
-        """Take off all but those that this process has sent."""
+        """Remove and return all flights except those this process has sent."""
         held = (self.waiting, self._later, self._elsewhere)
         flights = list(chain.from_iterable(queue.values() for queue in held))
         for queue in held:

@@ -46,7 +46,7 @@ class BreakerState(DescribedEnum):
 
 
 class Breaker:
-    """Told of each request that begins and ends; says whether the next may go."""
+    """Decides whether requests may be sent, from the outcomes of those before."""
 
     def __init__(self) -> None:
         self._reason: GatewayError | None = None
@@ -85,7 +85,7 @@ class Breaker:
         return told
 
     def begin(self, now: float) -> float:
-        """A request goes out; give what comes back to `end`."""
+        """Record that a request begins; pass the returned time to `end` or `withdraw`."""
         self._probing = self._reason is not None
         return now
 

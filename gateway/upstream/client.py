@@ -1,4 +1,4 @@
-"""The HTTP client of the provider.
+"""The HTTP client for the provider's `status.php`.
 
 One POST form a request, so that credentials stay out of URLs; bounded answer, bounded time. Knows
 nothing of limits: whoever calls has asked the budget.

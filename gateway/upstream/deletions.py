@@ -1,4 +1,4 @@
-"""Queues deletions of messages; they spend the provider's limits as questions do.
+"""Queues message deletions, which count against the provider's limits like status requests.
 
 The provider's page does not say that they do not.
 """

@@ -1,4 +1,4 @@
-"""Sends what the planner decides; all who want a key share one flight (single flight).
+"""`Dispatcher`: sends what the planner decides; concurrent requests for a key share one flight.
 
 A fetch request joins the flight of its key, or starts one. Flights wait for the end of the current
 turn of the event loop, and a few milliseconds more when others are coming, so that everything that
@@ -166,7 +166,7 @@ class Dispatcher(Generic[T]):
             raise
 
     def renew(self, fetch: FetchRequest) -> None:
-        """Ask when there is room, and tell nobody but `merge`."""
+        """Queue a background refresh; its answer goes to `merge` alone."""
         if len(self._board.waiting) < MAX_WAITING and not self._breaker.refusal(
             self._clock.monotonic()
         ):
@@ -194,7 +194,7 @@ class Dispatcher(Generic[T]):
             self._board.forget_if_unwanted(flight)
 
     def answered(self, key: StatusKey, detail: DetailLevel, value: T) -> None:
-        """Another process has the answer for a key, at the level: give it to who waits for it."""
+        """Give another process's answer to the flights of a key that it is detailed enough for."""
         for flight in list(self._board.of(key)):
             if detail.covers(flight.fetch.detail):
                 self._board.settle(flight, value)
@@ -212,7 +212,7 @@ class Dispatcher(Generic[T]):
         return self._clock.monotonic() if self._board.has(key) else None
 
     def standing(self) -> tuple[int, int]:
-        """How many keys wait for a request that callers want, and how many others."""
+        """Queue lengths: keys and deletions that callers wait for, and background keys."""
         return self._board.callers + len(self._deletions), self._board.background
 
     async def aclose(self) -> None:

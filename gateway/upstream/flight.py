@@ -1,4 +1,4 @@
-"""A flight: one question about one key, with the callers and watchers who wait for its answer."""
+"""`Flight` (single flight): one pending request for a key, and the callers waiting for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Waiter(Generic[T]):
-    """One who waits: a request must go out by `start_by`; by `patience` an older record will do."""
+    """A caller or watcher who waits: to be sent by `start_by`, and answered by `patience`."""
 
     start_by: float
     patience: float
@@ -54,7 +54,7 @@ class Flight(Generic[T]):
             self.fetch = replace(self.fetch, detail=detail)
 
     def drop(self, leaving: Callable[[Waiter[T]], bool]) -> list[Waiter[T]]:
-        """Take callers off; without any it is wanted in the background, or by nobody."""
+        """Remove and return the callers for whom `leaving` is true."""
         left = [waiter for waiter in self.callers if leaving(waiter)]
         self.callers = [waiter for waiter in self.callers if not leaving(waiter)]
         if self.callers:
@@ -70,7 +70,7 @@ class Flight(Generic[T]):
 
 
 def answer_of(result: T | GatewayError) -> T:
-    """What a waiter was told; raises an error."""
+    """The result, raised if it is a `GatewayError`."""
     if isinstance(result, GatewayError):
         raise result.with_traceback(None)
     return result

@@ -73,7 +73,7 @@ class InFlight:
     def ended(
         self, lease: Lease, began: float, failure: GatewayError | None
     ) -> GatewayError | None:
-        """Close a request's books; returns what its callers get.
+        """Release the lease, update breaker and counters; return the callers' error, if any.
 
         That is the failure itself; of the provider's 9 the limit and `retry_after` as well, and of
         what opened the breaker the breaker's refusal.
@@ -112,7 +112,7 @@ class InFlight:
 
 
 async def outcome_of(request: Awaitable[R]) -> R | GatewayError:
-    """What a request to the provider brought, whatever happened."""
+    """The result of a request to the provider, or its failure as a `GatewayError`."""
     try:
         return await request
     except GatewayError as error:

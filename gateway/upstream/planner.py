@@ -38,7 +38,7 @@ MASS_IS_CALLERS = 5
 
 
 class Why(Enum):
-    """Who asked for it."""
+    """Why a key is fetched, which decides its priority."""
 
     CALLER = "a caller waits"
     WATCHER = "somebody is to be told of changes"
@@ -81,7 +81,7 @@ class Ask(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """How things go.
+    """Recent traffic, as far as planning needs it.
 
     Seconds that a request usually takes, the moment callers last needed a mass request, and when
     each caller was last served, in any unit that grows.
@@ -137,12 +137,12 @@ def plan(
 
 
 def urgency(fetch: FetchRequest, now: float) -> float:
-    """What is most wanted and oldest is asked for first."""
+    """Priority of a background request: demand times the age of what is cached."""
     return fetch.wanted * (now - fetch.seen)
 
 
 def hopeless(fetch: FetchRequest, budget: Budget, now: float) -> Full | None:
-    """What a caller would wait for in vain: the message's window opens after the deadline."""
+    """The full window that opens only after the caller's deadline; None: waiting makes sense."""
     full = budget.message_full(fetch.key)
     if full is None:
         return None

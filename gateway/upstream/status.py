@@ -1,4 +1,4 @@
-"""The status of the link to the provider: budgets, breaker, queue, counters."""
+"""`LinkState`, the report on the provider link: budgets, breaker, queue, counters."""
 
 import math
 from collections import deque

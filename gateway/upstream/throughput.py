@@ -1,4 +1,4 @@
-"""Counts requests to the provider, estimates their latency, and when there will be room."""
+"""Counts provider requests, estimates latency, and computes `Retry-After` for callers."""
 
 import math
 from dataclasses import dataclass
@@ -65,13 +65,13 @@ class Throughput:
             self._took(seconds)
 
     def returned(self, key: StatusKey) -> None:
-        """Whoever was turned away asks for the key again."""
+        """Remove a key from the backlog: its caller has retried."""
         self._backlog.returned(key)
 
     def rate_limited(
         self, full: Full, now: float, *, provider_code: int | None = None
     ) -> RateLimited:
-        """What to tell callers of a limit that stands in the way."""
+        """The `RateLimited` error for a limit that is reached."""
         wait = None if full.until is None else max(0.0, full.until - now)
         sentence = _LIMIT_SENTENCES[full.limit]
         return RateLimited(
@@ -79,7 +79,7 @@ class Throughput:
         )
 
     def turned_away(self, full: Full, key: StatusKey, now: float, waiting: int) -> RateLimited:
-        """The same for a key that did not get its turn; for want of a place, with the next turn.
+        """`rate_limited` for a turned-away key; for CONCURRENCY, with its turn in the backlog.
 
         `waiting` is how many other keys wait for a request.
         """

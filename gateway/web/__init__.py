@@ -1,6 +1,6 @@
-"""What the outside sees: REST, GraphQL, documents, metrics. Parse, ask the service, present.
+"""What callers reach: REST, GraphQL, operator endpoints, pages. Parse, call the service, present.
 
-A request meets `middleware` (its id, line and count), `auth` (who asks), then what answers: `rest`
-and `live`, `graphql`, `push`, `operation`, `docs`, `pages`. `projection` writes records for all of
-them, `problems` what went wrong.
+A request first meets `http/front`: request id, authentication, metrics, access log. Then `rest`,
+`graphql`, `ops` or `pages` answers it. `projection` writes records for all of them, and
+`http/problems` what went wrong.
 """

@@ -92,7 +92,7 @@ class FileJournal(Journal):
         return _hash(f"{key.phone}:{key.id}".encode(), self._key, NAME_SIZE)
 
     def open(self, now: float, window: float) -> list[Spent] | None:
-        """Also None where the file can't be used: another process has it, or it can't be written.
+        """As `Journal.open`; also None if the file is in use elsewhere or can't be written.
 
         A file that is there but broken is set aside under another name, and a new one begun.
         """

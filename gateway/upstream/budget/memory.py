@@ -1,4 +1,4 @@
-"""The budget of one process: exact sliding windows and a number of places.
+"""The budget of one process: exact sliding windows and concurrency slots (places).
 
 The provider counts a request when it arrives, which is some time between our sending it and its
 end. So a request counts from the moment it is sent until a whole window after it *ended*: then no
@@ -172,15 +172,15 @@ class MemoryBudget:
         return Lease(self.end, wanted, mass=mass, row=row)
 
     async def confirm(self, lease: Lease, detail: DetailLevel | None) -> bool:  # noqa: ARG002
-        """Nobody else takes room."""
+        """Always true: no other process takes room."""
         return True
 
     def answered_elsewhere(self, key: StatusKey, detail: DetailLevel) -> float | None:  # noqa: ARG002
-        """Nobody else asks."""
+        """Always None: no other process sends requests."""
         return None
 
     def changes_at(self) -> float:
-        """Only by what ends here."""
+        """Always infinite: no other process holds places."""
         return math.inf
 
     def queue_up(self) -> None:

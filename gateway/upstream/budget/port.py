@@ -1,4 +1,4 @@
-"""What the planner and the dispatcher need of a budget, whoever else spends it."""
+"""`Budget`, the interface of a rate-limit budget, with `Limits`, `Lease` and `Full`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Sharing(DescribedEnum):
 
 
 class Full(NamedTuple):
-    """No room: which limit stands in the way, and when there is room, where that can be told."""
+    """No room: the limit that is reached, and when it next allows a request, if known."""
 
     limit: Limit
     until: float | None
@@ -118,15 +118,15 @@ class Budget(Protocol):
         ...
 
     def answered_elsewhere(self, key: StatusKey, detail: DetailLevel) -> float | None:
-        """Until when, at most, another process asks for a message at this level or a higher one."""
+        """The latest end of another process's request for the message at this level or above."""
         ...
 
     def changes_at(self) -> float:
-        """When there may be more room without anything ending here, or being told."""
+        """When a place held by another process expires without notice; infinite: never."""
         ...
 
     def queue_up(self) -> None:
-        """Callers wait for a place: the next one that another process leaves is to be ours."""
+        """Callers wait: reserve the next place that another process frees for this one."""
         ...
 
     @property

@@ -206,7 +206,7 @@ class SharedBudget(MemoryBudget):
         return max(0, super().places() - taken)
 
     def changes_at(self) -> float:
-        """When a place is free whose process does not say so: it died, or its request lingers."""
+        """When the first place held by another process expires without notice; infinite: none."""
         now = self._monotonic()
         return min((until for until in self._elsewhere.values() if until > now), default=math.inf)
 

@@ -1,4 +1,4 @@
-"""Reads the arguments of fields, for both ways of executing an operation."""
+"""Parses field arguments, for compiled and for Strawberry execution."""
 
 from gateway.errors import InvalidArgument
 from gateway.model.records import StatusKey, key_or_error

@@ -1,4 +1,4 @@
-"""The compiled path: operations that only read records become projections of what is known.
+"""Compiles operations that only read records, to run without graphql-core's executor.
 
 What is taken, and why no more:
 
@@ -279,7 +279,7 @@ class Wrong(NamedTuple):
     error: InvalidArgument
 
     def now(self, _: StatusService) -> None:
-        """It is an error."""
+        """Always None: `run` gives the error."""
 
     async def run(self, _: StatusService, __: str) -> Result:
         return self.field.failed(self.error)

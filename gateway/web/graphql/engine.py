@@ -97,7 +97,7 @@ class Engine:
     def execute_now(
         self, prepared: Prepared, service: StatusService, caller: Caller
     ) -> Known | None:
-        """The response body, if it is known already; else nothing is done."""
+        """The response body if it can be made without waiting, else None."""
         calls = prepared.calls_for(caller)
         found = None if calls is None else compiled.run_now(calls, service)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Errors in GraphQL's form: expected ones whole, faults of ours masked with the request's id."""
+"""Converts errors to GraphQL errors; internal ones are masked and carry the request id."""
 
 import logging
 from collections.abc import Iterable

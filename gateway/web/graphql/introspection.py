@@ -1,4 +1,4 @@
-"""Counts what an introspection query would be answered with, before it is executed.
+"""Computes the size of an introspection query's response before it is executed.
 
 Such a question is one of the few whose answer can be much larger than itself: lists of types hold
 lists of fields, which hold types again. The schema is known, so nothing has to be guessed.
@@ -57,7 +57,7 @@ class Introspection:
         return _asked("__Type", types.values())
 
     def below(self, field: FieldNode, asked: Asked) -> tuple[int, Asked | None]:
-        """What a field weighs, asked of these objects, and what is selected below is asked of.
+        """A field's weight on these objects, and the objects its sub-selection applies to.
 
         Each value weighs one, a text a little more.
         """

@@ -1,4 +1,4 @@
-"""Turns the fields that an operation selects into what a projection writes."""
+"""Converts GraphQL selection sets into the `Pick`s of a projection."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache

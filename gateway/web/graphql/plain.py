@@ -1,4 +1,4 @@
-"""Reads variables that need no coercion; all others are left to graphql-core.
+"""Reads variables and literals that need no coercion; the rest is left to graphql-core.
 
 Whether a value is a mistake, and how that is told, is for GraphQL's own coercion.
 """
@@ -40,7 +40,7 @@ _INT32 = range(-(2**31), 2**31)
 
 
 class NotTaken(Exception):
-    """This operation, or these variables, are Strawberry's."""
+    """Raised for operations or variables that can't be compiled: Strawberry executes them."""
 
 
 class Variable(NamedTuple):
@@ -81,7 +81,7 @@ _IS_PLAIN: dict[str, Callable[[Any], bool]] = {
     "MessageState": lambda value: (
         value is None or (type(value) is str and value in MessageState.__members__)
     ),
-    _KEYS: lambda value: type(value) is list,  # see `_items`
+    _KEYS: lambda value: type(value) is list,  # see `items_of`
 }
 """By type, whether a value given needs no coercion. Null is only taken where the field takes it."""
 

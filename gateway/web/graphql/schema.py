@@ -1,4 +1,4 @@
-"""The GraphQL schema: the records' classes, and the queries that give them."""
+"""The GraphQL schema (Strawberry): types made from the records; query, mutation, subscription."""
 
 import datetime as dt
 from collections.abc import AsyncGenerator, Mapping

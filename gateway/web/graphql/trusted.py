@@ -1,4 +1,4 @@
-"""Trusted documents: the operations that a company's programs were built with, by their hash."""
+"""Loads trusted (persisted) documents from a file, keyed by the SHA-256 of their text."""
 
 import hashlib
 from collections.abc import Iterator

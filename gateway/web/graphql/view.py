@@ -1,4 +1,4 @@
-"""GraphQL over HTTP on one address, by the specification of that name.
+"""The `/graphql` endpoint: GraphQL over HTTP (GET, POST) and over server-sent events.
 
 https://graphql.github.io/graphql-over-http/draft/ : GET and POST, both media types with their
 status codes; beside it server-sent events, as graphql-sse's "distinct connections mode" has them.
@@ -8,10 +8,10 @@ What is not GraphQL is answered with a problem (RFC 9457).
 import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from graphql import OperationType
-from msgspec import Struct
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -59,7 +59,8 @@ _ALLOW = {"allow": "GET, POST"}
 _NEVER = Basis((), (), -math.inf)
 
 
-class _Ready(Struct):
+@dataclass(slots=True)
+class _Ready:
     """A request that may come again, byte for byte, and the last reply to it.
 
     `asked_as` is what else the reply depends on: the media type, the coding, the caller's scopes.

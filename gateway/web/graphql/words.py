@@ -1,4 +1,4 @@
-"""Rewrites graphql-core's messages for callers: short, and without a schema that is hidden.
+"""Rewrites graphql-core's error messages: shortened, and without schema names when hidden.
 
 They are short, whatever the caller sent: a value or name is cut as everywhere. And where nobody may
 ask about the schema they tell nothing of it but what the caller wrote.

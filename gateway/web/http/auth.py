@@ -44,7 +44,7 @@ _POLICY_VIOLATION = 1008
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Who asks. Raises `Unauthenticated` where nobody was asked for a key: on an open path."""
+    """The authenticated caller; raises `Unauthenticated` on paths that need no key."""
     caller: Caller | None = scope.get("state", {}).get("caller")
     if caller is None:
         raise Unauthenticated("A key is needed: send `Authorization: Bearer KEY`.")
@@ -101,7 +101,7 @@ class Authentication:
         self._also_open = also_open
 
     def admit_known(self, scope: Scope) -> Caller | None:
-        """Who asks, where that can be told at once: nearly always. Raises as `admit` does."""
+        """The caller, if known without waiting; None: call `admit`. Raises as `admit` does."""
         self._hosts.check(scope)
         caller = None if self._is_open(scope) else self._known(scope)
         if caller is not None:
@@ -109,7 +109,7 @@ class Authentication:
         return caller
 
     async def admit(self, scope: Scope) -> Caller | None:
-        """Who asks, looked at closely; None: nobody was asked for a key.
+        """Authenticate the caller; None: no key is needed here, or a WebSocket brings it later.
 
         Raises a `GatewayError` for who may not ask, or not here.
         """

@@ -31,7 +31,7 @@ MISS: LogFields = {"cache": "miss"}
 
 
 class Directives(NamedTuple):
-    """What a caller's `Cache-Control` asks for (RFC 9111, section 5.2.1); see `Want`."""
+    """The directives of a caller's `Cache-Control` (RFC 9111, section 5.2.1); see `StatusQuery`."""
 
     max_age: float | None = None
     only_cached: bool = False

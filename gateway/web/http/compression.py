@@ -1,4 +1,4 @@
-"""Content codings (RFC 9110, section 12.5.3): which one a caller takes, and long answers in it.
+"""Content codings (RFC 9110, section 12.5.3): negotiation, and gzip of long responses.
 
 A middleware would look at every answer; here only who writes long ones pays.
 """

@@ -1,4 +1,4 @@
-"""Pages of other sites (CORS, WHATWG Fetch, section 3.2): none may ask that no setting names."""
+"""CORS (WHATWG Fetch, section 3.2): allows only the origins named in the settings."""
 
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ class Origins(NamedTuple):
         return ANY in self.names or origin in self.names
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """The application with what browsers want to be told; itself if no page may ask."""
+        """The application in CORS middleware; unchanged if no origin is allowed."""
         if not self.names:
             return app
         return CORSMiddleware(

@@ -1,4 +1,4 @@
-"""`Resource`: what answers at one address, by the request's method."""
+"""`Resource`: dispatches a URL's requests by method, and checks scope, query and `Accept`."""
 
 from collections.abc import Mapping
 from functools import lru_cache

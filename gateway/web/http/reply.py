@@ -13,7 +13,7 @@ takes the status, the header lines and the body, and tells whether it could."""
 
 
 class Reply:
-    """An HTTP answer, all of it. Its headers are made here, and of nothing that a caller wrote."""
+    """A complete HTTP response. Never put caller input into its headers: it is not escaped."""
 
     __slots__ = ("_lines", "body", "headers", "status")
 

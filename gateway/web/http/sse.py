@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): how events are written, and kept coming."""
+"""Server-sent events (WHATWG HTML, section 9.2): formatting, streaming and heartbeats."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""The metrics in Prometheus' text format; read when scraped, nothing before.
+"""The metrics in Prometheus' text format, collected at each scrape.
 
 No label ever has a value that a caller or the provider could make up.
 """

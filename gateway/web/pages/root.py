@@ -1,4 +1,4 @@
-"""The address `/`, which names all others; and the answer where there is no such address."""
+"""The index of endpoints at `/`, and the 404 responses for unknown paths."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""Parses the address of a record: its path and query."""
+"""Parses the URL of a record: id, phone, `fields`, `until`."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,7 +18,7 @@ again."""
 
 
 class RecordUrl(NamedTuple):
-    """Whose record is wanted, and what of it; `until` is the state to follow a message to."""
+    """A parsed record URL; `until` is the state to follow a message to."""
 
     key: StatusKey
     kind: type[Record]

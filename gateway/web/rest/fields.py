@@ -32,7 +32,7 @@ class FieldSet(NamedTuple):
 def shape_of(
     kinds: tuple[type[Record], ...], fields: tuple[str, ...] | None, hidden: frozenset[str]
 ) -> FieldSet:
-    """The shape of records of these kinds, restricted to `fields` if those are given.
+    """The `FieldSet` for records of these kinds, restricted to `fields` if given.
 
     `hidden` are the fields that the caller may not see. Raises `InvalidArgument` for a field that
     is none, `Forbidden` for one that is hidden and named all the same.

@@ -1,4 +1,4 @@
-"""Records that are followed: as server-sent events, or by an answer that waits for news (RFC 7240).
+"""Following a record: server-sent events, and long polling by `Prefer: wait` (RFC 7240).
 
 An event's id names what it tells. Who comes again with it (`Last-Event-ID`) is told nothing that he
 knows already; if that was the final state, he gets a 204, which keeps a browser from coming again.
