@@ -14,6 +14,7 @@ from gateway.errors import RouteNotFound
 from gateway.web.http.auth import refuse
 from gateway.web.http.problems import response_to
 from gateway.web.pages import files as pages
+from gateway.web.rest.document import openapi
 from gateway.web.rest.operations import OPERATIONS
 from gateway.web.rest.push import PATH as PUSH_PATH
 
@@ -48,11 +49,15 @@ async def get_root(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", "") and pages.are_built():
         return RedirectResponse("graphql", 303, _HEADERS)  # relative: a proxy may add a prefix
     shown = [one for one in OPERATIONS if one.path != PUSH_PATH or _takes_pushes(request)]
+    told = openapi()["paths"]
     body = {
         "name": "smsc-gateway",
         "version": __version__,
         **_PAGES,
-        "operations": {f"{one.method} {one.path}": one.summary for one in shown},
+        "operations": {
+            f"{one.method} {one.path}": told[one.path][one.method.lower()]["summary"]
+            for one in shown
+        },
     }
     return Response(orjson.dumps(body), 200, _HEADERS, "application/json")
 

@@ -1,165 +1,216 @@
-"""The OpenAPI document, made from the table of operations and the records' classes."""
+"""Makes the OpenAPI document from the template `openapi.yaml` and the table, and serves it.
 
+Open it to give the template another `${NAME}`, or to change the problems that all operations share.
+"""
+
+import re
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import orjson
 import yaml
-from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Send
-from starlette.types import Scope as Scope_
+from starlette.types import Receive, Scope, Send
 
 from gateway import __version__, errors
-from gateway.callers.model import HIDDEN_WITHOUT, Scope
-from gateway.model.described import twin
-from gateway.model.records import MAX_ID, HlrLookup, Message, Record, shown_fields
-from gateway.upstream.status import LinkState
+from gateway.model.detail import field_paths
+from gateway.model.records import (
+    EMAIL_PATTERN,
+    MAX_EMAIL_LENGTH,
+    MAX_ID,
+    PHONE_PATTERN,
+    HlrLookup,
+    Message,
+    Record,
+)
+from gateway.service import MAX_ITEMS
+from gateway.smsc.push import MAX_BYTES
+from gateway.watch import UNTIL_STATES
 from gateway.web.http.compression import PLAIN, gzipped, takes_gzip
 from gateway.web.http.headers import named_headers
+from gateway.web.http.hosts import OPEN_TO_ALL
 from gateway.web.http.methods import JSON, Resource
-from gateway.web.http.problems import Problem
+from gateway.web.http.problems import MEDIA_TYPE, STATUS, http_code
 from gateway.web.http.reply import Reply, Sending
-from gateway.web.rest import operations as api
-from gateway.web.rest.fields import HIDDEN, KINDS
-from gateway.web.rest.openapi import BEARER, HEADERS, PROBLEMS, Json, ref
-from gateway.web.rest.records import StatusResult
+from gateway.web.rest import examples
+from gateway.web.rest.fields import KINDS
+from gateway.web.rest.follow import LONGEST_WAIT
+from gateway.web.rest.operations import OPERATIONS, Operation
+from gateway.web.rest.schemas import Json, schemas
 
 YAML = "application/yaml"
 
+TEMPLATE: Final = Path(__file__).with_name("openapi.yaml")
 
-def _selection(schema: Any, schemas: dict[str, Any], *, inner: bool = False) -> Any:  # noqa: ANN401 - JSON
-    """A schema of the same fields, of which any may be left out, and of inner ones as well."""
-    if isinstance(schema, list):
-        return [_selection(item, schemas, inner=True) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        named = schemas[schema["$ref"].rpartition("/")[2]]
-        return schema if "enum" in named else _selection(named, schemas, inner=True)
-    copied = {name: _selection(value, schemas, inner=True) for name, value in schema.items()}
-    if "properties" in schema:
-        copied["required"] = [] if inner else ["kind", "id", "phone"]
-    return copied
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_BLANK: Final = re.compile(r"\$\{([^}]*)\}?")
+
+_CHALLENGING: Final = frozenset({401, 403})
+"""Statuses that come with `WWW-Authenticate`."""
 
 
-def _schemas() -> dict[str, Any]:
-    _, document = models_json_schema(
-        [
-            (twin(Message), "serialization"),
-            (twin(HlrLookup), "serialization"),
-            (StatusResult, "serialization"),
-            (Problem, "serialization"),
-            (LinkState, "serialization"),
-        ],
-        ref_template="#/components/schemas/{model}",
-    )
-    schemas: dict[str, Any] = document["$defs"]
-    for kind in KINDS:
-        model = kind.__name__
-        selection = _selection(schemas[model], schemas)
-        selection |= {
-            "title": f"{model}Selection",
-            "description": f"Those fields of a {model} that were asked for.",
-        }
-        schemas[f"{model}Selection"] = selection
-        record = schemas["StatusResult"]["properties"]["record"]
-        record["anyOf"].insert(-1, ref(f"{model}Selection"))
-        schemas[model]["properties"][HIDDEN] = _hidden(kind)
-    http = {
-        "type": {"type": "string", "description": "A URI for the code."},
-        "instance": {"type": "string", "description": "The path that was asked."},
-        "requestId": {"type": "string", "description": "The id of the request in the log."},
-        "limit": {
-            "type": "string",
-            "enum": [limit.value for limit in errors.Limit],
-            "description": "With RATE_LIMITED: which limit stands in the way.",
-        },
-    }
-    schemas["HttpProblem"] = {
-        "title": "HttpProblem",
-        "description": "A problem as an HTTP answer (RFC 9457).",
-        "type": "object",
-        "properties": {**http, **schemas["Problem"]["properties"]},
-        "required": ["type", "instance", "requestId", *schemas["Problem"]["required"]],
-    }
-    return dict(sorted(schemas.items()))
-
-
-def _hidden(kind: type[Record]) -> Json:
-    needed = {name: scope for scope, names in HIDDEN_WITHOUT.items() for name in names}
-    names = [name for name in shown_fields(kind) if name in needed]
-    return {
-        "type": "array",
-        "items": {"type": "string", "enum": names},
-        "minItems": 1,
-        "description": (
-            "Fields that are null because the caller lacks their scope: "
-            + ", ".join(f"`{name}` needs `{needed[name]}`" for name in names)
-            + ". Only there if there are any."
-        ),
-    }
-
-
-def _paths() -> Json:
-    paths: Json = {}
-    for operation in api.OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.document()
-    return paths
+class TemplateError(Exception):
+    """The template and the code do not agree."""
 
 
 @cache
 def openapi() -> Json:
     """The whole document (OpenAPI 3.1)."""
+    return document(TEMPLATE.read_text(encoding="utf-8"), OPERATIONS)
+
+
+def _values() -> Json:
+    """What `${NAME}` stands for in the template, which has to use each of them."""
     return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "SMSC status gateway",
-            "version": __version__,
-            "description": (
-                "What became of a message or an HLR lookup, within the provider's limits. "
-                f"An id is a decimal number from 1 to {MAX_ID}.\n\n"
-                "`HEAD` and `OPTIONS` are answered wherever `GET` is. What goes wrong is told as a "
-                "problem (RFC 9457); its `code` is the same in GraphQL. Each answer has an "
-                "`X-Request-Id`, under which the log has it.\n\n"
-                "Program against codes and states. A `title`, `detail` or `description` is for "
-                "people, and its words may change. Enums are open: a new release may add values, "
-                "so treat one that is not known as UNKNOWN or UNMAPPED is treated."
-            ),
-            "license": {"name": "MIT", "identifier": "MIT"},
-        },
-        "servers": [{"url": "/"}],
-        "tags": [
-            {"name": api.STATUSES, "description": "Messages and HLR lookups"},
-            {"name": api.RUNNING, "description": "For those who run the gateway"},
-        ],
-        "paths": _paths(),
-        "components": {
-            "securitySchemes": {
-                BEARER: {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": (
-                        "A key of `GATEWAY_CLIENTS_FILE`, or a token of its issuer; without that "
-                        "file nobody needs one. Scopes:\n\n"
-                        + "\n".join(f"- `{scope}`: {about}" for scope, about in _SCOPES.items())
-                    ),
-                }
-            },
-            "headers": HEADERS,
-            "examples": PROBLEMS,
-            "schemas": _schemas(),
-        },
+        "VERSION": __version__,
+        "MAX_ID": MAX_ID,
+        "MAX_ITEMS": MAX_ITEMS,
+        "MAX_EMAIL_LENGTH": MAX_EMAIL_LENGTH,
+        "MAX_PUSH_BYTES": MAX_BYTES,
+        "LONGEST_WAIT": LONGEST_WAIT,
+        "PHONE_PATTERN": PHONE_PATTERN,
+        "EMAIL_PATTERN": EMAIL_PATTERN,
+        "UNTIL_STATES": [state.value for state in UNTIL_STATES],
+        "LIMITS": [limit.value for limit in errors.Limit],
+        "MESSAGE_FIELDS": _field_names(Message),
+        "LOOKUP_FIELDS": _field_names(HlrLookup),
+        "RECORD_FIELDS": _field_names(*KINDS),
+        "MESSAGE": examples.MESSAGE,
+        "MESSAGE_SELECTION": examples.selection(examples.MESSAGE),
+        "MESSAGE_LINE": examples.line(examples.MESSAGE),
+        "LOOKUP": examples.LOOKUP,
+        "LOOKUP_SELECTION": examples.selection(examples.LOOKUP),
+        "LOOKUP_LINE": examples.line(examples.LOOKUP),
+        "RESULTS": examples.RESULTS,
+        "PROBLEMS": examples.PROBLEMS,
     }
 
 
-_SCOPES = {
-    Scope.STATUS_READ: "ask for messages and lookups.",
-    Scope.CONTENT_READ: "see `text` and `comment`.",
-    Scope.IDENTITY_READ: "see `imsi` and `msc`.",
-    Scope.MESSAGE_DELETE: "delete a message at the provider.",
-    Scope.PROVIDER_READ: "see how the provider link is doing, metrics included.",
-}
+def _field_names(*kinds: type[Record]) -> list[str]:
+    return sorted(frozenset().union(*map(field_paths, kinds)))
+
+
+def document(template: str, operations: Iterable[Operation]) -> Json:
+    """The document from this template and this table. Raises `TemplateError`."""
+    told: Json = _filled(yaml.load(template, _LOADER), _values())  # noqa: S506 - it is a safe one
+    told.pop("x-shared", None)
+    told["paths"] = _paths(told["paths"], operations)
+    made, written = schemas(), told["components"]["schemas"]
+    if both := made.keys() & written.keys():
+        raise TemplateError(f"schemas.py makes what the template has as well: {sorted(both)}.")
+    http = written["HttpProblem"]
+    http["properties"] |= made["Problem"]["properties"]
+    http["required"] += made["Problem"]["required"]
+    told["components"]["schemas"] = dict(sorted((made | written).items()))
+    return told
+
+
+def _filled(template: object, values: Json) -> Any:  # noqa: ANN401 - JSON
+    unused = set(values)
+
+    def value(name: str) -> Any:  # noqa: ANN401 - JSON
+        if name not in values:
+            raise TemplateError(f"${{{name}}} is none of {', '.join(values)}.")
+        unused.discard(name)
+        return values[name]
+
+    def fill(node: object) -> object:
+        match node:
+            case dict():
+                return {name: fill(one) for name, one in node.items()}
+            case list():
+                return [fill(one) for one in node]
+            case str() if whole := _BLANK.fullmatch(node):
+                return value(whole[1])
+            case str():
+                return _BLANK.sub(lambda found: str(value(found[1])), node)
+            case None | bool() | int() | float():
+                return node
+            case _:
+                raise TemplateError(f"JSON has nothing like {node!r}: put it in quotes.")
+
+    told = fill(template)
+    if unused:
+        raise TemplateError(f"The template does not use: {', '.join(sorted(unused))}.")
+    return told
+
+
+def _paths(told: Json, operations: Iterable[Operation]) -> Json:
+    """The path items, in the order of the template."""
+    rows = {(one.method.lower(), one.path, one.id): one for one in operations}
+    words = {
+        (method, path, about.get("operationId", "")): about
+        for path, item in told.items()
+        for method, about in item.items()
+    }
+    if rows.keys() != words.keys():
+        here, there = sorted(rows.keys() - words.keys()), sorted(words.keys() - rows.keys())
+        raise TemplateError(f"Only in the table: {here}; only in the template: {there}.")
+    paths: Json = {}
+    for (method, path, id_), about in words.items():
+        paths.setdefault(path, {})[method] = _operation(rows[method, path, id_], about)
+    return paths
+
+
+def _operation(row: Operation, about: Json) -> Json:
+    """The operation object: as the template has it, with `security` and the problem responses."""
+    responses = {int(status): answer for status, answer in about["responses"].items()}
+    has_query = any(one["in"] == "query" for one in about.get("parameters", ()))
+    problems = _problems(row, has_query=has_query)
+    if both := responses.keys() & problems.keys():
+        raise TemplateError(f"{row.id} has {sorted(both)} in the template and in the table.")
+    responses |= problems
+    first = ("operationId", "summary", "tags", "description")
+    return {
+        **{name: about[name] for name in first if name in about},
+        "security": [] if row.scope is None else [{"bearer": [row.scope.value]}],
+        **{name: value for name, value in about.items() if name not in first},
+        "responses": {str(status): responses[status] for status in sorted(responses)},
+    }
+
+
+def _problems(row: Operation, *, has_query: bool) -> dict[int, Json]:
+    """The problem responses of an operation, by status."""
+    leaves, refusals = set(row.problems), set(row.refusals)
+    if row.path not in OPEN_TO_ALL:
+        leaves.add(errors.HostNotAllowed)
+    if row.scope is not None:
+        leaves |= {errors.Unauthenticated, errors.Forbidden, errors.QuotaExceeded}
+    if has_query:
+        refusals.add(414)
+    by_status: dict[int, list[str]] = {}
+    for leaf in sorted(leaves, key=lambda leaf: leaf.code):
+        by_status.setdefault(STATUS[leaf], []).append(leaf.code)
+    for status in refusals:
+        by_status.setdefault(status, []).append(http_code(status))
+    retryable = {STATUS[leaf] for leaf in leaves if leaf.retryable}
+    return {
+        status: _problem(status, codes, retryable=status in retryable)
+        for status, codes in by_status.items()
+    }
+
+
+def _problem(status: int, codes: list[str], *, retryable: bool) -> Json:
+    headers = ["X-Request-Id"]
+    if retryable:
+        headers.append("Retry-After")
+    if status in _CHALLENGING:
+        headers.append("WWW-Authenticate")
+    shown: Json = {"schema": _ref("schemas", "HttpProblem")}
+    if known := [code for code in codes if code in examples.PROBLEMS]:
+        shown["examples"] = {code: _ref("examples", code) for code in known}
+    return {
+        "description": " or ".join(codes),
+        "headers": {name: _ref("headers", name) for name in headers},
+        "content": {MEDIA_TYPE: shown},
+    }
+
+
+def _ref(section: str, name: str) -> Json:
+    return {"$ref": f"#/components/{section}/{name}"}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -181,7 +232,7 @@ def _body(media: str, coding: str) -> bytes:
     return body if coding == PLAIN else gzipped(body)
 
 
-def _answer(media: str, scope: Scope_) -> Reply:
+def _answer(media: str, scope: Scope) -> Reply:
     headers = named_headers(scope)
     coding = "gzip" if takes_gzip(headers.get(b"accept-encoding", b"")) else PLAIN
     body = _body(media, coding)
@@ -196,11 +247,11 @@ def _answer(media: str, scope: Scope_) -> Reply:
     return Reply(200, fields, b"" if scope["method"] == "HEAD" else body)
 
 
-async def get_yaml(scope: Scope_, _: Receive, __: Send) -> Reply:
+async def get_yaml(scope: Scope, _: Receive, __: Send) -> Reply:
     return _answer(YAML, scope)
 
 
-async def get_json(scope: Scope_, _: Receive, __: Send) -> Reply:
+async def get_json(scope: Scope, _: Receive, __: Send) -> Reply:
     return _answer(JSON, scope)
 
 

@@ -1,17 +1,20 @@
-"""Records and results as the OpenAPI document shows them, made by the models themselves."""
+"""Records, results and problems as the OpenAPI document shows them, made by the models themselves.
+
+An example that is as short as a line stands in `openapi.yaml`.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from gateway.errors import NotFound
+from gateway import errors
 from gateway.model import records
 from gateway.model.described import as_model
 from gateway.model.records import HlrLookup, Message
-from gateway.web.http.problems import Outcome, problem_of
+from gateway.web.http.problems import STATUS, Outcome, problem_of, told
 
-KEY = {"id": "1", "phone": "79990000001"}
+_KEY = {"id": "1", "phone": "79990000001"}
 
 _SENT_AT = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
 _STATUS_AT = _SENT_AT + timedelta(seconds=8)
@@ -76,17 +79,20 @@ def _shown(record: records.Record) -> dict[str, Any]:
     return {"kind": record.kind, **model.model_dump(mode="json", by_alias=True)}
 
 
+def selection(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of which its state and its error were asked for."""
+    return {name: record[name] for name in ("kind", "id", "phone", "state", "error")}
+
+
 MESSAGE = _shown(_MESSAGE)
 LOOKUP = _shown(_LOOKUP)
-
-BATCH = {"items": [KEY, {"id": "404", "phone": "79990000001"}], "fields": ["state", "error"]}
 
 RESULTS = {
     "results": [
         {
-            **KEY,
+            **_KEY,
             "outcome": Outcome.FOUND.value,
-            "record": {"kind": "Message", **KEY, "error": None, "state": "DELIVERED"},
+            "record": {"kind": "Message", **_KEY, "error": None, "state": "DELIVERED"},
             "problem": None,
         },
         {
@@ -94,10 +100,26 @@ RESULTS = {
             "phone": "79990000001",
             "outcome": Outcome.NOT_FOUND.value,
             "record": None,
-            "problem": problem_of(NotFound()).model_dump(by_alias=True),
+            "problem": problem_of(errors.NotFound()).model_dump(by_alias=True),
         },
     ]
 }
+
+
+def _problem(leaf: type[errors.GatewayError]) -> dict[str, Any]:
+    is_limit = leaf is errors.RateLimited
+    error = errors.RateLimited(limit=errors.Limit.PER_MESSAGE) if is_limit else leaf()
+    error.retry_after = 12 if leaf.retryable else None
+    body: dict[str, Any] = orjson.loads(told("/v1/messages/1", error))
+    return body | {"requestId": "5f0c6e1b9a3d2748"}
+
+
+PROBLEMS = {
+    leaf.code: {"value": _problem(leaf)}
+    for leaf in STATUS
+    if leaf not in {errors.QueryTooComplex, errors.RouteNotFound}
+}
+"""Each problem of the gateway's own that an operation has, by its code."""
 
 
 def line(value: object) -> str:
