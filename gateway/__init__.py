@@ -21,4 +21,4 @@ Packages and modules, roughly in import order (exactly: `tests/test_layers.py`):
 `docs/map.md` shows how data flows through them, `docs/glossary.md` explains the terms.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

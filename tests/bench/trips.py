@@ -66,7 +66,8 @@ async def _measure(setup: Setup) -> dict[str, Trip]:
     trips = {"REST hit": await trip(lambda: ask(hit))}
     trips["REST hit, again in its second"] = await trip(lambda: ask(hit))
     trips["GraphQL hit, a new text"] = await trip(graphql)
-    trips["GraphQL hit"] = await trip(graphql)
+    await graphql()  # what came twice is kept
+    trips["GraphQL hit, again in its second"] = await trip(graphql)
     trips["REST miss"] = await trip(lambda: ask(first_url))
     await ask("/v1/messages/100?phone=79990000100")
     trips["push of a known message"] = await trip(
