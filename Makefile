@@ -59,7 +59,7 @@ contracts: $(VENV)/dev    ## export schema.graphql and openapi.yaml from the cod
 
 lock: $(VENV)/dev         ## pin anew: hashes, no addresses; each lock agrees with the one before
 	$(LOCK) --output-file requirements.lock pyproject.toml
-	$(LOCK) --extra jwt --extra otel --extra redis --constraint requirements.lock --output-file requirements-image.lock pyproject.toml
+	$(LOCK) --extra jwt --extra otel --extra postgres --extra redis --constraint requirements.lock --output-file requirements-image.lock pyproject.toml
 	$(LOCK) --all-extras --group dev --constraint requirements-image.lock --output-file requirements-dev.lock pyproject.toml
 
 clean:    ## forget everything that can be made again

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute, request_response
 from starlette.types import ASGIApp
 
+from gateway.archive.archive import Archive, open_database
 from gateway.cache import Reading, RecordCache
 from gateway.callers.fetch import fetch
 from gateway.callers.registry import Callers
@@ -74,6 +75,7 @@ def create_app(
     callback = Callback(secret.get_secret_value(), clock, counts.pushes) if secret else None
     engine = create_engine(settings, counts)
     require_redis(settings)
+    require_postgres(settings)
     origins = Origins(settings.origins)
 
     @asynccontextmanager
@@ -84,7 +86,11 @@ def create_app(
             transport=transport,
         )
         try:
-            async with client, serving(settings, client, clock, tracing) as service:
+            async with (
+                client,
+                archiving(settings, clock) as archive,
+                serving(settings, client, clock, tracing, archive=archive) as service,
+            ):
                 watches = Watches(service, clock)
                 ending = asyncio.create_task(_end_streams(watches, lifetime))
                 try:
@@ -92,6 +98,7 @@ def create_app(
                         "callers": callers,
                         "clock": clock,
                         "service": service,
+                        "archive": archive,
                         "watches": watches,
                         "counts": counts,
                         "lifetime": lifetime,
@@ -219,6 +226,43 @@ def require_redis(settings: Settings) -> None:
         )
 
 
+def require_postgres(settings: Settings) -> None:
+    """Raise `SettingsError` where PostgreSQL is to be used and the driver for it is missing."""
+    is_used = settings.archive is not None and not settings.archive.startswith("sqlite")
+    if is_used and find_spec("psycopg") is None:
+        raise SettingsError(
+            "GATEWAY_ARCHIVE_URL needs a package that is not installed: pip install "
+            "'smsc-gateway[postgres]'."
+        )
+
+
+def create_archive(settings: Settings, clock: Clock) -> Archive | None:
+    """The archive, not opened yet; None: it is off. Raises `SettingsError`."""
+    if settings.archive is None:
+        return None
+    require_postgres(settings)
+    return Archive(
+        open_database(settings.archive),
+        clock,
+        content=settings.archive_content,
+        days=settings.archive_days,
+    )
+
+
+@asynccontextmanager
+async def archiving(settings: Settings, clock: Clock) -> AsyncIterator[Archive | None]:
+    """The archive, open; at the end all that waits is written."""
+    archive = create_archive(settings, clock)
+    if archive is None:
+        yield None
+        return
+    try:
+        await archive.open()
+        yield archive
+    finally:
+        await archive.aclose()
+
+
 @asynccontextmanager
 async def serving(
     settings: Settings,
@@ -226,6 +270,7 @@ async def serving(
     clock: Clock,
     tracing: Tracing | None = None,
     *,
+    archive: Archive | None = None,
     shared_time: Callable[[], float] | None = None,
 ) -> AsyncIterator[StatusService]:
     """What answers, without the web around it: alone, or together with other processes.
@@ -238,7 +283,7 @@ async def serving(
         concurrency=settings.limit_concurrency,
         window=settings.limit_window,
     )
-    parts = partial(create_service, settings, client, clock, tracing=tracing)
+    parts = partial(create_service, settings, client, clock, tracing=tracing, archive=archive)
     if settings.redis_url is None:
         with closing(create_journal(settings, clock)) as journal:
             budget = MemoryBudget(limits, clock.monotonic, journal)
@@ -270,13 +315,14 @@ def create_service(
     budget: MemoryBudget,
     store: MemoryStore,
     tracing: Tracing | None,
+    archive: Archive | None,
 ) -> StatusService:
     upstream = create_upstream(settings, client, clock)
     host = httpx.URL(settings.smsc_urls[0]).host
     return StatusService(
         upstream if tracing is None else TracedProvider(upstream, tracing, host),
         budget,
-        RecordCache(store, clock, Reading(settings.zone, settings.smsc_currency)),
+        RecordCache(store, clock, Reading(settings.zone, settings.smsc_currency), archive),
         clock,
         mass_max_ids=settings.mass_max_ids,
         max_wait=settings.max_wait,

@@ -4,18 +4,19 @@ Records come from answers of the provider, from its pushes, and from other repli
 with the one that is there, so that a record only moves forward, and watchers are notified.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
+from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.model.freshness import MISSING_SHORTEST, CacheEntry, fresh_for, missing_for
-from gateway.model.merge import Observed, merge
+from gateway.model.merge import Observed, combine, merge
 from gateway.model.records import DetailLevel, FreshnessSource, Message, Record, StatusKey
 from gateway.smsc.normalise import Found, normalise
 from gateway.smsc.push import Push, is_ahead
@@ -49,14 +50,42 @@ class Reading:
     currency: str | None = None
 
 
+class Archive(Protocol):
+    """What is kept durably. Neither `record` nor `erase` waits for a disk."""
+
+    def record(self, key: StatusKey, entry: CacheEntry) -> None:
+        """Keep what was learned."""
+        ...
+
+    def erase(self, key: StatusKey) -> None:
+        """Delete what is kept of a key."""
+        ...
+
+    async def look_up(self, keys: Sequence[StatusKey]) -> Mapping[StatusKey, CacheEntry]:
+        """The entries of those of the keys that have one; never raises."""
+        ...
+
+    @property
+    def state(self) -> ArchiveState:
+        """Is what is recorded kept?"""
+        ...
+
+    def report(self) -> ArchiveReport:
+        """How it is doing."""
+        ...
+
+
 class RecordCache:
     """Merges what comes in, and calls `on_change` with each key whose record was touched."""
 
-    def __init__(self, store: MemoryStore, clock: Clock, reading: Reading) -> None:
+    def __init__(
+        self, store: MemoryStore, clock: Clock, reading: Reading, archive: Archive | None = None
+    ) -> None:
         self.on_change: Callable[[StatusKey], None] | None = None
         self._store = store
         self._clock = clock
         self._reading = reading
+        self.archive = archive
         self.holds = store.holds
         """Is this still what is known of these keys: the very same, for nothing was merged?"""
 
@@ -68,20 +97,32 @@ class RecordCache:
         return self._store.get(key)
 
     def get_settled(
-        self, keys: Iterable[StatusKey | GatewayError], detail: DetailLevel, now: float
+        self,
+        keys: Iterable[StatusKey | GatewayError],
+        detail: DetailLevel,
+        now: float,
+        *,
+        content: bool,
     ) -> list[CacheEntry] | None:
         """The entries of the keys, if each is final, fresh and told in such detail."""
-        return self._store.get_settled(keys, detail, now)
+        return self._store.get_settled(keys, detail, now, content=content)
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
-        """Load keys that are missing here from the store that replicas share; False: none found.
+        """Load keys that are missing here from the replicas' store and the archive; False: none.
 
         A number is looked for in both its spellings.
         """
-        if not self._store.is_shared:
+        if not self._store.is_shared and self.archive is None:
             return False
         spelled = [one for key in keys for one in (key, key.respelled) if one is not None]
-        return await self._store.recall(spelled)
+        is_found = self._store.is_shared and await self._store.recall(spelled)
+        missing = [key for key in spelled if self._store.get(key) is None]
+        if missing and self.archive is not None:
+            for key, entry in (await self.archive.look_up(missing)).items():
+                if self._store.get(key) is None:  # it may have come meanwhile
+                    self._store.keep(key, entry)
+                    is_found = True
+        return is_found
 
     def merge_answer(
         self, key: StatusKey, row: Row, detail: DetailLevel, kind: type[Record] | None
@@ -140,7 +181,7 @@ class RecordCache:
         before = self._store.get(key)
         if before is not None and before.deleted and self._clock.time() < before.fresh_until:
             return None
-        entry = news if before is None else _combined(before, news)
+        entry = news if before is None else combine(before, news)
         self._store.keep(key, entry)
         self._changed(key)
         return entry
@@ -152,6 +193,11 @@ class RecordCache:
 
     def _put(self, key: StatusKey, entry: CacheEntry) -> None:
         self._store.put(key, entry)
+        if self.archive is not None:
+            if entry.record is not None:
+                self.archive.record(key, entry)
+            elif entry.deleted:
+                self.archive.erase(key)
         self._changed(key)
 
     def _changed(self, key: StatusKey) -> None:
@@ -173,7 +219,9 @@ def _missing(before: CacheEntry | None, now: float) -> CacheEntry:
     if isinstance(record, Message):
         record = replace(record, archived=True)
     until = now + fresh_for(record, now)
-    return CacheEntry(record, now, until, before.certain, detail=before.detail)
+    return CacheEntry(
+        record, now, until, before.certain, detail=before.detail, content=before.content
+    )
 
 
 def _joined(
@@ -185,30 +233,17 @@ def _joined(
     moved: bool | None = None,
 ) -> CacheEntry:
     """What is known and what was found of it at that level, at `now`; `moved` as for `merge`."""
-    record, certain = found
+    record = replace(found.record, changed_at=datetime.fromtimestamp(int(now), UTC))
+    certain, content = found.certain, True
     if before and before.record and type(before.record) is type(record):
         older, newer = Observed(before.record, before.detail), Observed(record, detail)
-        record, detail = merge(older, newer, moved=moved)
+        record, merged = merge(older, newer, moved=moved)
         certain = certain or before.certain
-    return CacheEntry(record, now, now + fresh_for(record, now), certain, detail=detail)
-
-
-def _combined(before: CacheEntry, news: CacheEntry) -> CacheEntry:
-    """What two processes know of one key, joined."""
-    if news.deleted:
-        return news
-    older, newer = sorted((before, news), key=lambda entry: entry.observed_at)
-    if older.record is None or newer.record is None:
-        entry = newer if newer.record is not None or older.record is None else older
-    elif type(older.record) is type(newer.record):
-        certain = older.certain or newer.certain
-        record, detail = merge(
-            Observed(older.record, older.detail), Observed(newer.record, newer.detail)
-        )
-        entry = replace(newer, record=record, detail=detail, certain=certain)
-    else:
-        entry = older if older.certain and not newer.certain else newer
-    return entry
+        content = before.content or (moved is None and detail.covers(DetailLevel.STANDARD))
+        detail = merged
+    return CacheEntry(
+        record, now, now + fresh_for(record, now), certain, detail=detail, content=content
+    )
 
 
 def _without_future(found: Found, now: float) -> Found:

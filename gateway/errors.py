@@ -11,6 +11,7 @@ GatewayError
 │   ├── NotFound                the provider knows nothing of this pair (status -3)
 │   ├── RouteNotFound           no such address
 │   ├── HostNotAllowed          asked under a host name that is not the gateway's
+│   ├── ArchiveOff              lists and history, where nothing is kept
 │   ├── KindMismatch            a lookup asked as a message, or the other way
 │   └── NotCached               `only-if-cached`, and nothing usable is cached
 ├── LimitReached                a request the provider's limits do not allow now
@@ -138,6 +139,14 @@ class RouteNotFound(CallerError):
 class HostNotAllowed(CallerError):
     code = "HOST_NOT_ALLOWED"
     title = "The request is for another host"
+
+
+class ArchiveOff(CallerError):
+    code = "ARCHIVE_OFF"
+    title = "The archive is off"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or "Nothing is kept here; GATEWAY_ARCHIVE_URL changes that.")
 
 
 class KindMismatch(CallerError):

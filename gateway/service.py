@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gateway.archive.report import ArchiveState
 from gateway.cache import Pushed, RecordCache, certain_kind
 from gateway.clock import Clock
 from gateway.errors import (
@@ -60,7 +61,8 @@ class StatusQuery(NamedTuple):
     the provider. `caller` tells callers apart, who take turns where they have to wait. `slack`: so
     many seconds beyond its freshness a record will do; negative: so many must be left of it.
     `stale_if_error`: so many seconds beyond its freshness a record may stand in for an answer that
-    can't be had (RFC 5861, section 4); 0: never, None: whatever its age.
+    can't be had (RFC 5861, section 4); 0: never, None: whatever its age. `content`: texts and
+    comments are wanted too, where the level has them.
     """
 
     detail: DetailLevel = DetailLevel.FULL
@@ -70,6 +72,7 @@ class StatusQuery(NamedTuple):
     caller: str = ""
     slack: float = 0.0
     stale_if_error: float | None = None
+    content: bool = True
 
 
 class Basis(Struct, frozen=True, gc=False):
@@ -292,7 +295,7 @@ class StatusService:
         if not is_usual or len(keys) > MAX_ITEMS:
             return None
         now = self._clock.time()
-        found = self._cache.get_settled(keys, query.detail, now)
+        found = self._cache.get_settled(keys, query.detail, now, content=query.content)
         if found is None:
             return None
         self._served.hits_of([now - entry.observed_at for entry in found])
@@ -372,6 +375,7 @@ class StatusService:
 
     def link(self) -> LinkState:
         """The state of the link to the provider."""
+        archive = self._cache.archive
         return describe(
             budget=self._budget,
             breaker=self._breaker,
@@ -380,6 +384,8 @@ class StatusService:
             queue=self._dispatcher.standing(),
             served=self._served,
             records=len(self._cache),
+            archive=ArchiveState.OFF if archive is None else archive.state,
+            archive_report=None if archive is None else archive.report(),
         )
 
     def may_be_respelled(self, key: StatusKey, missing: CacheEntry) -> bool:
@@ -410,7 +416,7 @@ class StatusService:
             return False
         if entry.record is None:
             return True
-        return _fits(entry.record, query) and entry.detail.covers(query.detail)
+        return _fits(entry.record, query) and entry.covers(query.detail, content=query.content)
 
     def _answer(
         self, key: StatusKey, entry: CacheEntry, query: StatusQuery, *, live: bool
@@ -545,6 +551,7 @@ def _is_plain_hit(entry: CacheEntry, query: StatusQuery, now: float) -> bool:
         and now < entry.fresh_until + min(query.slack, 0.0)
         and (query.kind is None or type(record) is query.kind)
         and entry.detail.all >= query.detail.all
+        and (entry.content or entry.covers(query.detail, content=query.content))
         and (query.max_age is None or now - entry.observed_at <= query.max_age)
     )
 

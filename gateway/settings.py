@@ -29,6 +29,9 @@ from gateway.loopback import is_loopback
 
 PREFIX = "GATEWAY_"
 
+NO_ARCHIVE = "none"
+"""What `ARCHIVE_URL` says where nothing is to be kept."""
+
 MAY_BE_EMPTY = frozenset({f"{PREFIX}ANONYMOUS_SCOPES"})
 """Settings whose empty value is one of its own: who names no scope means none, not all."""
 
@@ -92,6 +95,13 @@ class Settings(BaseModel):
     redis_url: SecretStr | None = None
     """A Redis or Valkey server, by which replicas share cache, budgets and live updates:
     `redis://`, `rediss://` or `unix://`. `STATE_DIR` is not used then."""
+    archive_url: SecretStr | None = None
+    """Where what the gateway learned is kept: `sqlite:///path`, `postgresql://…` or `none`. By
+    default a file in `STATE_DIR`; replicas (`REDIS_URL`) need PostgreSQL."""
+    archive_content: bool = False
+    """Keep texts and comments in the archive, too."""
+    archive_days: int = Field(default=90, ge=0, le=36_500)
+    """Days after the last change of a record after which it leaves the archive; 0: never."""
     clients_file: Path | None = None
     """The callers: their keys' hashes, scopes and quotas, in TOML; SIGHUP has it read anew."""
     callback_secret: SecretStr | None = None
@@ -223,6 +233,13 @@ class Settings(BaseModel):
             raise ValueError("must be an address such as redis://host:6379/0")
         return value
 
+    @field_validator("archive_url")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_database(value.get_secret_value()):
+            raise ValueError("must be sqlite:///path, postgresql://host/name, or none")
+        return value
+
     @field_validator("clients_file")
     @classmethod
     def _readable(cls, value: Path | None) -> Path | None:
@@ -309,6 +326,17 @@ class Settings(BaseModel):
         return ALL_SCOPES if self.is_for_local_callers else frozenset({Scope.STATUS_READ})
 
     @property
+    def archive(self) -> str | None:
+        """The address of the archive's database; None: the archive is off."""
+        given = None if self.archive_url is None else self.archive_url.get_secret_value()
+        if given == NO_ARCHIVE:
+            return None
+        if given is None and self.state_dir is not None:
+            given = f"sqlite:///{self.state_dir / 'archive.db'}"
+        is_shared = given is not None and given.startswith("postgres")
+        return given if is_shared or self.redis_url is None else None
+
+    @property
     def proxies(self) -> tuple[str, ...]:
         """The proxies of `trusted_proxies`."""
         return tuple(one.strip() for one in (self.trusted_proxies or "").split(",") if one)
@@ -373,6 +401,18 @@ def _is_redis(url: str) -> bool:
         )
     except ValueError:
         return False
+
+
+def _is_database(url: str) -> bool:
+    is_file = url.startswith("sqlite:///") and len(url) > len("sqlite:///")
+    if is_file or url == NO_ARCHIVE:
+        return True
+    try:
+        parts = urlsplit(url)
+        is_wrong = parts.port == 0
+    except ValueError:
+        return False
+    return parts.scheme in {"postgresql", "postgres"} and len(parts.path) > 1 and not is_wrong
 
 
 _HOST_NAME = re.compile(r"\*|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+")

@@ -55,11 +55,13 @@ class Following(NamedTuple):
     """What a subscriber follows: the least detail level, and the state at which it ends.
 
     `caller` is for whom the first answer is asked. Without `until` the first final state ends it.
+    `content`: texts and comments are wanted too.
     """
 
     detail: DetailLevel
     caller: str = ""
     until: MessageState | None = None
+    content: bool = True
 
 
 def check_until(until: str | None) -> MessageState | None:
@@ -174,7 +176,7 @@ class Watches:
         subscription = _Subscription(key, following, signal, ends_at, entry)
         watch = self._join(subscription)
         first: asyncio.Task[None] | None = None
-        if not _is_answered(entry, following.detail):
+        if not _is_answered(entry, following):
             first = asyncio.create_task(self._ask_first(subscription, watch))
         news: object = None
         try:
@@ -292,10 +294,13 @@ class Watches:
     async def _ask_first(self, subscription: _Subscription, watch: _Watch) -> None:
         """Ask as a caller does, before any watcher's turn comes."""
         key, following = subscription.key, subscription.following
-        if _is_answered(self._service.peek(key), following.detail):
+        if _is_answered(self._service.peek(key), following):
             return
         try:
-            await self._service.get(key, StatusQuery(following.detail, caller=following.caller))
+            await self._service.get(
+                key,
+                StatusQuery(following.detail, caller=following.caller, content=following.content),
+            )
         except NotFound:
             return  # whoever follows was told when that was learned
         except GatewayError as error:
@@ -384,9 +389,11 @@ def _tells_nothing_new(entry: CacheEntry | None, told: CacheEntry | None) -> boo
     )
 
 
-def _is_answered(entry: CacheEntry | None, detail: DetailLevel) -> bool:
+def _is_answered(entry: CacheEntry | None, following: Following) -> bool:
     """Is there what a caller would be answered with?"""
-    return entry is not None and (entry.record is None or _is_whole(entry, detail))
+    return entry is not None and (
+        entry.record is None or _is_whole(entry, following.detail, content=following.content)
+    )
 
 
 def _is_last(entry: CacheEntry | None, following: Following, now: float) -> bool:
@@ -395,7 +402,8 @@ def _is_last(entry: CacheEntry | None, following: Following, now: float) -> bool
     if entry.record is None:
         is_deleted = entry.deleted and now < entry.fresh_until  # later the id may be used again
         return is_deleted or entry.misses >= GIVE_UP
-    return _is_reached(entry.record, following.until) and _is_whole(entry, following.detail)
+    is_whole = _is_whole(entry, following.detail, content=following.content)
+    return _is_reached(entry.record, following.until) and is_whole
 
 
 def _is_reached(record: Record, until: MessageState | None) -> bool:
@@ -410,10 +418,10 @@ def _is_reached(record: Record, until: MessageState | None) -> bool:
 def _is_told(entry: CacheEntry, detail: DetailLevel) -> bool:
     """Is it told to who wants that level? What was pushed is, before its details are known."""
     is_pushed = entry.source is FreshnessSource.CALLBACK
-    return entry.record is None or is_pushed or _is_whole(entry, detail)
+    return entry.record is None or is_pushed or _is_whole(entry, detail, content=False)
 
 
-def _is_whole(entry: CacheEntry, detail: DetailLevel) -> bool:
+def _is_whole(entry: CacheEntry, detail: DetailLevel, *, content: bool) -> bool:
     """Are all its details known that ever will be?"""
     is_archived = isinstance(entry.record, Message) and entry.record.archived
-    return is_archived or entry.detail.covers(detail)
+    return is_archived or entry.covers(detail, content=content)

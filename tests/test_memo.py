@@ -50,7 +50,8 @@ def _name(cache: object) -> str:
 def _plain_caches() -> list[object]:
     kind = functools._lru_cache_wrapper  # noqa: SLF001 - it has no public name
     names = [module.name for module in pkgutil.walk_packages(gateway.__path__, "gateway.")]
-    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    alone = ("__main__", ".migrations.env")  # they do their work when they are imported
+    modules = [importlib.import_module(name) for name in names if not name.endswith(alone)]
     found = {id(one): one for module in modules for one in vars(module).values()}
     return [one for one in found.values() if type(one) is kind]
 

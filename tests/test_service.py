@@ -447,20 +447,20 @@ async def test_a_batch_takes_along_what_will_be_wanted_next() -> None:
 
 
 async def test_a_restart_does_not_spend_again_what_was_spent(tmp_path: Path) -> None:
-    async with running(STATE_DIR=str(tmp_path)) as setup:
+    async with running(STATE_DIR=str(tmp_path), ARCHIVE_URL="none") as setup:
         await batch(setup, MANY)
         for _ in range(5):
             await setup.clock.advance(1)
             await setup.client.get(
                 f"/v1/messages/100?phone={LIVE}", headers={"cache-control": "no-cache"}
             )
-    async with running(STATE_DIR=str(tmp_path)) as setup:
+    async with running(STATE_DIR=str(tmp_path), ARCHIVE_URL="none") as setup:
         answer = await setup.message(100, LIVE)
         assert (answer.status_code, answer.json()["limit"]) == (429, "PER_MESSAGE")
         assert answer.headers["retry-after"] == "61"
         await batch(setup, MANY)
         assert [request["mass"] for request in await setup.asked()] == [False] * 13
-    async with running(STATE_DIR=str(tmp_path), SMSC_LOGIN="other") as setup:
+    async with running(STATE_DIR=str(tmp_path), ARCHIVE_URL="none", SMSC_LOGIN="other") as setup:
         assert (await setup.client.get("/v1/provider")).json()["budgets"]["mass"]["left"] == 1
 
 

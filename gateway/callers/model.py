@@ -20,6 +20,8 @@ class Scope(StrEnum):
     """See what identifies a subscriber in the network: `imsi` and `msc`."""
     MESSAGE_DELETE = "message:delete"
     """Delete a message at the provider."""
+    RECORD_LIST = "record:list"
+    """List, count and export what is kept, and its history."""
     PROVIDER_READ = "provider:read"
     """See how the provider link is doing, metrics included."""
 

@@ -10,7 +10,7 @@ import inspect
 from functools import cache, reduce
 from itertools import pairwise
 from operator import or_
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -46,11 +46,11 @@ def twin(kind: type[Value]) -> type[Model]:
     parent = kind.__base__
     assert parent is not None  # noqa: S101 - `Value` is above all
     base: type[Model] = Model if parent is Value else twin(parent)
-    texts = _descriptions(kind) | {"freshness": "How the gateway knows, and how old it is."}
-    defaults = {
+    texts = _descriptions(kind) | _MORE_DESCRIPTIONS
+    defaults: dict[str, Any] = {
         field.name: ... if field.required else field.default
         for field in msgspec.structs.fields(kind)
-    }
+    } | {"history": None}
     fields: dict[str, Any] = {
         name: (
             _twins_in(field.annotation),
@@ -66,6 +66,12 @@ def twin(kind: type[Value]) -> type[Model]:
     return model
 
 
+_MORE_DESCRIPTIONS = {
+    "freshness": "How the gateway knows, and how old it is.",
+    "history": "The changes of its state, oldest first; null where the archive is off.",
+}
+
+
 def _with_kind(schema: dict[str, Any], model: type[BaseModel]) -> None:
     """REST records say their kind; GraphQL has `__typename` for it."""
     kind = {"const": model.__name__, "type": "string", "description": "The kind of record."}
@@ -74,13 +80,14 @@ def _with_kind(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 def as_model(record: Record, freshness: Freshness) -> Model:
-    """A record as its twin."""
-    return _model(record, freshness=_model(freshness))
+    """A record as its twin, without its history."""
+    return model_of(record, freshness=model_of(freshness), history=None)
 
 
-def _model(value: Value, **more: object) -> Model:
+def model_of(value: Value, **more: object) -> Model:
+    """A value as its twin; `more` are fields that the value itself has not."""
     inner: dict[str, Any] = more | {
-        name: _model(held) if isinstance(held, Value) else held
+        name: model_of(held) if isinstance(held, Value) else held
         for name in value.__struct_fields__
         for held in [getattr(value, name)]
     }
@@ -88,11 +95,14 @@ def _model(value: Value, **more: object) -> Model:
 
 
 def _twins_in(annotation: Any) -> Any:  # noqa: ANN401 - any annotation
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        return list[_twins_in(item)]  # type: ignore[misc] # a type made at run time
     options = get_args(annotation) or (annotation,)
-    twins = [
-        twin(one) if isinstance(one, type) and issubclass(one, Value) else one for one in options
-    ]
-    return reduce(or_, twins)
+    if len(options) > 1:
+        return reduce(or_, map(_twins_in, options))
+    (one,) = options
+    return twin(one) if isinstance(one, type) and issubclass(one, Value) else one
 
 
 def _descriptions(kind: type) -> dict[str, str]:

@@ -12,6 +12,8 @@ from gateway.model.records import DetailLevel, HlrLookup, Record, shown_fields
 
 _STANDARD = {"sentAt", "sender", "text", "comment", "cost", "parts", "durationSeconds"}
 _FULL = {"subscriber", "porting"}
+CONTENT = frozenset({"text", "comment"})
+"""The fields that the archive keeps only if it is told to."""
 
 
 def level_of(path: str, kind: type[Record] | None = None) -> DetailLevel:
@@ -38,6 +40,11 @@ def level_for(paths: Iterable[str], kind: type[Record] | None = None) -> DetailL
     levels = [level_of(path, kind) for path in paths]
     levels.append(DetailLevel.BASIC if kind else DetailLevel.STANDARD)
     return max(levels, key=lambda level: level.all)
+
+
+def wants_content(paths: Iterable[str]) -> bool:
+    """Is what was written to the subscriber, or the sender's note, among the fields?"""
+    return not CONTENT.isdisjoint(paths)
 
 
 def parse_fields(fields: Iterable[str], kinds: Iterable[type[Record]]) -> frozenset[str]:

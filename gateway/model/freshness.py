@@ -90,7 +90,8 @@ class CacheEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     `certain`: an answer showed the record's kind. `observed_at` and `fresh_until` are in seconds
     since 1970. `misses` counts the answers "not found" in a row. `source`: reported to callers who
     did not cause the request. `deleted`: at our request. `detail`: up to this level all fields of
-    the record are known for its state.
+    the record are known for its state; `content`: texts and comments too, which the archive may not
+    have kept.
     """
 
     record: Message | HlrLookup | None
@@ -101,6 +102,12 @@ class CacheEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     source: FreshnessSource = FreshnessSource.CACHE
     deleted: bool = False
     detail: DetailLevel = DetailLevel.FULL
+    content: bool = True
+
+    def covers(self, detail: DetailLevel, *, content: bool) -> bool:
+        """Is the record known up to this level, and with its content if that is wanted there?"""
+        has_content = self.content or not content or detail is DetailLevel.BASIC
+        return has_content and self.detail.covers(detail)
 
     @property
     def observed(self) -> datetime:

@@ -5,10 +5,12 @@ as far on and not older. Everything else is filled in field by field, so that a 
 older answer never erases what is known.
 """
 
+from datetime import datetime
 from typing import NamedTuple
 
 from msgspec.structs import asdict, replace
 
+from gateway.model.freshness import CacheEntry
 from gateway.model.records import (
     DetailLevel,
     HlrLookup,
@@ -76,7 +78,9 @@ def merge(before: Observed, after: Observed, *, moved: bool | None = None) -> Ob
     same_status = known.provider_status.code == news.provider_status.code
     values: dict[str, object] = {}
     for name in news.__struct_fields__:
-        if name not in _BUNDLES[type(news)]:
+        if name == "changed_at":
+            values[name] = _changed_at(known, news, newer)
+        elif name not in _BUNDLES[type(news)]:
             values[name] = _filled(getattr(news, name), getattr(known, name))
         elif same_status:
             values[name] = _filled(getattr(newer, name), getattr(older, name))
@@ -85,6 +89,47 @@ def merge(before: Observed, after: Observed, *, moved: bool | None = None) -> Ob
     is_changed = moved and not same_status
     keeps_detail = is_changed or after.detail.covers(before.detail)
     return Observed(replace(news, **values), after.detail if keeps_detail else before.detail)
+
+
+def combine(before: CacheEntry, news: CacheEntry) -> CacheEntry:
+    """Join what two processes know of one key, or what one learned at two times."""
+    if news.deleted:
+        return news
+    older, newer = sorted((before, news), key=lambda entry: entry.observed_at)
+    if older.record is None or newer.record is None:
+        return newer if newer.record is not None or older.record is None else older
+    if type(older.record) is not type(newer.record):
+        return older if older.certain and not newer.certain else newer
+    record, detail = merge(
+        Observed(older.record, older.detail), Observed(newer.record, newer.detail)
+    )
+    return replace(
+        newer,
+        record=record,
+        detail=detail,
+        certain=older.certain or newer.certain,
+        content=older.content or newer.content,
+    )
+
+
+def same_state(one: Record | None, other: Record | None) -> bool:
+    """Is their state the same? Times and details may differ."""
+    if one is None or other is None:
+        return one is other
+    return type(one) is type(other) and _state_of(one) == _state_of(other)
+
+
+def _state_of(record: Record) -> tuple[int, int | None]:
+    error = record.error
+    return record.provider_status.code, None if error is None else error.provider_code
+
+
+def _changed_at(known: Record, news: Record, newer: Record) -> datetime | None:
+    """When the state of the newer one was learned first."""
+    if not same_state(known, news):
+        return newer.changed_at
+    times = [one.changed_at for one in (known, news) if one.changed_at is not None]
+    return min(times, default=None)
 
 
 def _is_newer(known: Record, news: Record) -> bool:

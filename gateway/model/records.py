@@ -437,6 +437,27 @@ class Freshness(Value, frozen=True, kw_only=True):
     """How much the provider was asked to tell."""
 
 
+class StateChange(Value, frozen=True, kw_only=True):
+    """One change of a record's state."""
+
+    at: datetime
+    """When the gateway learned it."""
+    state: str
+    """The new state: of a message its `MessageState`, of a lookup its `LookupState`."""
+    state_group: StateGroup | None = None
+    """The same, coarsely; null for a lookup."""
+    is_final: bool
+    """True: no need to ask again for delivery."""
+    provider_status: ProviderStatus
+    """The provider's own status."""
+    error: DeliveryError | None = None
+    """Why it was not delivered; null when there is no error."""
+    source: FreshnessSource
+    """How it was learned: LIVE by asking, CALLBACK by a push, CACHE from an import."""
+    last_status_time: datetime | None = None
+    """When the status changed, as the provider tells it."""
+
+
 class StatusRecord(Value, tag_field="kind", frozen=True, kw_only=True):
     """What is known of one message or lookup."""
 
@@ -466,6 +487,8 @@ class StatusRecord(Value, tag_field="kind", frozen=True, kw_only=True):
     """Was it recognised as a template message (bit 8 of `flag`)? null: not told."""
     paid_from_second_balance: bool | None = None
     """Was it paid from the account's second balance (bit 5 of `flag`)? null: not told."""
+    changed_at: datetime | None = None
+    """When the gateway learned the present state."""
 
     kind: ClassVar[str]
     """`Message` or `HlrLookup`: `kind` in REST, `__typename` in GraphQL."""
@@ -541,14 +564,15 @@ class ShownField(NamedTuple):
 
 @cache
 def shown_fields(kind: type[Value]) -> dict[str, ShownField]:
-    """The fields of a value by their attributes; of a record `freshness` as well."""
+    """The fields of a value by their attributes; of a record `freshness` and `history` as well."""
     annotations = get_type_hints(kind)
     names = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}
     if issubclass(kind, StatusRecord):
-        annotations["freshness"] = Freshness
+        annotations |= {"freshness": Freshness, "history": list[StateChange] | None}
         shared = len(msgspec.structs.fields(StatusRecord))
         told = list(names.items())
-        names = dict([*told[:shared], ("freshness", "freshness"), *told[shared:]])
+        more = [(name, name) for name in ("freshness", "history")]
+        names = dict([*told[:shared], *more, *told[shared:]])
     return {name: _shown(alias, annotations[name]) for name, alias in names.items()}
 
 

@@ -21,12 +21,14 @@ class _Slot(msgspec.Struct, gc=False):
     """What is known, and whether it was read since it came to the young end.
 
     `settled_until`: until then it is fresh and final, so that it answers whoever asks for nothing
-    unusual and no more than its `level` of detail; 0: it is not.
+    unusual and no more than its `level` of detail; 0: it is not. `bare_level`: the same for those
+    who want no content.
     """
 
     entry: CacheEntry
     settled_until: float
     level: int
+    bare_level: int
     is_read: bool = False
 
 
@@ -66,7 +68,7 @@ class MemoryStore:
         return slot.entry
 
     def get_settled(
-        self, keys: Iterable[Any], detail: DetailLevel, now: float
+        self, keys: Iterable[Any], detail: DetailLevel, now: float, *, content: bool = True
     ) -> list[CacheEntry] | None:
         """The entries of the keys, if each is fresh, final and told in such detail.
 
@@ -79,7 +81,7 @@ class MemoryStore:
                 slot: _Slot = _peek(self._slots, key)
             except KeyError:
                 return None
-            if now >= slot.settled_until or level > slot.level:
+            if now >= slot.settled_until or level > (slot.level if content else slot.bare_level):
                 return None
             slot.is_read = True
             found.append(slot.entry)
@@ -100,7 +102,9 @@ class MemoryStore:
     def keep(self, key: StatusKey, entry: CacheEntry) -> None:
         """Keep it, in this process."""
         settled_until = entry.fresh_until if _is_final(entry) else 0.0
-        self._slots[key] = _Slot(entry, settled_until, entry.detail.all)
+        bare_level = entry.detail.all
+        level = bare_level if entry.content else DetailLevel.BASIC.all
+        self._slots[key] = _Slot(entry, settled_until, level, bare_level)
 
     def put(self, key: StatusKey, entry: CacheEntry) -> None:
         """Keep it, and tell the other processes, if there are any."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.clock import Clock
 from gateway.model.described import Model
 from gateway.upstream.breaker import Breaker, BreakerState
@@ -121,6 +122,10 @@ class LinkState(Model):
     """What may be asked now."""
     sharing: Sharing
     """Whether other processes spend these budgets as well."""
+    archive: ArchiveState
+    """Whether what is learned is kept."""
+    archive_report: ArchiveReport | None = None
+    """How the archive is doing; null where it is off."""
     in_flight: int
     """Requests that are under way."""
     queue: Queue
@@ -166,6 +171,8 @@ def describe(
     queue: tuple[int, int],
     served: HitCounters,
     records: int,
+    archive: ArchiveState,
+    archive_report: ArchiveReport | None,
 ) -> LinkState:
     """Put together what the parts know."""
     ahead = clock.time() - clock.monotonic()
@@ -197,6 +204,8 @@ def describe(
             next_probe_at=_moment(breaker.probe_at, ahead),
         ),
         records=records,
+        archive=archive,
+        archive_report=archive_report,
         ages=Ages(median=_quantile(served.ages, 0.5), p99=_quantile(served.ages, 0.99)),
         counters=Counters(
             answers=answers,

@@ -173,6 +173,16 @@ class Projection:
             text += hole(answer) + piece
         return text
 
+    def write_once(self, answer: Answer) -> bytes:
+        """The same for an answer that is one of very many: what is written is not kept."""
+        writer = _Writer(answer)
+        writer.put(answer.record, self._parts[type(answer.record).__name__])
+        written = writer.done()
+        text = written.first
+        for hole, piece in written.rest:
+            text += hole(answer) + piece
+        return text
+
     def write_settled(self, entries: Iterable[CacheEntry], now: float) -> tuple[list[bytes], float]:
         """Settled answers with these as JSON, and the moment from which on they are others."""
         kept, written, until = _KEPT.of, [], math.inf
@@ -344,6 +354,7 @@ def pick_all(kind: type[Value]) -> Picks:
     return tuple(
         Pick(field.alias, name, pick_all(field.inner) if field.inner else None)
         for name, field in shown_fields(kind).items()
+        if name != "history"  # it is not the record's: see `archive`
     )
 
 

@@ -23,6 +23,7 @@ def test_the_scopes_are_the_contracts() -> None:
         "content:read",
         "identity:read",
         "message:delete",
+        "record:list",
         "provider:read",
     }
 

@@ -42,6 +42,8 @@ async def test_the_provider_link_before_anything_was_asked() -> None:
                 "perMessage": {"limit": 5, "spentMessages": 0},
             },
             "sharing": "ALONE",
+            "archive": "OFF",
+            "archiveReport": None,
             "inFlight": 0,
             "queue": {"callers": 0, "background": 0},
             "breaker": {"state": "CLOSED", "reason": None, "nextProbeAt": None},
@@ -96,7 +98,8 @@ async def test_graphql_tells_the_same() -> None:
     query = """{ provider {
       budgets { windowSeconds mass { limit left freeAt } concurrency { limit left }
                 perMessage { limit spentMessages } }
-      sharing inFlight queue { callers background } breaker { state reason nextProbeAt } records
+      sharing archive archiveReport { queue lagSeconds rows errors lost }
+      inFlight queue { callers background } breaker { state reason nextProbeAt } records
       ages { median p99 }
       counters { answers hits hitRatio unanswered requests singles mass messagesCarried failed
                  requestSeconds requestsSaved }

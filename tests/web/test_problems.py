@@ -25,6 +25,7 @@ CONTRACT = {
     ("ROUTE_NOT_FOUND", 404, False),
     ("HOST_NOT_ALLOWED", 421, False),
     ("QUERY_TOO_COMPLEX", 400, False),
+    ("ARCHIVE_OFF", 501, False),
 }
 
 

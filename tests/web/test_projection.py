@@ -51,7 +51,8 @@ def known_of(fields: dict[str, str]) -> CacheEntry:
 
 
 def as_json(answer: Answer) -> Any:  # noqa: ANN401 - JSON
-    return as_model(answer.record, answer.freshness).model_dump(mode="json", by_alias=True)
+    model = as_model(answer.record, answer.freshness)
+    return model.model_dump(mode="json", by_alias=True, exclude={"history"})
 
 
 @given(FIELDS, st.booleans(), st.sampled_from([None, *StaleReason]))

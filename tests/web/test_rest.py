@@ -49,6 +49,7 @@ async def test_a_message_tells_everything() -> None:
         "template": None,
         "isTemplate": False,
         "paidFromSecondBalance": False,
+        "changedAt": "2027-01-15T08:00:00Z",
         "subscriber": {
             "country": "Россия",
             "operator": "МегаФон",

@@ -29,7 +29,7 @@ from graphql import FieldNode, GraphQLError, OperationType
 
 from gateway.callers.model import Caller, Scope, hidden_fields
 from gateway.errors import GatewayError, InvalidArgument
-from gateway.model.detail import level_for
+from gateway.model.detail import level_for, wants_content
 from gateway.model.freshness import Answer
 from gateway.model.records import HlrLookup, Message, MessageState, Record, StatusKey
 from gateway.service import Basis, StatusQuery, StatusService
@@ -206,7 +206,8 @@ class _One(_Field):
     ) -> None:
         super().__init__(key, nodes, spoils=spoils)
         self.kind = kind
-        self.detail = level_for(record_paths(selection.paths(nodes)), kind)
+        paths = record_paths(selection.paths(nodes))
+        self.detail, self.content = level_for(paths, kind), wants_content(paths)
         self.projection = Projection(record_picks(nodes, selection, kind))
 
     def bind(self, values: Mapping[str, Any]) -> "OneCall | Wrong":
@@ -219,7 +220,9 @@ class _One(_Field):
             named = valid(key)
             age = seconds(max_age and max_age.of(values))
             last = check_until(until and until.of(values))
-            return OneCall(self, named, StatusQuery(self.detail, self.kind, age), last)
+            return OneCall(
+                self, named, StatusQuery(self.detail, self.kind, age, content=self.content), last
+            )
         except InvalidArgument as error:
             return Wrong(self, error)
 
@@ -260,7 +263,7 @@ class OneCall:
         self, watches: Watches, caller: str, signal: Signal
     ) -> AsyncGenerator[bytes | None, None]:
         """The response bodies; None where `signal`, which wakes it, was set by others."""
-        following = Following(self.field.detail, caller, self.until)
+        following = Following(self.field.detail, caller, self.until, self.field.content)
         async with aclosing(watches.events(self.key, following, signal)) as events:
             async for event in events:
                 yield None if event is None else event.once(_body_of, self.field)
@@ -293,7 +296,8 @@ class _Many(_Field):
 
     def __init__(self, key: str, nodes: Sequence[FieldNode], selection: Selection) -> None:
         super().__init__(key, nodes, spoils=True)
-        self.detail = level_for(record_paths(selection.paths(nodes), "record"))
+        paths = record_paths(selection.paths(nodes), "record")
+        self.detail, self.content = level_for(paths), wants_content(paths)
         members = selection.collect(nodes, {"StatusResult"})
         self.found = Projection(
             {kind.__name__: found_picks(members, selection, kind) for kind in (Message, HlrLookup)}
@@ -327,7 +331,8 @@ class ManyCall:
     def now(self, service: StatusService) -> Known | None:
         if self.max_age is not None:
             return None
-        settled = service.get_settled(self.items.keys, StatusQuery(self.field.detail))
+        query = StatusQuery(self.field.detail, content=self.field.content)
+        settled = service.get_settled(self.items.keys, query)
         if settled is None:
             return None
         entries, now = settled
@@ -338,7 +343,9 @@ class ManyCall:
     async def run(self, service: StatusService, caller: str) -> Result:
         field = self.field
         try:
-            query = StatusQuery(field.detail, None, seconds(self.max_age), caller=caller)
+            query = StatusQuery(
+                field.detail, None, seconds(self.max_age), caller=caller, content=field.content
+            )
             outcomes = await service.get_many(self.items.keys, query)
             results = self._written(outcomes)
         except Exception as error:  # noqa: BLE001 - as for one

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, subscribe
 
+from gateway.archive.archive import Archive
 from gateway.callers.model import Caller
 from gateway.service import StatusService
 from gateway.wakeups import Signal, interruptible
@@ -55,6 +56,7 @@ class Context(NamedTuple):
     watches: Watches
     caller: Caller
     who: str
+    archive: Archive | None = None
 
 
 COMPILED, STRAWBERRY = "compiled", "strawberry"

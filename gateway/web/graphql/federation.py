@@ -15,16 +15,17 @@ from graphql import GraphQLSchema, print_schema
 from gateway.callers.model import Scope, require
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.model.described import HlrLookupModel, MessageModel, Model
-from gateway.model.detail import level_for
+from gateway.model.detail import level_for, wants_content
 from gateway.model.records import HlrLookup, Message, Record
 from gateway.service import StatusQuery
 from gateway.web.graphql.arguments import key_of
 from gateway.web.graphql.errors import field_error
-from gateway.web.graphql.schema import Info, Query, shown, strawberry_schema
+from gateway.web.graphql.schema import Info, Query, histories, shown, strawberry_schema
 from gateway.web.graphql.selection import selected_paths
 
 if TYPE_CHECKING:
     from gateway.model.freshness import Answer
+    from gateway.web.graphql.schema import History
 
 KINDS: dict[str, type[Record]] = {"Message": Message, "HlrLookup": HlrLookup}
 
@@ -86,6 +87,7 @@ async def _entities(info: Info, representations: list[Any]) -> list[Model | Exce
     caller = info.context.caller
     require(caller, Scope.STATUS_READ)
     found: dict[int, Answer | GatewayError] = {}
+    told: dict[int, History] = {}
     by_kind: dict[type[Record], dict[int, Any]] = {kind: {} for kind in KINDS.values()}
     for place, given in enumerate(representations):
         if isinstance(given, dict) and given.get("__typename") in KINDS:
@@ -97,13 +99,16 @@ async def _entities(info: Info, representations: list[Any]) -> list[Model | Exce
             )
 
     async def ask(kind: type[Record], places: dict[int, Any]) -> None:
-        detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
-        want = StatusQuery(detail, kind, caller=info.context.who)
+        paths = selected_paths(info._raw_info)  # noqa: SLF001 - not public yet
+        want = StatusQuery(
+            level_for(paths, kind), kind, caller=info.context.who, content=wants_content(paths)
+        )
         answers = await info.context.service.get_many(list(places.values()), want)
         found.update(zip(places, answers, strict=True))
+        told.update(zip(places, await histories(info.context, paths, answers), strict=True))
 
     await asyncio.gather(*(ask(kind, places) for kind, places in by_kind.items() if places))
     return [
-        field_error(one) if isinstance(one, GatewayError) else shown(one, caller)
-        for one in (found[place] for place in range(len(representations)))
+        field_error(one) if isinstance(one, GatewayError) else shown(one, caller, told[place])
+        for place, one in sorted(found.items())
     ]

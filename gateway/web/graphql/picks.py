@@ -8,6 +8,7 @@ from graphql import DocumentNode, FieldNode, Visitor, visit
 
 from gateway.model.described import Model
 from gateway.model.records import HlrLookup, Message, Record, StatusRecord, Value, shown_fields
+from gateway.web.graphql.plain import NotTaken
 from gateway.web.graphql.selection import Selection
 from gateway.web.projection import Pick, Picks
 
@@ -56,6 +57,8 @@ def _pick(
     name = nodes[0].name.value
     if name == "__typename":
         return Pick(key, constant=orjson.dumps(model.__name__))
+    if name == "history":
+        raise NotTaken  # it is not the record's own
     attribute, inner = _fields_of(model)[name]
     return Pick(key, attribute, picks_of(nodes, selection, inner) if inner else None)
 

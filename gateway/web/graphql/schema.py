@@ -1,9 +1,10 @@
 """The GraphQL schema (Strawberry): types made from the records; query, mutation, subscription."""
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, cast
+from itertools import repeat
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import strawberry
 from graphql import GraphQLSchema, lexicographic_sort_schema, print_schema
@@ -11,11 +12,20 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
 from strawberry.types.unset import UNSET
 
+from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.callers.model import Caller, Scope, hidden_error, hidden_fields, require
 from gateway.errors import GatewayError
 from gateway.model import records
-from gateway.model.described import HlrLookupModel, MessageModel, Model, RecordModel, as_model, twin
-from gateway.model.detail import level_for
+from gateway.model.described import (
+    HlrLookupModel,
+    MessageModel,
+    Model,
+    RecordModel,
+    as_model,
+    model_of,
+    twin,
+)
+from gateway.model.detail import level_for, wants_content
 from gateway.model.freshness import Answer
 from gateway.model.records import HlrLookup, Message, Record, StatusKey, StatusRecord
 from gateway.service import StatusQuery
@@ -29,6 +39,11 @@ from gateway.web.graphql.errors import field_error
 from gateway.web.graphql.selection import selected_paths
 from gateway.web.http.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.rest.deletion import delete
+from gateway.web.rest.fields import HISTORY
+from gateway.web.rest.history import archive_for, histories_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Info = strawberry.Info[Context, None]
 
@@ -49,6 +64,7 @@ def _register_records() -> None:
             _register_enum(found)
     _register_enum(BreakerState)
     _register_enum(Sharing)
+    _register_enum(ArchiveState)
     strawberry.pydantic.interface(RecordModel, description=StatusRecord.__doc__)
     lean = (
         records.ProviderStatus,
@@ -60,6 +76,7 @@ def _register_records() -> None:
         records.Porting,
         records.SmppState,
         records.Freshness,
+        records.StateChange,
         Message,
         HlrLookup,
     )
@@ -74,6 +91,7 @@ def _register_records() -> None:
         link.BreakerReport,
         link.Counters,
         link.Ages,
+        ArchiveReport,
     )
     for model in models:
         strawberry.pydantic.type(model, description=model.__doc__)
@@ -116,24 +134,55 @@ async def _one(
     try:
         require(context.caller, Scope.STATUS_READ)
         key = valid(key_of(id_, phone))
-        detail = level_for(selected_paths(info._raw_info), kind)  # noqa: SLF001 - not public yet
-        want = StatusQuery(detail, kind, seconds(max_age), caller=context.who)
-        return shown(await context.service.get(key, want), context.caller)
+        paths = selected_paths(info._raw_info)  # noqa: SLF001 - not public yet
+        want = StatusQuery(
+            level_for(paths, kind),
+            kind,
+            seconds(max_age),
+            caller=context.who,
+            content=wants_content(paths),
+        )
+        answer = await context.service.get(key, want)
+        (history,) = await histories(context, paths, [answer])
+        return shown(answer, context.caller, history)
     except GatewayError as error:
         raise field_error(error) from error
 
 
-def shown(answer: Answer, caller: Caller) -> Model:
+History = list[Model] | Exception | None
+"""The changes of a record's state; None: not selected. An exception is the error of that field."""
+
+
+async def histories(
+    context: Context, paths: Iterable[str], answers: Sequence[Answer | GatewayError]
+) -> list[History]:
+    """The history of each answer with a record, if it is selected; of others None."""
+    found = [one for one in answers if isinstance(one, Answer)]
+    if not found or not any(path.partition(".")[0] == HISTORY for path in paths):
+        return [None] * len(answers)
+    told: Iterator[History]
+    try:
+        archive = archive_for(context.caller, context.archive)
+        changes = await histories_of(archive, [one.record for one in found])
+        told = iter([[model_of(change) for change in those] for those in changes])
+    except GatewayError as error:
+        told = repeat(field_error(error))
+    return [next(told) if isinstance(one, Answer) else None for one in answers]
+
+
+def shown(answer: Answer, caller: Caller, history: History = None) -> Model:
     """What the caller may see. An exception for a value is the error of that field."""
     record = as_model(answer.record, answer.freshness)
     hidden = hidden_fields(caller) & set(type(record).model_fields)
-    return record.model_copy(update={name: field_error(hidden_error(name)) for name in hidden})
+    errors = {name: field_error(hidden_error(name)) for name in hidden}
+    return record.model_copy(update={**errors, HISTORY: history})
 
 
 def _result(
     item: StatusKeyInput,
     key: StatusKey | GatewayError,
     found: Answer | GatewayError,
+    history: History,
     caller: Caller,
 ) -> StatusResult:
     named = (str(key.id), key.phone) if isinstance(key, StatusKey) else (item.id, item.phone)
@@ -141,19 +190,26 @@ def _result(
         id=strawberry.ID(named[0]),
         phone=named[1],
         outcome=outcome_of(found),
-        record=None if isinstance(found, GatewayError) else shown(found, caller),
+        record=None if isinstance(found, GatewayError) else shown(found, caller, history),
         problem=problem_of(found) if isinstance(found, GatewayError) else None,
     )
 
 
 async def _many(info: Info, items: list[StatusKeyInput], max_age: int | None) -> list[StatusResult]:
-    detail = level_for(selected_paths(info._raw_info, "record"))  # noqa: SLF001 - as above
+    paths = selected_paths(info._raw_info, "record")  # noqa: SLF001 - as above
     context = info.context
     require(context.caller, Scope.STATUS_READ)
-    want = StatusQuery(detail, None, seconds(max_age), caller=context.who)
+    want = StatusQuery(
+        level_for(paths),
+        None,
+        seconds(max_age),
+        caller=context.who,
+        content=wants_content(paths),
+    )
     keys = [key_of(item.id, item.phone) for item in items]
     found = await context.service.get_many(keys, want)
-    return [_result(*one, context.caller) for one in zip(items, keys, found, strict=True)]
+    told = await histories(context, paths, found)
+    return [_result(*one, context.caller) for one in zip(items, keys, found, told, strict=True)]
 
 
 _Id = Annotated[
@@ -272,18 +328,19 @@ class Subscription:
         except GatewayError as error:
             yield _event(error, caller)
             return
-        detail = level_for(selected_paths(info._raw_info))  # noqa: SLF001 - as above
-        reader = Following(detail, info.context.who, last)
+        paths = selected_paths(info._raw_info)  # noqa: SLF001 - as above
+        reader = Following(level_for(paths), info.context.who, last, wants_content(paths))
         async with aclosing(info.context.watches.follow(key, reader)) as events:
             async for event in events:
-                yield _event(event, caller)
+                (history,) = await histories(info.context, paths, [event])
+                yield _event(event, caller, history)
 
 
-def _event(event: Answer | GatewayError, caller: Caller) -> Model:
+def _event(event: Answer | GatewayError, caller: Caller, history: History = None) -> Model:
     """An exception that is yielded is the error of one event; raised, it would end the stream."""
     if isinstance(event, GatewayError):
         return cast("Model", field_error(event))
-    return shown(event, caller)
+    return shown(event, caller, history)
 
 
 def _utc(moment: dt.datetime) -> str:

@@ -30,7 +30,7 @@ from gateway.web.http.auth import caller_of, wants_page
 from gateway.web.http.body import read_body, read_json
 from gateway.web.http.compression import compressed, takes_gzip
 from gateway.web.http.headers import named_headers
-from gateway.web.http.methods import quality
+from gateway.web.http.methods import negotiated
 from gateway.web.http.reply import Reply
 from gateway.web.http.state import who
 from gateway.web.pages.files import playground_page
@@ -182,7 +182,7 @@ class GraphQLView:
 
 def _context(scope: Scope) -> Context:
     state, caller = scope["state"], caller_of(scope)
-    return Context(state["service"], state["watches"], caller, who(scope, caller))
+    return Context(state["service"], state["watches"], caller, who(scope, caller), state["archive"])
 
 
 _NO_STORE = (b"cache-control", b"no-store")
@@ -207,21 +207,7 @@ def acceptable(sent: bytes) -> str:
 
     Without an `Accept`, or where anything goes, it is `application/json`, which every client reads.
     """
-    accept = sent.decode("latin-1")
-    best: tuple[float, str] | None = None
-    for part in accept.split(",") if accept.strip() else ["*/*"]:
-        range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        weight = quality(parameters)
-        matching = next((media for media in _OFFERED if _matches(range_, media)), None)
-        if matching and weight > 0 and (best is None or weight > best[0]):
-            best = (weight, matching)
-    if best is None:
-        raise HTTPException(406, f"There are {', '.join(_OFFERED)}.")
-    return best[1]
-
-
-def _matches(range_: str, media: str) -> bool:
-    return range_ in {media, "*/*", media.partition("/")[0] + "/*"}
+    return negotiated(sent, _OFFERED)
 
 
 def _check_operation(type_: OperationType, method: str, media: str) -> None:

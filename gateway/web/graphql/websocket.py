@@ -213,7 +213,7 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
         prepared = gateway.engine.prepare(request)
         state = self._socket.scope["state"]
         who = caller.name or self._connection.address
-        context = Context(state["service"], state["watches"], caller, who)
+        context = Context(state["service"], state["watches"], caller, who, state["archive"])
         head = b'{"id":' + orjson.dumps(operation.id) + b',"type":"next","payload":'
         with ExitStack() as open_, gateway.callers.held(caller) as held:
             held.lost.add_done_callback(lambda _: context.watches.wakeups.wake(signal))

@@ -1,6 +1,6 @@
 """`Resource`: dispatches a URL's requests by method, and checks scope, query and `Accept`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from starlette.exceptions import HTTPException
@@ -48,6 +48,28 @@ class Resource:
         if needed is not None:
             model.require(caller_of(scope), needed)
         return await handler(scope, receive, send)
+
+
+def negotiated(sent: bytes, offered: Sequence[str]) -> str:
+    """The media type to answer in, by `Accept` (RFC 9110, section 12.5.1); none: 406.
+
+    Without an `Accept`, or where anything goes, it is the first that is offered.
+    """
+    accept = sent.decode("latin-1")
+    best: tuple[float, str] | None = None
+    for part in accept.split(",") if accept.strip() else ["*/*"]:
+        range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = quality(parameters)
+        matching = next((media for media in offered if _matches(range_, media)), None)
+        if matching and weight > 0 and (best is None or weight > best[0]):
+            best = (weight, matching)
+    if best is None:
+        raise HTTPException(406, f"There are {', '.join(offered)}.")
+    return best[1]
+
+
+def _matches(range_: str, media: str) -> bool:
+    return range_ in {media, "*/*", media.partition("/")[0] + "/*"}
 
 
 def check_accept(accept: bytes | None, media: str) -> None:

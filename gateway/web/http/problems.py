@@ -21,6 +21,7 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.NotFound: 404,
     errors.RouteNotFound: 404,
     errors.HostNotAllowed: 421,
+    errors.ArchiveOff: 501,
     errors.KindMismatch: 404,
     errors.DeleteRefused: 409,
     errors.RateLimited: 429,

@@ -12,6 +12,7 @@ from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.wakeups import Signal, Wakeups
+from gateway.web.http.headers import Headers
 
 HEARTBEAT_SECONDS = 15.0
 """Pauses after which a comment is sent: proxies close what is silent for a minute or half of it."""
@@ -40,12 +41,20 @@ def event(name: str, data: bytes = b"", *, id_: bytes | None = None) -> bytes:
     return head + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
-async def stream(events: AsyncGenerator[bytes, None], receive: Receive, send: Send) -> None:
+async def stream(
+    events: AsyncGenerator[bytes, None],
+    receive: Receive,
+    send: Send,
+    headers: Headers | None = None,
+) -> None:
     """Send events as they come, to the last one or until their reader has gone.
+
+    `headers` are for another stream than one of events: so an export is sent.
 
     Starlette's `StreamingResponse` makes three tasks and a group of them for each stream.
     """
-    await send({"type": "http.response.start", "status": 200, "headers": _RAW_HEADERS})
+    start = {"type": "http.response.start", "status": 200, "headers": headers or _RAW_HEADERS}
+    await send(start)
     reader = _Reader(receive)
     try:
         async for some in events:

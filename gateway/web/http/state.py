@@ -4,6 +4,7 @@ from typing import TypedDict
 
 from starlette.types import Scope
 
+from gateway.archive.archive import Archive
 from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
@@ -20,6 +21,7 @@ class State(TypedDict):
     callers: Callers
     clock: Clock
     service: StatusService
+    archive: Archive | None
     watches: Watches
     counts: Counts
     lifetime: Lifetime

@@ -25,6 +25,7 @@ class RecordUrl(NamedTuple):
     query: StatusQuery
     projection: Projection
     until: MessageState | None
+    history: bool = False
 
     @property
     def detail(self) -> DetailLevel:
@@ -47,7 +48,8 @@ def _question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]
     fields = given.get("fields")
     names = None if fields is None else tuple(",".join(fields).split(","))
     shape = shape_of((kind,), names, hidden)
-    return RecordUrl(key, kind, StatusQuery(shape.detail, kind), shape.alone, _until(given, kind))
+    query_ = StatusQuery(shape.detail, kind, content=shape.content)
+    return RecordUrl(key, kind, query_, shape.alone, _until(given, kind), shape.history)
 
 
 _question_kept = lru_cache(maxsize=QUESTIONS)(_question)

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from gateway import __version__, errors
+from gateway.archive.listing import MOST, Order
 from gateway.model.detail import field_paths
 from gateway.model.records import (
     EMAIL_PATTERN,
@@ -68,6 +69,8 @@ def _values() -> Json:
         "VERSION": __version__,
         "MAX_ID": MAX_ID,
         "MAX_ITEMS": MAX_ITEMS,
+        "MAX_LISTED": MOST,
+        "LIST_ORDERS": [order.value for order in Order],
         "MAX_EMAIL_LENGTH": MAX_EMAIL_LENGTH,
         "MAX_PUSH_BYTES": MAX_BYTES,
         "LONGEST_WAIT": LONGEST_WAIT,

@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.callers.model import hidden_error
-from gateway.model.detail import level_for, parse_fields
+from gateway.model.detail import CONTENT, level_for, parse_fields, wants_content
 from gateway.model.records import DetailLevel, HlrLookup, Message, Record
 from gateway.web.projection import Pick, Picks, Projection, pick_all, reader, to_json
 
 KINDS: tuple[type[Record], ...] = (Message, HlrLookup)
+
+HISTORY = "history"
+"""The member that is only there where `fields` names it."""
 
 HIDDEN = "hiddenFields"
 """The member that tells which fields are null because of the caller's scopes."""
@@ -22,9 +25,14 @@ _ALWAYS = ("kind", "id", "phone")
 
 
 class FieldSet(NamedTuple):
-    """What to ask the provider for, and how to show it: a record alone, or as one of many."""
+    """What to ask the provider for, and how to show it: a record alone, or as one of many.
+
+    `content`: texts or comments are shown; `history`: the changes of its state are, too.
+    """
 
     detail: DetailLevel
+    content: bool
+    history: bool
     alone: Projection
     found: Projection
 
@@ -53,6 +61,8 @@ def _shape(
     asked = kinds[0] if len(kinds) == 1 else None
     return FieldSet(
         DetailLevel.FULL if wanted is None else level_for(wanted, asked),
+        wants_content(CONTENT - hidden if wanted is None else wanted),
+        wanted is not None and HISTORY in wanted,
         Projection(picks),
         Projection({name: _found(record) for name, record in picks.items()}),
     )

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from gateway.callers.model import hidden_fields
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InvalidArgument
 from gateway.memo import memoize_header
 from gateway.model.freshness import Answer, CacheEntry
 from gateway.model.records import Record
@@ -56,6 +56,8 @@ class EventsEndpoint:
         asked = read_url(
             self._kind, scope["path_params"]["id"], scope["query_string"], hidden_fields(caller)
         )
+        if asked.history:
+            raise InvalidArgument("history is not told in events: ask for the record itself.")
         state: State = scope["state"]
         service, watches = state["service"], state["watches"]
         entry = service.peek(asked.key)
@@ -204,7 +206,7 @@ def _reader(asked: RecordUrl, entry: CacheEntry | None, caller: str) -> Followin
     """Who follows. The level has to show the kind, where that is not known for certain."""
     is_certain = entry is not None and entry.record is not None and entry.certain
     detail = asked.detail if is_certain else at_least_standard(asked.detail)
-    return Following(detail, caller, asked.until)
+    return Following(detail, caller, asked.until, asked.query.content)
 
 
 def _check_kind(record: Record, kind: type[Record]) -> None:

@@ -19,6 +19,7 @@ from gateway.web.http.reply import Endpoint, Sending
 from gateway.web.ops import health
 from gateway.web.rest import push
 from gateway.web.rest.follow import EventsEndpoint
+from gateway.web.rest.listing import list_records, summarise_records
 from gateway.web.rest.records import RecordEndpoint, delete_message, post_batch
 
 
@@ -112,6 +113,24 @@ OPERATIONS: tuple[Operation, ...] = (
         Scope.STATUS_READ,
         problems=_FROM_PROVIDER,
         refusals=(406, 413, 415),
+    ),
+    Operation(
+        "GET",
+        "/v1/records",
+        "listRecords",
+        list_records,
+        Scope.RECORD_LIST,
+        problems=(errors.InvalidArgument, errors.ArchiveOff, errors.Overloaded),
+        refusals=(406,),
+    ),
+    Operation(
+        "GET",
+        "/v1/records/summary",
+        "summariseRecords",
+        summarise_records,
+        Scope.RECORD_LIST,
+        problems=(errors.InvalidArgument, errors.ArchiveOff, errors.Overloaded),
+        refusals=(406,),
     ),
     Operation(
         "GET", "/v1/provider", "getProvider", _plain(health.get_provider), Scope.PROVIDER_READ

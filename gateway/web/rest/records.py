@@ -1,6 +1,7 @@
 """REST endpoints for one record, for many, and for deletion."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,7 +14,7 @@ from gateway.errors import GatewayError, InvalidArgument, shortened
 from gateway.memo import LONGEST
 from gateway.model.described import HlrLookupModel, MessageModel, Model
 from gateway.model.freshness import Answer
-from gateway.model.records import Record, StatusKey, key_or_error
+from gateway.model.records import Record, StateChange, StatusKey, key_or_error
 from gateway.service import Basis, StatusQuery
 from gateway.web.http.auth import caller_of
 from gateway.web.http.body import read_body, read_json
@@ -32,12 +33,16 @@ from gateway.web.http.methods import JSON, check_accept
 from gateway.web.http.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.http.reply import Reply
 from gateway.web.http.state import who
+from gateway.web.projection import to_json
 from gateway.web.rest.address import RecordUrl, key_in, read_url
 from gateway.web.rest.deletion import delete
-from gateway.web.rest.fields import KINDS, shape_of
+from gateway.web.rest.fields import KINDS, FieldSet, shape_of
 from gateway.web.rest.follow import awaited, is_news, seconds_to_wait
+from gateway.web.rest.history import archive_for, histories_of, with_history
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.service import StatusService
 
 KEPT = 1024
@@ -101,8 +106,8 @@ class RecordEndpoint:
                 kept = await _asked(scope, receive, asked, is_missing=is_plain)
             else:
                 scope["log_fields"] = HIT
-                kept = _written(asked, answer, status_of_hit(answer))
-                if answer.is_settled and len(id_) + len(query) <= LONGEST:
+                kept = await _written(scope, asked, answer, status_of_hit(answer))
+                if answer.is_settled and not asked.history and len(id_) + len(query) <= LONGEST:
                     self._keep(place, kept)
         if_none_match = headers.get(b"if-none-match")
         if if_none_match is not None and matches(if_none_match, kept.tag):
@@ -146,13 +151,21 @@ async def _asked(scope: Scope, receive: Receive, asked: RecordUrl, *, is_missing
         answer = await awaited(scope, receive, asked, answer, seconds)
         cache_status, scope["log_fields"] = status_of_hit(answer), HIT
     more = [(b"preference-applied", b"wait=%d" % seconds)] if seconds else []
-    return _written(asked, answer, cache_status, more)
+    return await _written(scope, asked, answer, cache_status, more)
 
 
-def _written(
-    asked: RecordUrl, answer: Answer, cache_status: bytes, more: Sequence[Header] = ()
+async def _written(
+    scope: Scope,
+    asked: RecordUrl,
+    answer: Answer,
+    cache_status: bytes,
+    more: Sequence[Header] = (),
 ) -> _Kept:
     tag, body = asked.projection.tagged(answer)
+    if asked.history:
+        archive = archive_for(caller_of(scope), scope["state"]["archive"])
+        (history,) = await histories_of(archive, [answer.record])
+        body = with_history(body, history)
     fields = [*headers_of(answer, tag, cache_status), *more]
     return _Kept(
         Basis((asked.key,), (answer.entry,), answer.until),
@@ -178,11 +191,16 @@ async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
     caller = caller_of(scope)
     shape = shape_of(KINDS, fields, hidden_fields(caller))
     keys = [_item_key(item) for item in items]
-    query = StatusQuery(shape.detail, caller=who(scope, caller))
+    query = StatusQuery(shape.detail, caller=who(scope, caller), content=shape.content)
     outcomes = await scope["state"]["service"].get_many(keys, query)
     if error := _nothing_answered(outcomes):
         raise error
-    write = shape.found.write
+    write: Callable[[Answer], bytes] = shape.found.write
+    if shape.history:
+        archive = archive_for(caller, scope["state"]["archive"])
+        found = [one.record for one in outcomes if isinstance(one, Answer)]
+        histories = iter(await histories_of(archive, found))
+        write = partial(_with_history, shape, histories)
     results = [
         write(outcome) if isinstance(outcome, Answer) else _unfound(item, key, outcome)
         for item, key, outcome in zip(items, keys, outcomes, strict=True)
@@ -193,6 +211,16 @@ async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
         body = await compressed(body, answered)
     answered.append((b"content-length", b"%d" % len(body)))
     return Reply(200, answered, body)
+
+
+def _with_history(
+    shape: FieldSet, histories: Iterator[Sequence[StateChange]], answer: Answer
+) -> bytes:
+    """The result of an item that was found, with the next history in its record."""
+    record, history = answer.record, next(histories)
+    whole = with_history(shape.alone.write(answer), history)
+    key = to_json({"id": record.id, "phone": record.phone, "outcome": Outcome.FOUND})
+    return key[:-1] + b',"record":' + whole + b',"problem":null}'
 
 
 async def _json_body(headers: dict[bytes, bytes], receive: Receive) -> object:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from pydantic.json_schema import models_json_schema
 
+from gateway.archive.summary import RecordSummary
 from gateway.callers.model import HIDDEN_WITHOUT
 from gateway.model.described import twin
 from gateway.model.records import HlrLookup, Message, Record, shown_fields
@@ -17,7 +18,14 @@ from gateway.web.rest.records import StatusResult
 
 Json: TypeAlias = dict[str, Any]
 
-_MODELS: Final = (twin(Message), twin(HlrLookup), StatusResult, Problem, LinkState)
+_MODELS: Final = (
+    twin(Message),
+    twin(HlrLookup),
+    StatusResult,
+    Problem,
+    LinkState,
+    RecordSummary,
+)
 """The models they refer to are added by Pydantic."""
 
 
@@ -39,6 +47,7 @@ def schemas() -> Json:
         record = made["StatusResult"]["properties"]["record"]
         record["anyOf"].insert(-1, {"$ref": f"#/components/schemas/{model}Selection"})
         made[model]["properties"][HIDDEN] = _hidden(kind)
+        made[model]["required"].remove("history")  # it comes where `fields` names it
     return made
 
 

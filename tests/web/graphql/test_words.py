@@ -246,7 +246,7 @@ def names_of_schema() -> set[str]:
 async def test_without_introspection_a_mistake_teaches_no_name() -> None:
     schema = names_of_schema()
     assert {"MessageState", "StatusKey", "phone", "maxAge", "READ", "ID", "Int"} <= schema
-    english = {"type", "Subscription"}
+    english = {"at", "type", "Subscription"}
     headers = {"accept": "text/event-stream"}
     async with running(GRAPHQL_INTROSPECTION="false") as setup:
         for query, variables in [*((query, {}) for query in WRONG), *WRONG_VARIABLES]:

@@ -1,0 +1,222 @@
+"""`Archive`: what the rest of the gateway knows of the archive: look up, record, erase, read.
+
+It is opened once, at the start, and closed at the end, when all that waits is written.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.archive.database import Database, PostgresDatabase, SqliteDatabase
+from gateway.archive.filters import RecordFilter
+from gateway.archive.history import change_in, histories
+from gateway.archive.listing import Listed, Order, Position, count, page
+from gateway.archive.names import Names
+from gateway.archive.report import ArchiveReport, ArchiveState
+from gateway.archive.rows import ACCOUNT, batches, entries_of
+from gateway.archive.states import Source
+from gateway.archive.summary import RecordSummary, summarise
+from gateway.archive.tables import RECORDS
+from gateway.archive.writer import TROUBLE, Writer, advanced, short
+from gateway.clock import Clock
+from gateway.errors import Overloaded
+from gateway.model.freshness import CacheEntry
+from gateway.model.records import FreshnessSource, StateChange, StatusKey
+
+if TYPE_CHECKING:
+    from gateway.archive.rows import Kept
+
+log = logging.getLogger(__name__)
+
+PATIENCE: Final = 1.0
+"""Seconds that a caller waits for the archive before the provider is asked instead."""
+
+KEYS: Final = 1000
+"""Keys that are looked up by one statement."""
+
+LAST_CHANCE: Final = 5.0
+"""Seconds for all that waits to be written, at the end."""
+
+DAY: Final = 24 * 3600.0
+SWEEP: Final = 60.0
+"""Seconds between two looks for what is too old."""
+STEP: Final = 500
+"""Records that are deleted at a time, so that nobody waits for it."""
+
+
+class Archive:
+    """The archive of one process; a database may serve several.
+
+    `days` after its last change a record goes; 0: never. `content`: keep texts and comments too.
+    """
+
+    def __init__(self, database: Database, clock: Clock, *, content: bool, days: int) -> None:
+        self.database = database
+        self.names = Names()
+        self._clock = clock
+        self._days = days
+        self._writer = Writer(database, self.names, clock, content=content)
+        self._sweeper: asyncio.Task[None] | None = None
+        self._rows: int | None = None
+
+    async def open(self) -> None:
+        """Begin. A database that is away is tried again later; `NewerSchemaError` is raised."""
+        with suppress(*TROUBLE):  # the writer tries again, and tells
+            await self._writer.ready()
+        self._writer.start()
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def aclose(self) -> None:
+        """Write what waits, and close."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sweeper
+        await self._writer.aclose(LAST_CHANCE)
+        await self.database.aclose()
+
+    def record(self, key: StatusKey, entry: CacheEntry) -> None:
+        """Keep what was learned; it is written soon."""
+        is_pushed = entry.source is FreshnessSource.CALLBACK
+        self._writer.add(key, entry, Source.PUSHED if is_pushed else Source.ASKED)
+
+    def erase(self, key: StatusKey) -> None:
+        """Delete what is kept of a key, soon."""
+        self._writer.erase(key)
+
+    async def look_up(self, keys: Sequence[StatusKey]) -> Mapping[StatusKey, CacheEntry]:
+        """What is kept of those of the keys of which something is; nothing, where it is away."""
+        found = {key: entry for key in keys if (entry := self._writer.get(key)) is not None}
+        missing = [key for key in keys if key not in found and not self._writer.is_erased(key)]
+        if missing and self.state is ArchiveState.ON:
+            try:
+                async with asyncio.timeout(PATIENCE), self.database.reading() as connection:
+                    for some in batches(missing, KEYS):
+                        kept = await entries_of(connection, some)
+                        found |= {key: one.entry for key, one in kept.items()}
+            except TROUBLE as error:
+                log.debug("the archive could not be asked: %s", short(error))
+        return found
+
+    async def histories(self, keys: Sequence[StatusKey]) -> dict[StatusKey, list[StateChange]]:
+        """The changes of each key, oldest first, those included that wait to be written.
+
+        Raises `Overloaded` where the database is away.
+        """
+        async with self.reading() as connection:
+            kept: dict[StatusKey, Kept] = {}
+            for some in batches(keys, KEYS):
+                kept |= await entries_of(connection, some)
+            written = await histories(connection, self.names, [one.no for one in kept.values()])
+        told: dict[StatusKey, list[StateChange]] = {}
+        for key in keys:
+            is_kept = key in kept and not self._writer.is_erased(key)
+            told[key] = list(written[kept[key].no]) if is_kept else []
+            if steps := self._writer.steps(key):
+                _, _, changes = advanced(kept[key] if is_kept else None, steps)
+                told[key] += [change_in(one.record, one.source) for one in changes]
+        return told
+
+    async def list_page(
+        self, wanted: RecordFilter, order: Order, *, after: Position | None, limit: int
+    ) -> list[Listed]:
+        """Up to `limit` records in their order; `Overloaded` where the database is away."""
+        async with self.reading() as connection:
+            return await page(connection, self.names, wanted, order, after=after, limit=limit)
+
+    async def count(self, wanted: RecordFilter) -> int:
+        """How many records match; `Overloaded` where the database is away."""
+        async with self.reading() as connection:
+            return await count(connection, self.names, wanted)
+
+    async def summary(self, wanted: RecordFilter) -> RecordSummary:
+        """Counts and times of the records that match; `Overloaded` as above."""
+        async with self.reading() as connection:
+            return await summarise(connection, self.names, wanted)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for lists and counts; `Overloaded` where the database is away."""
+        try:
+            async with self.database.reading() as connection:
+                yield connection
+        except TROUBLE as error:
+            log.warning("the archive could not be read: %s", short(error))
+            raise Overloaded("The archive's database is away; try again.", retry_after=5) from None
+
+    async def flush(self) -> None:
+        """Write all that waits, now."""
+        await self._writer.flush()
+
+    @property
+    def state(self) -> ArchiveState:
+        return self._writer.state
+
+    def report(self) -> ArchiveReport:
+        """How it is doing."""
+        writer = self._writer
+        return ArchiveReport(
+            queue=writer.queue,
+            lag_seconds=round(writer.lag, 3),
+            rows=self._rows,
+            errors=writer.errors,
+            lost=writer.lost,
+        )
+
+    async def _sweep(self) -> None:
+        """Delete what is too old, in small steps, and count what is left."""
+        while True:
+            try:
+                if self.state is ArchiveState.ON:
+                    before = int(self._clock.time() - self._days * DAY)
+                    while self._days and await forget_before(self.database, before):
+                        await self._clock.sleep(0)
+                    async with self.database.reading() as connection:
+                        self._rows = await connection.scalar(
+                            select(func.count()).select_from(RECORDS)
+                        )
+            except TROUBLE as error:
+                log.debug("the archive could not be swept: %s", short(error))
+            await self._clock.sleep(SWEEP)
+
+
+async def forget_before(database: Database, time: int) -> int:
+    """Delete some of the records that last changed before a time; how many there were."""
+    table = RECORDS.c
+    old = (
+        select(table.no)
+        .where(table.account == ACCOUNT, table.changed_at < time)
+        .order_by(table.changed_at)
+        .limit(STEP)
+    )
+    async with database.writing() as connection:
+        numbers = (await connection.scalars(old)).all()
+        if numbers:
+            await connection.execute(delete(RECORDS).where(table.no.in_(numbers)))
+    return len(numbers)
+
+
+async def erase_phones(database: Database, phones: Iterable[str]) -> int:
+    """Delete all records of these numbers, in all spellings, and what the disk has left of them."""
+    same = (RECORDS.c.account == ACCOUNT, RECORDS.c.phone.in_(list(phones)))
+    async with database.writing() as connection:
+        erased = (await connection.execute(delete(RECORDS).where(*same))).rowcount
+    await database.tidy()
+    return int(erased)
+
+
+def open_database(url: str) -> Database:
+    """The database of an address: `sqlite:///path` or `postgresql://…`; `ValueError` else."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() in {"postgresql", "postgres"}:
+        return PostgresDatabase(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        return SqliteDatabase(Path(parsed.database))
+    raise ValueError

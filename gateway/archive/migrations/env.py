@@ -1,0 +1,13 @@
+"""Runs the migrations on the connection that `database` brings."""
+
+from alembic import context
+
+from gateway.archive.tables import METADATA
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
