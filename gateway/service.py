@@ -373,6 +373,10 @@ class StatusService:
         """What is known, fresh or not, under either spelling of the number; nobody is asked."""
         return self._find(key)[1]
 
+    def now(self) -> float:
+        """Seconds since 1970, for what is told of records."""
+        return self._clock.time()
+
     def link(self) -> LinkState:
         """The state of the link to the provider."""
         archive = self._cache.archive

@@ -47,11 +47,16 @@ class RecordFilter(NamedTuple):
     changed_before: int | None = None
 
 
-def read_filter(given: Mapping[str, Sequence[str]]) -> RecordFilter:
+def read_filter(given: Mapping[str, Sequence[str]], *, splits: bool = True) -> RecordFilter:
     """Read the filters among what is given by name; what else there is, is others' to read.
 
-    Raises `InvalidArgument` naming the filter.
+    `splits`: each text is a comma list. Raises `InvalidArgument` naming the filter.
     """
+    if splits:
+        given = {
+            name: [one for text in texts for one in text.split(",")]
+            for name, texts in given.items()
+        }
     phones = _values(given, "phone", _phone)
     return RecordFilter(
         phones=None if phones is None else _unique(_spelled(phones)),
@@ -97,10 +102,10 @@ def _states(given: Mapping[str, Sequence[str]]) -> frozenset[int] | None:
 def _values(
     given: Mapping[str, Sequence[str]], name: str, read: Callable[[str], T]
 ) -> tuple[T, ...] | None:
-    """A comma list, or repeated, is any of its values."""
+    """Any of the values."""
     if name not in given:
         return None
-    values = [value.strip() for text in given[name] for value in text.split(",")]
+    values = [value.strip() for value in given[name]]
     if len(values) > MOST_VALUES:
         raise InvalidArgument(f"{name} may have at most {MOST_VALUES} values.")
     if not all(values):

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.archive.names import Names
 from gateway.archive.states import STATES, Source
 from gateway.archive.tables import CHANGES
-from gateway.model.records import Message, ProviderStatus, Record, StateChange
+from gateway.model.records import Message, ProviderStatus, Record, RecordState, StateChange
 from gateway.smsc import codes
 
 
@@ -35,7 +35,7 @@ def change_in(record: Record, source: Source) -> StateChange:
     assert at is not None  # noqa: S101 - whoever learned it has set it
     return StateChange(
         at=at,
-        state=record.state.value,
+        state=RecordState[record.state.name],
         state_group=record.state_group if isinstance(record, Message) else None,
         is_final=record.is_final,
         provider_status=record.provider_status,
@@ -53,7 +53,7 @@ def change_of(row: Row[Any], words: Mapping[int, str]) -> StateChange:
     error = None if row.provider_error is None else codes.delivery_error(row.provider_error)
     return StateChange(
         at=moment(row.at),
-        state=stored.state.value,
+        state=RecordState[stored.state.name],
         state_group=stored.group,
         is_final=stored.is_final,
         provider_status=ProviderStatus(code=row.status, name=name, text=text),

@@ -165,6 +165,13 @@ class MessageState(DescribedEnum):
     UNKNOWN = "UNKNOWN", "The provider gave a status number that is in none of its lists"
 
 
+class RecordKind(DescribedEnum):
+    """The kind of a record."""
+
+    Message = "Message", "A message: SMS, e-mail, call or messenger"
+    HlrLookup = "HlrLookup", "An HLR lookup"
+
+
 class StateGroup(DescribedEnum):
     """The state, coarsely."""
 
@@ -191,6 +198,24 @@ class LookupState(DescribedEnum):
     EXPIRED = "EXPIRED", "The network did not answer in time"
     FAILED = "FAILED", "The lookup could not be made"
     UNKNOWN = "UNKNOWN", "The provider gave a status number that is in none of its lists"
+
+
+class RecordState(DescribedEnum):
+    """A state of a message or of a lookup; those of one name are one."""
+
+    QUEUED = MessageState.QUEUED, MessageState.QUEUED.description
+    PAUSED = MessageState.PAUSED, MessageState.PAUSED.description
+    SENT = MessageState.SENT, MessageState.SENT.description
+    DELIVERED = MessageState.DELIVERED, MessageState.DELIVERED.description
+    READ = MessageState.READ, MessageState.READ.description
+    CLICKED = MessageState.CLICKED, MessageState.CLICKED.description
+    UNDELIVERABLE = MessageState.UNDELIVERABLE, MessageState.UNDELIVERABLE.description
+    REJECTED = MessageState.REJECTED, MessageState.REJECTED.description
+    PENDING = LookupState.PENDING, LookupState.PENDING.description
+    COMPLETED = LookupState.COMPLETED, LookupState.COMPLETED.description
+    FAILED = LookupState.FAILED, LookupState.FAILED.description
+    EXPIRED = "EXPIRED", "It was not delivered, or not answered by the network, in time"
+    UNKNOWN = MessageState.UNKNOWN, MessageState.UNKNOWN.description
 
 
 class Reachability(DescribedEnum):
@@ -442,7 +467,7 @@ class StateChange(Value, frozen=True, kw_only=True):
 
     at: datetime
     """When the gateway learned it."""
-    state: str
+    state: RecordState
     """The new state: of a message its `MessageState`, of a lookup its `LookupState`."""
     state_group: StateGroup | None = None
     """The same, coarsely; null for a lookup."""

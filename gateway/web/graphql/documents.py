@@ -20,6 +20,7 @@ from graphql import (
     GraphQLSchema,
     GraphQLSyntaxError,
     InlineFragmentNode,
+    IntValueNode,
     ListValueNode,
     NoSchemaIntrospectionCustomRule,
     NoUndefinedVariablesRule,
@@ -99,6 +100,15 @@ _LISTS = {"items", "representations"}
 """Arguments that name many records."""
 
 
+_OF_ARCHIVE = {"records", "recordSummary"}
+"""Fields at the top that read the archive."""
+
+COUNTING = 100
+"""What it costs to count all that matches, in records."""
+
+DEFAULT_PAGE = 50
+"""Records of a page where `first` is not given."""
+
 MAX_TOLD = 64
 """Characters of an operation's name that the log tells."""
 
@@ -127,11 +137,15 @@ class Operation:
         self.program: Program | None = None
         """What it was compiled to; for the engine to keep it with the document."""
         self._lists: list[str] = []
+        self._firsts: list[str] = []
         self._cost = 0
 
     def measure(self) -> None:
         """Count the records that the operation asks for, and the variables that hold more."""
         for root in self.document.root_fields(self.node.selection_set, set()):
+            if root.name.value in _OF_ARCHIVE:
+                self._measure_archive(root)
+                continue
             items = next((one for one in root.arguments or () if one.name.value in _LISTS), None)
             if items is not None and isinstance(items.value, VariableNode):
                 self._lists.append(items.value.name.value)
@@ -140,16 +154,34 @@ class Operation:
             else:
                 self._cost += 1
 
+    def _measure_archive(self, root: FieldNode) -> None:
+        """A page costs its records; a count or a summary as much as a hundred, for it reads all."""
+        if root.name.value != "records" or self.document.selects(root, "totalCount"):
+            self._cost += COUNTING
+        if root.name.value != "records":
+            return
+        first = next((one for one in root.arguments or () if one.name.value == "first"), None)
+        if first is not None and isinstance(first.value, VariableNode):
+            self._firsts.append(first.value.name.value)
+        elif first is not None and isinstance(first.value, IntValueNode):
+            self._cost += min(int(first.value.value[:9]), MAX_ITEMS)
+        else:
+            self._cost += DEFAULT_PAGE
+
     def check_cost(self, variables: Mapping[str, Any]) -> None:
         """Refuse what could cause more requests to the provider than one batch may.
 
-        Every record asked for counts one: that is what it costs when nothing is known of it. A
-        single list that is too long is left to its field, which says so.
+        Every record asked for counts one: that is what it costs when nothing is known of it; one of
+        the archive costs no more. A single list that is too long is left to its field, which says
+        so.
         """
         cost = self._cost
         for name in self._lists:
             given = variables.get(name)
             cost += min(len(given), MAX_ITEMS) if isinstance(given, list) else 1
+        for name in self._firsts:
+            given = variables.get(name)
+            cost += min(max(given, 1), MAX_ITEMS) if isinstance(given, int) else DEFAULT_PAGE
         if cost > MAX_ITEMS:
             raise _too_complex(
                 f"The operation asks for {cost} records; at most {MAX_ITEMS} can be asked for at "
@@ -184,6 +216,13 @@ class Document:
         if name not in self._operations:
             raise _refused(f"operationName: the document has no operation {shortened(name)!r}.")
         return self._operations[name]
+
+    def selects(self, node: FieldNode, name: str) -> bool:
+        """Is a field of this name selected directly below, whatever directives say of it?"""
+        below = node.selection_set
+        return below is not None and any(
+            one.name.value == name for one in self.root_fields(below, set())
+        )
 
     def root_fields(self, selections: SelectionSetNode, visited: set[str]) -> Iterator[FieldNode]:
         """The fields that can be selected at the top, whatever directives say of them."""

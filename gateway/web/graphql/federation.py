@@ -20,12 +20,14 @@ from gateway.model.records import HlrLookup, Message, Record
 from gateway.service import StatusQuery
 from gateway.web.graphql.arguments import key_of
 from gateway.web.graphql.errors import field_error
-from gateway.web.graphql.schema import Info, Query, histories, shown, strawberry_schema
+from gateway.web.graphql.schema import Query, strawberry_schema
 from gateway.web.graphql.selection import selected_paths
+from gateway.web.graphql.shown import histories, shown
+from gateway.web.graphql.types import Info
 
 if TYPE_CHECKING:
     from gateway.model.freshness import Answer
-    from gateway.web.graphql.schema import History
+    from gateway.web.graphql.shown import History
 
 KINDS: dict[str, type[Record]] = {"Message": Message, "HlrLookup": HlrLookup}
 

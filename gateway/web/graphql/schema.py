@@ -1,10 +1,9 @@
 """The GraphQL schema (Strawberry): types made from the records; query, mutation, subscription."""
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from itertools import repeat
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import strawberry
 from graphql import GraphQLSchema, lexicographic_sort_schema, print_schema
@@ -12,8 +11,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
 from strawberry.types.unset import UNSET
 
-from gateway.archive.report import ArchiveReport, ArchiveState
-from gateway.callers.model import Caller, Scope, hidden_error, hidden_fields, require
+from gateway.callers.model import Caller, Scope, require
 from gateway.errors import GatewayError
 from gateway.model import records
 from gateway.model.described import (
@@ -21,87 +19,22 @@ from gateway.model.described import (
     MessageModel,
     Model,
     RecordModel,
-    as_model,
-    model_of,
-    twin,
 )
 from gateway.model.detail import level_for, wants_content
 from gateway.model.freshness import Answer
-from gateway.model.records import HlrLookup, Message, Record, StatusKey, StatusRecord
+from gateway.model.records import HlrLookup, Message, Record, StatusKey
 from gateway.service import StatusQuery
 from gateway.upstream import status as link
-from gateway.upstream.breaker import BreakerState
-from gateway.upstream.budget.port import Sharing
 from gateway.watch import Following, check_until
+from gateway.web.graphql.archive import RecordConnection, RecordSummary, record_summary
+from gateway.web.graphql.archive import records as list_records
 from gateway.web.graphql.arguments import key_of, seconds, valid
-from gateway.web.graphql.engine import Context
 from gateway.web.graphql.errors import field_error
 from gateway.web.graphql.selection import selected_paths
+from gateway.web.graphql.shown import History, histories, shown
+from gateway.web.graphql.types import Info
 from gateway.web.http.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.rest.deletion import delete
-from gateway.web.rest.fields import HISTORY
-from gateway.web.rest.history import archive_for, histories_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-Info = strawberry.Info[Context, None]
-
-
-def _register_enum(enum: type[records.DescribedEnum]) -> None:
-    strawberry.enum(enum, description=enum.__doc__)
-    definition: Any = enum.__strawberry_definition__  # type: ignore[attr-defined] # just set
-    for value, member in zip(definition.values, enum, strict=True):
-        value.description = member.description
-
-
-def _register_records() -> None:
-    """Make the records GraphQL types; their docstrings are the descriptions."""
-    for found in vars(records).values():
-        if not isinstance(found, type) or found.__module__ != records.__name__:
-            continue
-        if issubclass(found, records.DescribedEnum) and found is not records.DescribedEnum:
-            _register_enum(found)
-    _register_enum(BreakerState)
-    _register_enum(Sharing)
-    _register_enum(ArchiveState)
-    strawberry.pydantic.interface(RecordModel, description=StatusRecord.__doc__)
-    lean = (
-        records.ProviderStatus,
-        records.DeliveryError,
-        records.Money,
-        records.Subscriber,
-        records.Network,
-        records.Roaming,
-        records.Porting,
-        records.SmppState,
-        records.Freshness,
-        records.StateChange,
-        Message,
-        HlrLookup,
-    )
-    models: tuple[type[Model], ...] = (
-        *map(twin, lean),
-        Problem,
-        link.MassBudget,
-        link.PlacesBudget,
-        link.MessageBudget,
-        link.Budgets,
-        link.Queue,
-        link.BreakerReport,
-        link.Counters,
-        link.Ages,
-        ArchiveReport,
-    )
-    for model in models:
-        strawberry.pydantic.type(model, description=model.__doc__)
-    strawberry.pydantic.type(link.LinkState, name="Provider", description=link.LinkState.__doc__)
-
-
-_register_records()
-
-
-strawberry.enum(Outcome, description=Outcome.__doc__)
 
 
 @strawberry.type(description="One item's result; a bad item never spoils the others.")
@@ -147,35 +80,6 @@ async def _one(
         return shown(answer, context.caller, history)
     except GatewayError as error:
         raise field_error(error) from error
-
-
-History = list[Model] | Exception | None
-"""The changes of a record's state; None: not selected. An exception is the error of that field."""
-
-
-async def histories(
-    context: Context, paths: Iterable[str], answers: Sequence[Answer | GatewayError]
-) -> list[History]:
-    """The history of each answer with a record, if it is selected; of others None."""
-    found = [one for one in answers if isinstance(one, Answer)]
-    if not found or not any(path.partition(".")[0] == HISTORY for path in paths):
-        return [None] * len(answers)
-    told: Iterator[History]
-    try:
-        archive = archive_for(context.caller, context.archive)
-        changes = await histories_of(archive, [one.record for one in found])
-        told = iter([[model_of(change) for change in those] for those in changes])
-    except GatewayError as error:
-        told = repeat(field_error(error))
-    return [next(told) if isinstance(one, Answer) else None for one in answers]
-
-
-def shown(answer: Answer, caller: Caller, history: History = None) -> Model:
-    """What the caller may see. An exception for a value is the error of that field."""
-    record = as_model(answer.record, answer.freshness)
-    hidden = hidden_fields(caller) & set(type(record).model_fields)
-    errors = {name: field_error(hidden_error(name)) for name in hidden}
-    return record.model_copy(update={**errors, HISTORY: history})
 
 
 def _result(
@@ -281,6 +185,17 @@ class Query:
             return await _many(info, items, max_age)
         except GatewayError as error:
             raise field_error(error) from error
+
+    records: RecordConnection = strawberry.field(
+        resolver=list_records,
+        description="Records that are kept, page by page; the provider is never asked. Needs the "
+        "scope `record:list`.",
+    )
+    record_summary: RecordSummary = strawberry.field(
+        resolver=record_summary,
+        description="Counts and delivery times of the records that are kept. Needs the scope "
+        "`record:list`.",
+    )
 
     @strawberry.field(description="The link to the provider: what may be asked, and how it goes.")
     def provider(self, info: Info) -> link.LinkState:

@@ -10,8 +10,10 @@ import { createRoot } from "react-dom/client";
 
 import hlrLookup from "../../../../schema/examples/hlr_lookup.graphql";
 import message from "../../../../schema/examples/message.graphql";
+import records from "../../../../schema/examples/records.graphql";
 import statuses from "../../../../schema/examples/statuses.graphql";
 import subscription from "../../../../schema/examples/subscription.graphql";
+import summary from "../../../../schema/examples/summary.graphql";
 
 import "graphiql/style.css";
 import "@graphiql/plugin-explorer/style.css";
@@ -89,7 +91,7 @@ const headers = `// A gateway that asks for a key takes it here, for all tabs:
 // { "Authorization": "Bearer KEY" }
 `;
 
-const examples = [message, hlrLookup, statuses, subscription];
+const examples = [message, hlrLookup, statuses, subscription, records, summary];
 const tabs = examples.map((query) => ({ query, headers }));
 const plugins = [HISTORY_PLUGIN, explorerPlugin({ showAttribution: false })];
 
