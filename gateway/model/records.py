@@ -203,19 +203,19 @@ class LookupState(DescribedEnum):
 class RecordState(DescribedEnum):
     """A state of a message or of a lookup; those of one name are one."""
 
-    QUEUED = MessageState.QUEUED, MessageState.QUEUED.description
-    PAUSED = MessageState.PAUSED, MessageState.PAUSED.description
-    SENT = MessageState.SENT, MessageState.SENT.description
-    DELIVERED = MessageState.DELIVERED, MessageState.DELIVERED.description
-    READ = MessageState.READ, MessageState.READ.description
-    CLICKED = MessageState.CLICKED, MessageState.CLICKED.description
-    UNDELIVERABLE = MessageState.UNDELIVERABLE, MessageState.UNDELIVERABLE.description
-    REJECTED = MessageState.REJECTED, MessageState.REJECTED.description
-    PENDING = LookupState.PENDING, LookupState.PENDING.description
-    COMPLETED = LookupState.COMPLETED, LookupState.COMPLETED.description
-    FAILED = LookupState.FAILED, LookupState.FAILED.description
+    QUEUED = "QUEUED", MessageState.QUEUED.description
+    PAUSED = "PAUSED", MessageState.PAUSED.description
+    SENT = "SENT", MessageState.SENT.description
+    DELIVERED = "DELIVERED", MessageState.DELIVERED.description
+    READ = "READ", MessageState.READ.description
+    CLICKED = "CLICKED", MessageState.CLICKED.description
+    UNDELIVERABLE = "UNDELIVERABLE", MessageState.UNDELIVERABLE.description
+    REJECTED = "REJECTED", MessageState.REJECTED.description
+    PENDING = "PENDING", LookupState.PENDING.description
+    COMPLETED = "COMPLETED", LookupState.COMPLETED.description
+    FAILED = "FAILED", LookupState.FAILED.description
     EXPIRED = "EXPIRED", "It was not delivered, or not answered by the network, in time"
-    UNKNOWN = MessageState.UNKNOWN, MessageState.UNKNOWN.description
+    UNKNOWN = "UNKNOWN", MessageState.UNKNOWN.description
 
 
 class Reachability(DescribedEnum):

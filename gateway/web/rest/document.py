@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from gateway import __version__, errors
+from gateway.archive.filters import MOST_VALUES
 from gateway.archive.listing import MOST, Order
 from gateway.model.detail import field_paths
 from gateway.model.records import (
@@ -25,6 +26,7 @@ from gateway.model.records import (
     HlrLookup,
     Message,
     Record,
+    RecordState,
 )
 from gateway.service import MAX_ITEMS
 from gateway.smsc.push import MAX_BYTES
@@ -70,6 +72,8 @@ def _values() -> Json:
         "MAX_ID": MAX_ID,
         "MAX_ITEMS": MAX_ITEMS,
         "MAX_LISTED": MOST,
+        "MAX_VALUES": MOST_VALUES,
+        "RECORD_STATES": [state.value for state in RecordState],
         "LIST_ORDERS": [order.value for order in Order],
         "MAX_EMAIL_LENGTH": MAX_EMAIL_LENGTH,
         "MAX_PUSH_BYTES": MAX_BYTES,
