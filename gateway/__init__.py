@@ -8,6 +8,7 @@ Packages and modules, roughly in import order (exactly: `tests/test_layers.py`):
 - `callers`: keys, tokens, scopes, quotas. `settings`: every setting.
 - `smsc`: the provider's protocol, without I/O: bytes to rows, rows to records.
 - `replicas`, `store`: what processes share by Redis; the records of one process, or of all.
+- `archive`: what was seen stays known: SQL, written behind; lists, counts and history.
 - `cache`: the newest record of each key, and how what comes in is merged with it.
 - `upstream`: from a query to requests within the limits: planner, budget, breaker, dispatcher, the
   HTTP client, and the status of all this.
