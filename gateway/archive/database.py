@@ -122,6 +122,11 @@ class Database(ABC):
             await self._take_time(connection)
             await connection.run_sync(_upgrade)
 
+    async def check_schema(self) -> None:
+        """Raise `NewerSchemaError` where the schema is beyond this release's; change nothing."""
+        async with self.reading() as connection:
+            await connection.run_sync(_check)
+
     async def aclose(self) -> None:
         """Close all connections, as soon as nobody uses them or a second has passed."""
         pools: list[Any] = [self._readers.pool, self._writers.pool]
@@ -235,6 +240,10 @@ class SqliteDatabase(Database):
         await asyncio.to_thread(self._create)
         await super().migrate()
 
+    async def check_schema(self) -> None:
+        if await asyncio.to_thread(self._path.exists):
+            await super().check_schema()
+
     def _create(self) -> None:
         """Make the file, so that it and its journals are nobody else's to read."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -347,6 +356,16 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
+    if _revision(connection, scripts) != scripts.get_current_head():
+        command.upgrade(config, "head")
+
+
+def _check(connection: Connection) -> None:
+    _revision(connection, ScriptDirectory(str(MIGRATIONS)))
+
+
+def _revision(connection: Connection, scripts: ScriptDirectory) -> str | None:
+    """What the schema is; None: there is none. `NewerSchemaError`: this release knows none such."""
     present = MigrationContext.configure(connection).get_current_revision()
     if present is not None:
         try:
@@ -356,8 +375,7 @@ def _upgrade(connection: Connection) -> None:
                 f"The archive was written by a newer release (its schema is {present}): install "
                 "that one, or name another database in GATEWAY_ARCHIVE_URL."
             ) from None
-    if present != scripts.get_current_head():
-        command.upgrade(config, "head")
+    return present
 
 
 async def _connect(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - psycopg's own
