@@ -188,6 +188,28 @@ async def test_readers_alone_notice_that_it_is_away_and_that_it_is_back(
     assert len(warnings(caplog)) == 1
 
 
+async def test_a_server_that_has_become_a_standby_is_left(
+    server: Postgres, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = address.split("?", maxsplit=1)[0].rsplit("/", maxsplit=1)[1]
+    beside = address.replace(name, "postgres")
+    standby = f'ALTER DATABASE "{name}" SET default_transaction_read_only = '
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608 - our own
+    async with opened(address) as (archive, clock):
+        await soon(clock, lambda: archive.report().rows is not None)
+        server.execute(beside, f"{standby} on")
+        server.execute(beside, end)
+        archive.record(key(), entry(key()))
+        await soon(clock, is_lost(archive))
+        await soon(clock, lambda: archive.report().errors > 3)
+        # A connection that is there stays what it was; only a new one is to the primary.
+        server.execute(beside, f"{standby} off")
+        await soon(clock, is_written(archive))
+    assert await kept(address) == {1}
+    (warning,) = warnings(caplog)
+    assert "read-only transaction" in warning
+
+
 @pytest.mark.usefixtures("silent")
 async def test_a_server_that_says_nothing_keeps_nobody_waiting(
     server: Postgres, address: str, caplog: pytest.LogCaptureFixture

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -61,10 +61,12 @@ class Postgres:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGCONT)
 
-    def execute(self, address: str, statement: str) -> None:
-        """Let somebody else change a database."""
+    @staticmethod
+    def execute(address: str, statement: str) -> list[tuple[Any, ...]]:
+        """What somebody else does to a database, and its rows."""
         with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute(statement.encode())
+            done = connection.execute(statement.encode())
+            return done.fetchall() if done.description else []
 
     @contextmanager
     def database(self) -> Iterator[str]:
