@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from functools import partial
 from importlib.util import find_spec
 
@@ -13,6 +13,7 @@ from starlette.routing import WebSocketRoute, request_response
 from starlette.types import ASGIApp
 
 from gateway.archive.archive import Archive, open_database
+from gateway.archive.database import TROUBLE, NewerSchemaError
 from gateway.cache import Reading, RecordCache
 from gateway.callers.fetch import fetch
 from gateway.callers.registry import Callers
@@ -247,6 +248,20 @@ def create_archive(settings: Settings, clock: Clock) -> Archive | None:
         content=settings.archive_content,
         days=settings.archive_days,
     )
+
+
+async def check_archive(settings: Settings) -> None:
+    """Raise `SettingsError` where the archive was written by a newer release; it may be away."""
+    if settings.archive is None:
+        return
+    database = open_database(settings.archive)
+    try:
+        with suppress(*TROUBLE):
+            await database.check_schema()
+    except NewerSchemaError as error:
+        raise SettingsError(str(error)) from None
+    finally:
+        await database.aclose()
 
 
 @asynccontextmanager

@@ -14,7 +14,14 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.archive.database import Database, PostgresDatabase, SqliteDatabase
+from gateway.archive.database import (
+    BUSY,
+    LONGEST_STATEMENT,
+    TROUBLE,
+    Database,
+    PostgresDatabase,
+    SqliteDatabase,
+)
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import change_in, histories
 from gateway.archive.listing import Listed, Order, Position, count, page
@@ -24,7 +31,7 @@ from gateway.archive.rows import ACCOUNT, batches, entries_of
 from gateway.archive.states import Source
 from gateway.archive.summary import RecordSummary, summarise
 from gateway.archive.tables import RECORDS
-from gateway.archive.writer import TROUBLE, Writer, advanced, short
+from gateway.archive.writer import Writer, advanced, short
 from gateway.clock import Clock
 from gateway.errors import Overloaded
 from gateway.model.freshness import CacheEntry
@@ -41,8 +48,14 @@ PATIENCE: Final = 1.0
 KEYS: Final = 1000
 """Keys that are looked up by one statement."""
 
+START: Final = 10.0
+"""Seconds that the start waits for the database; it may be away, or another process migrate it."""
+
 LAST_CHANCE: Final = 5.0
 """Seconds for all that waits to be written, at the end."""
+
+GOODBYE: Final = 3.0
+"""Seconds for connections to be closed, then."""
 
 DAY: Final = 24 * 3600.0
 SWEEP: Final = 60.0
@@ -68,19 +81,18 @@ class Archive:
 
     async def open(self) -> None:
         """Begin. A database that is away is tried again later; `NewerSchemaError` is raised."""
-        with suppress(*TROUBLE):  # the writer tries again, and tells
-            await self._writer.ready()
-        self._writer.start()
+        await self._writer.start(START)
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def aclose(self) -> None:
         """Write what waits, and close."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sweeper
+            await asyncio.wait({self._sweeper}, timeout=GOODBYE)
         await self._writer.aclose(LAST_CHANCE)
-        await self.database.aclose()
+        with suppress(*TROUBLE):
+            async with asyncio.timeout(GOODBYE):
+                await self.database.aclose()
 
     def record(self, key: StatusKey, entry: CacheEntry) -> None:
         """Keep what was learned; it is written soon."""
@@ -96,13 +108,14 @@ class Archive:
         found = {key: entry for key in keys if (entry := self._writer.get(key)) is not None}
         missing = [key for key in keys if key not in found and not self._writer.is_erased(key)]
         if missing and self.state is ArchiveState.ON:
+            era = self.database.era
             try:
                 async with asyncio.timeout(PATIENCE), self.database.reading() as connection:
                     for some in batches(missing, KEYS):
                         kept = await entries_of(connection, some)
-                        found |= {key: one.entry for key, one in kept.items()}
-            except TROUBLE as error:
-                log.debug("the archive could not be asked: %s", short(error))
+                        found |= {key: one.entry for key, one in kept.items() if one.entry}
+            except Exception as error:  # noqa: BLE001 - whatever it is, the provider can be asked
+                self._writer.suspect(error, era)
         return found
 
     async def histories(self, keys: Sequence[StatusKey]) -> dict[StatusKey, list[StateChange]]:
@@ -144,11 +157,13 @@ class Archive:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for lists and counts; `Overloaded` where the database is away."""
+        era = self.database.era
+        limit = LONGEST_STATEMENT if self.state is ArchiveState.ON else BUSY
         try:
-            async with self.database.reading() as connection:
+            async with asyncio.timeout(limit), self.database.reading() as connection:
                 yield connection
         except TROUBLE as error:
-            log.warning("the archive could not be read: %s", short(error))
+            self._writer.suspect(error, era)
             raise Overloaded("The archive's database is away; try again.", retry_after=5) from None
 
     async def flush(self) -> None:
@@ -173,6 +188,7 @@ class Archive:
     async def _sweep(self) -> None:
         """Delete what is too old, in small steps, and count what is left."""
         while True:
+            era = self.database.era
             try:
                 if self.state is ArchiveState.ON:
                     before = int(self._clock.time() - self._days * DAY)
@@ -182,8 +198,9 @@ class Archive:
                         self._rows = await connection.scalar(
                             select(func.count()).select_from(RECORDS)
                         )
-            except TROUBLE as error:
+            except Exception as error:  # noqa: BLE001 - the next look is to come in any case
                 log.debug("the archive could not be swept: %s", short(error))
+                self._writer.suspect(error, era)
             await self._clock.sleep(SWEEP)
 
 

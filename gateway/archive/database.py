@@ -11,6 +11,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +22,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,30 @@ LONGEST_STATEMENT: Final = 60.0
 READERS: Final = 4
 """Connections that read at the same time."""
 
+READER_BUSY: Final = 1.0
+"""Seconds that a reader waits where another process keeps the whole file to itself."""
+
+WRITERS: Final = 2
+"""Connections that write: for what was learned, and for what is deleted beside it."""
+
+GOODBYE: Final = 1.0
+"""Seconds for connections in use to be given back, before all are closed."""
+
+_TICK: Final = 0.01
+
+MIGRATING: Final = 600.0
+"""Seconds for a migration, one by another process included; one that takes longer hangs."""
+
+_READ_ONLY: Final = "25006"
+"""PostgreSQL's SQLSTATE of a write to a standby: one that was the primary when it was reached."""
+
+_BROKEN: Final = {11, 26}
+"""SQLite's result codes CORRUPT and NOTADB (https://sqlite.org/rescode.html); the extended ones
+have them in their lowest byte."""
+
+TROUBLE: Final = (SQLAlchemyError, OSError, TimeoutError)
+"""What a database that is away, locked, full or broken makes of a statement."""
+
 
 class NewerSchemaError(Exception):
     """The database was written by a newer release; the message says so in one sentence."""
@@ -49,36 +75,79 @@ class Database(ABC):
     """A database of the archive. `name` shows in logs: it holds no password."""
 
     name: str
+    era = 0
+    """Counts the files that were set aside: what was read of one says nothing of the next."""
     _readers: AsyncEngine
     _writers: AsyncEngine
+
+    def __init__(self) -> None:
+        self._unwanted: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection that reads, in one transaction."""
-        async with self._readers.connect() as connection, connection.begin():
+        async with self._connected(self._readers) as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A connection that writes, in a transaction that no other writer's overlaps."""
-        async with self._writers.begin() as connection:
+        async with self._connected(self._writers) as connection, connection.begin():
             await self._take_turn(connection)
             yield connection
 
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection, given back in any case.
+
+        SQLAlchemy loses one whose user is cancelled while it is set up: so it is set up beside the
+        user, and what then is unwanted is given back.
+        """
+        connecting = asyncio.create_task(_connected(engine))
+        try:
+            connection = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            task = asyncio.create_task(_give_back(connecting))
+            self._unwanted.add(task)
+            task.add_done_callback(self._unwanted.discard)
+            raise
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(asyncio.create_task(connection.close()))
+
     async def migrate(self) -> None:
         """Bring the schema up to date; `NewerSchemaError` where it is beyond this release's."""
-        async with self.writing() as connection:
+        async with asyncio.timeout(MIGRATING), self.writing() as connection:
+            await self._take_time(connection)
             await connection.run_sync(_upgrade)
 
+    async def check_schema(self) -> None:
+        """Raise `NewerSchemaError` where the schema is beyond this release's; change nothing."""
+        async with self.reading() as connection:
+            await connection.run_sync(_check)
+
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, as soon as nobody uses them or a second has passed."""
+        pools: list[Any] = [self._readers.pool, self._writers.pool]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                while self._unwanted or any(pool.checkedout() for pool in pools):  # noqa: ASYNC110 - no pool tells
+                    await asyncio.sleep(_TICK)
         await self._readers.dispose()
-        if self._writers is not self._readers:
-            await self._writers.dispose()
+        await self._writers.dispose()
+
+    def is_broken(self, error: BaseException) -> bool:  # noqa: ARG002 - for a file
+        """Is the file no database, or a damaged one? Then nothing but another file helps."""
+        return False
 
     @abstractmethod
     async def _take_turn(self, connection: AsyncConnection) -> None:
         """Wait until no other writer is at work."""
+
+    @abstractmethod
+    async def _take_time(self, connection: AsyncConnection) -> None:
+        """Let the transaction take as long as it has to."""
 
     @abstractmethod
     async def size(self) -> int:
@@ -97,22 +166,35 @@ class PostgresDatabase(Database):
     """A PostgreSQL server, which replicas share."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         parsed = make_url(url).set(drivername="postgresql+psycopg")
         self.name = parsed.set(username=None, password=None, query={}).render_as_string()
-        self._readers = self._writers = create_async_engine(
-            parsed,
-            pool_size=READERS + 1,
-            max_overflow=0,
-            pool_pre_ping=True,
-            pool_timeout=BUSY,
-            connect_args={
-                "connect_timeout": int(BUSY),
-                "options": f"-c statement_timeout={LONGEST_STATEMENT:.0f}s",
-            },
+        options = (
+            f"-c statement_timeout={LONGEST_STATEMENT:.0f}s "
+            f"-c idle_in_transaction_session_timeout={LONGEST_STATEMENT:.0f}s"  # it holds the lock
         )
+        self._readers, self._writers = (
+            create_async_engine(
+                parsed,
+                pool_size=size,
+                max_overflow=0,
+                pool_pre_ping=True,
+                pool_timeout=BUSY,
+                connect_args={
+                    "connect_timeout": ceil(BUSY),
+                    "options": options,
+                    "async_creator_fn": _connect,
+                },
+            )
+            for size in (READERS, WRITERS)
+        )
+        event.listen(self._writers.sync_engine, "handle_error", _leave_standby)
 
     async def _take_turn(self, connection: AsyncConnection) -> None:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+
+    async def _take_time(self, connection: AsyncConnection) -> None:
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
 
     async def size(self) -> int:
         async with self.reading() as connection:
@@ -132,16 +214,23 @@ class SqliteDatabase(Database):
     """A file of this machine, readable by its owner alone."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self.name = f"sqlite:///{path}"
+        self._opened: tuple[int, int] | None = None
         self._open()
 
     def _open(self) -> None:
         url = f"sqlite+aiosqlite:///{self._path}"
-        connect = {"timeout": BUSY}
-        self._writers = create_async_engine(url, pool_size=1, max_overflow=0, connect_args=connect)
-        self._readers = create_async_engine(
-            url, pool_size=READERS, max_overflow=0, pool_timeout=BUSY, connect_args=connect
+        self._readers, self._writers = (
+            create_async_engine(
+                url,
+                pool_size=size,
+                max_overflow=0,
+                pool_timeout=BUSY,
+                connect_args={"timeout": seconds},
+            )
+            for size, seconds in ((READERS, READER_BUSY), (1, BUSY))
         )
         for engine, begin in ((self._writers, "BEGIN IMMEDIATE"), (self._readers, "BEGIN")):
             event.listen(engine.sync_engine, "connect", _set_up)
@@ -151,13 +240,24 @@ class SqliteDatabase(Database):
         await asyncio.to_thread(self._create)
         await super().migrate()
 
+    async def check_schema(self) -> None:
+        if await asyncio.to_thread(self._path.exists):
+            await super().check_schema()
+
     def _create(self) -> None:
         """Make the file, so that it and its journals are nobody else's to read."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            self._opened = _identity(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
 
     async def _take_turn(self, connection: AsyncConnection) -> None:
         """`BEGIN IMMEDIATE` did."""
+
+    async def _take_time(self, connection: AsyncConnection) -> None:
+        """It does."""
 
     async def size(self) -> int:
         return await asyncio.to_thread(self._bytes)
@@ -175,14 +275,58 @@ class SqliteDatabase(Database):
             assert driver is not None  # noqa: S101 - for mypy: it is connected
             await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def is_broken(self, error: BaseException) -> bool:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+
     async def set_aside(self) -> str | None:
         await self.aclose()
+        where = await asyncio.to_thread(self._rename)
+        self._open()
+        self.era += 1
+        return where
+
+    def _rename(self) -> str | None:
+        """Another process may have done it by now: the file that is there then is a good one."""
+        with suppress(FileNotFoundError):
+            if self._opened not in {None, _identity(self._path.stat())}:
+                return None
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        names = (f"broken-{stamp}-{number}" for number in count(1))
+        name = next(one for one in names if not self._beside(self._path, one).exists())
         for file in self._files():
             with suppress(FileNotFoundError):
-                file.rename(file.with_name(f"{file.name}.broken-{stamp}"))
-        self._open()
-        return f"{self._path.name}.broken-{stamp}"
+                file.rename(self._beside(file, name))
+        return self._beside(self._path, name).name
+
+    @staticmethod
+    def _beside(file: Path, name: str) -> Path:
+        return file.with_name(f"{file.name}.{name}")
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int]:
+    """What tells a file from another one of its name."""
+    return stat.st_dev, stat.st_ino
+
+
+async def _connected(engine: AsyncEngine) -> AsyncConnection:
+    return await engine.connect()
+
+
+async def _give_back(connecting: asyncio.Task[AsyncConnection]) -> None:
+    """Close a connection that nobody waits for any more, once it is there."""
+    await asyncio.wait({connecting}, timeout=BUSY)
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    if not connecting.cancelled() and connecting.exception() is None:
+        with suppress(*TROUBLE):
+            await connecting.result().close()
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """After a failover the connections that are there lead to what is the standby now."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapted connection
@@ -212,6 +356,16 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
+    if _revision(connection, scripts) != scripts.get_current_head():
+        command.upgrade(config, "head")
+
+
+def _check(connection: Connection) -> None:
+    _revision(connection, ScriptDirectory(str(MIGRATIONS)))
+
+
+def _revision(connection: Connection, scripts: ScriptDirectory) -> str | None:
+    """What the schema is; None: there is none. `NewerSchemaError`: this release knows none such."""
     present = MigrationContext.configure(connection).get_current_revision()
     if present is not None:
         try:
@@ -221,11 +375,24 @@ def _upgrade(connection: Connection) -> None:
                 f"The archive was written by a newer release (its schema is {present}): install "
                 "that one, or name another database in GATEWAY_ARCHIVE_URL."
             ) from None
-    if present != scripts.get_current_head():
-        command.upgrade(config, "head")
+    return present
 
 
-def is_broken(error: BaseException) -> bool:
-    """Is the file itself no database, or a damaged one? Then nothing but another file helps."""
-    words = str(error.orig) if isinstance(error, DBAPIError) else ""
-    return "malformed" in words or "not a database" in words
+async def _connect(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - psycopg's own
+    """A connection to PostgreSQL that whoever waits for it may leave at any time.
+
+    psycopg asks the server to cancel what is under way, and waits ten seconds for that; one that
+    says nothing any more would keep its callers, and the end of the process, waiting.
+    """
+    from psycopg import AsyncConnection as Connected  # noqa: PLC0415 - an extra
+    from psycopg import waiting  # noqa: PLC0415 - an extra
+
+    class Connection(Connected[Any]):
+        async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as above
+            try:
+                return await waiting.wait_async(gen, self.pgconn.socket, interval, timeout)
+            except asyncio.CancelledError:
+                self.pgconn.finish()
+                raise
+
+    return await Connection.connect(*arguments, **options)

@@ -13,10 +13,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.archive.codec import unpack
 from gateway.archive.filters import RecordFilter
 from gateway.archive.names import Names
-from gateway.archive.rows import ACCOUNT
+from gateway.archive.rows import ACCOUNT, readable
 from gateway.archive.tables import RECORDS
 from gateway.errors import InvalidArgument
 from gateway.model.freshness import CacheEntry
@@ -144,8 +143,18 @@ async def page(
     conditions = await numbered(connection, names, wanted)
     if conditions is None:
         return []
-    rows = await connection.execute(page_query(conditions, order, after=after, limit=limit))
-    return [Listed(no, Position(time, no), unpack(entry)) for no, time, entry in rows]
+    found: list[Listed] = []
+    while len(found) < limit:
+        wanting = limit - len(found)
+        query = page_query(conditions, order, after=after, limit=wanting)
+        rows = (await connection.execute(query)).all()
+        for no, time, packed in rows:
+            after = Position(time, no)
+            if (entry := readable(packed)) is not None:
+                found.append(Listed(no, after, entry))
+        if len(rows) < wanting:
+            break
+    return found
 
 
 def page_query(

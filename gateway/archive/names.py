@@ -25,14 +25,15 @@ class Names:
     async def numbers(self, connection: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
         """The numbers of those names that have one."""
         wanted = {name[:LONGEST] for name in names}
-        await self._read(connection, NAMES.c.name.in_, wanted - self._numbers.keys())
-        return {name: self._numbers[name] for name in wanted & self._numbers.keys()}
+        known = {name: self._numbers[name] for name in wanted & self._numbers.keys()}
+        rows = await self._read(connection, NAMES.c.name.in_, wanted - known.keys())
+        return known | {name: number for number, name in rows}
 
     async def names(self, connection: AsyncConnection, numbers: Iterable[int]) -> dict[int, str]:
         """The names of these numbers."""
         wanted = set(numbers)
-        await self._read(connection, NAMES.c.no.in_, wanted - self._names.keys())
-        return {number: self._names[number] for number in wanted}
+        known = {number: self._names[number] for number in wanted & self._names.keys()}
+        return known | dict(await self._read(connection, NAMES.c.no.in_, wanted - known.keys()))
 
     async def number(self, connection: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
         """The number of each name, given now to those that have none; by who writes, alone.
@@ -50,17 +51,19 @@ class Names:
         return found
 
     def forget(self) -> None:
-        """Another database stands behind now."""
+        """Another database, or an earlier state of it, may stand behind now."""
         self._numbers, self._names = {}, {}
 
     async def _read(
         self, connection: AsyncConnection, among: "object", missing: Collection[object]
-    ) -> None:
+    ) -> list[tuple[int, str]]:
         if not missing:
-            return
+            return []
+        query = select(NAMES.c.no, NAMES.c.name).where(among(list(missing)))  # type: ignore[operator]
+        rows = [(number, name) for number, name in await connection.execute(query)]
         if len(self._numbers) > MOST:
             self.forget()
-        query = select(NAMES.c.no, NAMES.c.name).where(among(list(missing)))  # type: ignore[operator]
-        for number, name in await connection.execute(query):
+        for number, name in rows:
             self._numbers[name] = number
             self._names[number] = name
+        return rows

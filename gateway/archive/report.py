@@ -24,4 +24,4 @@ class ArchiveReport(Model):
     errors: int
     """Transactions that failed since the start."""
     lost: int
-    """Records that were dropped since the start, because too many waited."""
+    """Records that were dropped since the start: too many waited, or the database refuses them."""

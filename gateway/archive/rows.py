@@ -19,10 +19,10 @@ ACCOUNT: Final = ""
 
 
 class Kept(NamedTuple):
-    """A row of `records`: its number, and its entry."""
+    """A row of `records`: its number, and its entry; None: this release can't read it."""
 
     no: int
-    entry: CacheEntry
+    entry: CacheEntry | None
 
 
 async def entries_of(
@@ -37,9 +37,17 @@ async def entries_of(
         table.account == ACCOUNT, tuple_(table.phone, table.id).in_(pairs)
     )
     return {
-        StatusKey(phone, id_): Kept(no, unpack(entry))
+        StatusKey(phone, id_): Kept(no, readable(entry))
         for no, phone, id_, entry in await connection.execute(query)
     }
+
+
+def readable(packed: bytes) -> CacheEntry | None:
+    """The entry that was packed; None where it was by a newer release, or is damaged."""
+    try:
+        return unpack(packed)
+    except ValueError:
+        return None
 
 
 class Change(NamedTuple):

@@ -6,16 +6,17 @@ waits in bounded memory, and is written when it is back.
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, insert, select, tuple_, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.archive.database import Database, is_broken
+from gateway.archive.database import TROUBLE, Database, NewerSchemaError
 from gateway.archive.names import Names
 from gateway.archive.report import ArchiveState
 from gateway.archive.rows import (
@@ -33,6 +34,7 @@ from gateway.clock import Clock
 from gateway.model.freshness import CacheEntry
 from gateway.model.merge import combine, same_state
 from gateway.model.records import StatusKey
+from gateway.observability.logs import without_numbers
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +53,19 @@ STEPS: Final = 16
 PAUSES: Final = (0.5, 1.0, 2.0, 5.0)
 """Seconds before another try, the first time and later; the last one again and again."""
 
-TROUBLE: Final = (SQLAlchemyError, OSError, TimeoutError)
-"""What a database that is away, locked, full or broken makes of a statement."""
+SLOW: Final = 10.0
+"""Seconds for one transaction; a database that needs longer counts as away. A batch takes tenths
+of one, and another process that writes to the same file is waited for five."""
+
+AGAIN: Final = 0.2
+"""Seconds before another try at the end, when there are few."""
+
+TOLD: Final = 60.0
+"""Seconds between two warnings that something could not be read though the database is there."""
+
+
+class RefusedError(Exception):
+    """The database is there, and does not take what was to be written."""
 
 
 @dataclass(slots=True)
@@ -78,18 +91,29 @@ class Writer:
         self._pending: dict[StatusKey, Pending] = {}
         self._writing: dict[StatusKey, Pending] = {}
         self._awake = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._opened: asyncio.Future[None] | None = None
         self._is_ready = False
         self._tries = 0
+        self._suspicion: Exception | None = None
+        self._told_at = -TOLD
         self.state = ArchiveState.LOST
         self.errors = 0
         """Transactions that failed since the start."""
         self.lost = 0
-        """Keys that were dropped, for too many waited."""
+        """Keys that were dropped: too many waited, or the database refuses them."""
 
-    def start(self) -> None:
-        """Begin to write what waits."""
+    async def start(self, seconds: float) -> None:
+        """Begin to write what waits; ready, or after the first try, or after so many seconds.
+
+        Raises `NewerSchemaError` if the first try does.
+        """
+        self._opened = opened = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await opened
 
     def add(self, key: StatusKey, entry: CacheEntry, source: Source) -> None:
         """Have an entry written soon; its record is newer than any that was added before."""
@@ -141,31 +165,38 @@ class Writer:
         oldest = next(iter(waiting.values()), None)
         return 0.0 if oldest is None else self._clock.monotonic() - oldest.since
 
-    async def ready(self) -> None:
-        """Open the database; raises what stands in the way, `NewerSchemaError` among it."""
-        if not self._is_ready:
-            await self._database.migrate()
-            self._is_ready = True
-            self.state = ArchiveState.ON
-
     async def flush(self) -> None:
         """Write all that waits now; raises what keeps it from that."""
-        await self.ready()
+        await self._ready()
         while self._pending or self._writing:
             await self._write_batch()
 
+    def suspect(self, error: Exception, era: int) -> None:
+        """A reader met trouble in this era of the database: look whether that is away."""
+        is_news = not self._tries or self._database.is_broken(error)
+        if is_news and self._suspicion is None and era == self._database.era:
+            self._suspicion = error
+            self._awake.set()
+
     async def aclose(self, seconds: float) -> None:
-        """Write what waits, within so many seconds."""
+        """Write what waits, within so many seconds; again and again, while something does."""
+        end = asyncio.get_running_loop().time() + seconds
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        try:
-            async with asyncio.timeout(seconds):
-                await self.flush()
-        except Exception as error:  # noqa: BLE001 - the process ends anyway
-            if self.queue:
-                log.warning("%d records could not be archived: %s", self.queue, short(error))
+            await asyncio.wait({self._task}, timeout=seconds)
+        trouble: BaseException | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                while self.queue:
+                    try:
+                        await self.flush()
+                    except Exception as error:  # noqa: BLE001 - the process ends anyway
+                        trouble = error
+                        await self._renew(error)
+                        await asyncio.sleep(AGAIN)
+        if self.queue:
+            why = "there was no time" if trouble is None else short(trouble)
+            log.warning("%d records could not be archived: %s", self.queue, why)
 
     def _place(self, key: StatusKey) -> Pending:
         pending = self._pending.get(key)
@@ -177,54 +208,144 @@ class Writer:
         return pending
 
     async def _run(self) -> None:
+        """It never ends by itself: a task that ended would be as bad as a database that is away."""
         while True:
             try:
-                await self.ready()
-                if not self._writing:
-                    await self._awake.wait()
-                    if len(self._pending) < BATCH:
-                        await self._clock.sleep(GATHER)
-                await self._write_batch()
-            except TROUBLE as error:
+                await self._step()
+            except Exception as error:  # noqa: BLE001 - as above
                 await self._fail(error)
             else:
                 self._recover()
 
-    async def _write_batch(self) -> None:
-        if not self._writing:
-            self._writing = self._pending
-            self._pending = {}
-            self._awake.clear()
-            for key in list(self._writing)[BATCH:]:
-                self._pending[key] = self._writing.pop(key)
-            if self._pending:
-                self._awake.set()
-        if self._writing:
-            async with self._database.writing() as connection:
-                await write(connection, self._names, self._writing, content=self._content)
-        self._writing = {}
+    async def _step(self) -> None:
+        await self._ready()
+        self._tell_opened(None)
+        if not self._writing and not self._tries:
+            await self._awake.wait()
+            if self._suspicion is None and len(self._pending) < BATCH:
+                await self._clock.sleep(GATHER)
+        await self._look()
+        await self._write_batch()
 
-    async def _fail(self, error: BaseException) -> None:
+    async def _ready(self) -> None:
+        """Open the database; raises what stands in the way, `NewerSchemaError` among it."""
+        async with self._turn:
+            if not self._is_ready:
+                await self._database.migrate()
+                self._is_ready = True
+                self.state = ArchiveState.ON
+
+    async def _look(self) -> None:
+        """See whether the database is there, where somebody doubts it."""
+        error, self._suspicion = self._suspicion, None
+        if error is not None and self._database.is_broken(error):
+            raise error
+        if error is not None or self._tries:
+            async with self._transaction():
+                pass
+        now = self._clock.monotonic()
+        if error is not None and now - self._told_at >= TOLD:
+            self._told_at = now
+            log.warning("something in the archive could not be read: %s", short(error))
+
+    async def _write_batch(self) -> None:
+        async with self._turn:
+            if not self._writing:
+                self._awake.clear()
+                for key in list(islice(self._pending, BATCH)):
+                    self._writing[key] = self._pending.pop(key)
+                if self._pending or self._suspicion is not None:
+                    self._awake.set()
+            if self._writing:
+                await self._write(list(self._writing))
+
+    async def _write(self, keys: list[StatusKey]) -> None:
+        """Write these of the batch; what can't be written is searched for, and dropped."""
+        refused: list[RefusedError] = []
+        todo = [keys]
+        try:
+            while todo:
+                some = todo.pop()
+                try:
+                    await self._write_once({key: self._writing[key] for key in some})
+                except RefusedError as error:
+                    if len(some) > 1:
+                        half = len(some) // 2
+                        todo += [some[half:], some[:half]]
+                        continue
+                    refused.append(error)
+                for key in some:
+                    del self._writing[key]
+        finally:
+            if refused:
+                self.errors += 1
+                self.lost += len(refused)
+                log.error(
+                    "%d records can't be archived, and were dropped: %s",
+                    len(refused),
+                    refused[0],
+                )
+
+    async def _write_once(self, batch: dict[StatusKey, Pending]) -> None:
+        async with self._transaction() as connection:
+            try:
+                await write(connection, self._names, batch, content=self._content)
+            except Exception as error:
+                if is_refusal(error):
+                    raise RefusedError(short(error)) from None
+                raise
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with asyncio.timeout(SLOW), self._database.writing() as connection:
+            yield connection
+
+    async def _fail(self, error: Exception) -> None:
         """One warning, however long it lasts, and another try later."""
         self.errors += 1
-        if is_broken(error):
-            where = await self._database.set_aside()
-            self._names.forget()
-            self._is_ready = False
-            log.warning("the archive could not be read; it was put aside as %s", where)
-            return
-        if self.state is not ArchiveState.LOST or not self._tries:
-            log.warning("the archive is away, and is tried again: %s", short(error))
         self.state = ArchiveState.LOST
-        pause = PAUSES[min(self._tries, len(PAUSES) - 1)]
+        if self._suspicion is not None and not self._database.is_broken(self._suspicion):
+            self._suspicion = None
+        where = await self._renew(error)
+        is_first, pause = not self._tries, PAUSES[min(self._tries, len(PAUSES) - 1)]
         self._tries += 1
+        if is_first:
+            if where is not None:
+                log.warning("the archive could not be read; it was put aside as %s", where)
+                pause = 0.0
+            elif not isinstance(error, NewerSchemaError):
+                log.warning("the archive is away, and is tried again: %s", short(error))
+            elif self._opened is None or self._opened.done():  # else it stops the start
+                log.error("%s", error)
+        self._tell_opened(error if isinstance(error, NewerSchemaError) else None)
         await self._clock.sleep(pause)
+
+    async def _renew(self, error: BaseException) -> str | None:
+        """Begin anew with a file, where the one that was there is broken; where that is now."""
+        self._names.forget()  # of a database that takes another's place some may never have been
+        if not self._database.is_broken(error):
+            return None
+        self._is_ready = False
+        try:
+            return await self._database.set_aside()
+        except Exception as another:  # noqa: BLE001 - it is tried again with the next failure
+            log.debug("the archive could not begin anew: %s", short(another))
+            if isinstance(error, Exception) and self._suspicion is None:
+                self._suspicion = error
+            return None
 
     def _recover(self) -> None:
         if self._tries:
             log.info("the archive is back; %d records wait for it", self.queue)
         self._tries = 0
         self.state = ArchiveState.ON
+
+    def _tell_opened(self, error: NewerSchemaError | None) -> None:
+        if self._opened is not None and not self._opened.done():
+            if error is None:
+                self._opened.set_result(None)
+            else:
+                self._opened.set_exception(error)
 
 
 async def write(
@@ -322,8 +443,18 @@ async def erase_keys(connection: AsyncConnection, keys: Iterable[StatusKey]) -> 
         await connection.execute(delete(RECORDS).where(table.account == ACCOUNT, same))
 
 
+def is_refusal(error: Exception) -> bool:
+    """Is it what was to be written that can't be, rather than the database that is away?"""
+    if isinstance(error, TROUBLE):
+        return isinstance(error, DataError | IntegrityError)
+    return not isinstance(error, MemoryError)
+
+
 def short(error: BaseException) -> str:
-    """An error in one line that shows no statement and no values."""
-    cause = getattr(error, "orig", None) or error
-    first = (str(cause).splitlines() or [""])[0]
-    return f"{type(cause).__name__}: {first}"[:200]
+    """An error in one line that shows no statement, no value, and no number of anybody's.
+
+    Only a driver is known to have values and names in the lines after the first.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    first = (str(cause).splitlines() or [""])[0] if isinstance(error, TROUBLE) else ""
+    return f"{type(cause).__name__}: {without_numbers(first)}".removesuffix(": ")[:200]

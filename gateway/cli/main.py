@@ -17,7 +17,7 @@ import orjson
 from starlette.types import ASGIApp
 
 from gateway import __version__
-from gateway.app import create_app, create_callers
+from gateway.app import check_archive, create_app, create_callers
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
 from gateway.cli.check import cautions, check, strangers
@@ -271,8 +271,13 @@ async def _serve(
     _reload_at_hangup(callers)
     lifetime = Lifetime()
     tracing = create_tracing(os.environ)
+    app = _app(settings, callers, lifetime, access_log, tracing)
+    try:
+        await check_archive(settings)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
     server = Server(
-        _app(settings, callers, lifetime, access_log, tracing),
+        app,
         banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",
         lifetime=lifetime,
         shutdown_delay=settings.shutdown_delay,

@@ -1,6 +1,7 @@
 """What those who run the gateway see."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -140,6 +141,9 @@ async def test_metrics_tell_the_same() -> None:
         "smsc_gateway_sharing ALONE": 1,
         "smsc_gateway_sharing SHARED": 0,
         "smsc_gateway_sharing LOST": 0,
+        "smsc_gateway_archive_state ON": 0,
+        "smsc_gateway_archive_state OFF": 1,
+        "smsc_gateway_archive_state LOST": 0,
         "smsc_gateway_answer_age_seconds 0.5": 0,
         "smsc_gateway_answer_age_seconds 0.99": 0,
         f"smsc_gateway_info {__version__}": 1,
@@ -151,6 +155,38 @@ async def test_metrics_tell_the_same() -> None:
         "smsc_gateway_pushes_total refused": 0,
     }
     assert told == expected
+
+
+async def test_metrics_tell_how_the_archive_is_doing(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    async with running(ARCHIVE_URL=f"sqlite:///{folder}/archive.db") as setup:
+        archive = setup.state["archive"]
+        assert archive is not None
+        await until(lambda: archive.report().rows is not None)
+        await setup.message(1, PHONE)
+        await setup.clock.advance(0.02)
+        told = await metrics(setup)
+        expected: dict[str, float] = {"state ON": 1, "state OFF": 0, "state LOST": 0}
+        expected |= {"queue": 1, "lag_seconds": 0.02, "rows": 0, "errors_total": 0, "lost_total": 0}
+        prefix = "smsc_gateway_archive_"
+        shown = {name: value for name, value in told.items() if name.startswith(prefix)}
+        assert shown == {prefix + name: value for name, value in expected.items()}
+        report = (await setup.client.get("/v1/provider")).json()["archiveReport"]
+        assert report == {"queue": 1, "lagSeconds": 0.02, "rows": 0, "errors": 0, "lost": 0}
+        await archive.flush()
+        assert (await metrics(setup))[f"{prefix}queue"] == 0
+
+
+async def test_metrics_tell_that_the_archive_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    async with running(ARCHIVE_URL=f"sqlite:///{tmp_path}/file/archive.db") as setup:
+        told = await metrics(setup)
+        assert told["smsc_gateway_archive_state LOST"] == 1
+        assert told["smsc_gateway_archive_errors_total"] == 1
+        assert "smsc_gateway_archive_rows" not in told
+        assert (await setup.message(1, PHONE)).status_code == 200
+        assert (await setup.client.get("/readyz")).status_code == 200
+        (tmp_path / "file").unlink()  # else the end waits for it
 
 
 async def test_it_is_live_whatever_happens() -> None:

@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.upstream.breaker import BreakerState
 from gateway.upstream.budget.port import Sharing
 from gateway.upstream.status import LinkState
@@ -52,6 +53,9 @@ class _Scrape(Collector):
         breaker, sharing = self._link.breaker.state, self._link.sharing
         yield _state("breaker_state", "1 for the state the breaker is in.", breaker)
         yield _state("sharing", "1 for whether others spend the same limits.", sharing)
+        yield _state("archive_state", "1 for whether what is learned is kept.", self._link.archive)
+        if self._link.archive_report is not None:
+            yield from _archive(self._link.archive_report)
         ages = GaugeMetricFamily(
             "smsc_gateway_answer_age_seconds",
             "How old the last thousand answers were.",
@@ -138,7 +142,16 @@ def _counters(link: LinkState) -> Iterator[Metric]:
     yield _counter("request_seconds", "Seconds the requests took.", counters.request_seconds)
 
 
-def _state(name: str, about: str, state: BreakerState | Sharing) -> Metric:
+def _archive(report: ArchiveReport) -> Iterator[Metric]:
+    yield _gauge("archive_queue", "Records that wait to be kept.", report.queue)
+    yield _gauge("archive_lag_seconds", "How long the oldest has waited.", report.lag_seconds)
+    if report.rows is not None:
+        yield _gauge("archive_rows", "Records that are kept, counted each minute.", report.rows)
+    yield _counter("archive_errors", "Transactions of the archive that failed.", report.errors)
+    yield _counter("archive_lost", "Records that were dropped, and are not kept.", report.lost)
+
+
+def _state(name: str, about: str, state: BreakerState | Sharing | ArchiveState) -> Metric:
     """One series for each state there is."""
     metric = GaugeMetricFamily(f"smsc_gateway_{name}", about, labels=["state"])
     for other in type(state):
