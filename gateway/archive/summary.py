@@ -1,10 +1,22 @@
 """Counts, shares and delivery times of the records that match a filter."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Row, Select, and_, case, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    not_,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.filters import RecordFilter
@@ -154,8 +166,6 @@ class RecordSummary(Model):
 LAST: Final = -1
 """In place of the values of those that are told as one."""
 
-PERCENTS: Final = (50, 90, 99)
-
 
 class _Named(NamedTuple):
     """A dimension whose values are numbers of names."""
@@ -193,9 +203,9 @@ async def summarise(
     words[LAST] = OTHER
     states = {STATES[number].state.value: 0 for number in found[Dimension.STATE]}
     for number, row in found[Dimension.STATE].items():
-        states[STATES[number].state.value] += row.count_
+        states[STATES[number].state.value] += row.records
     sources = dict.fromkeys(Source, 0) | {
-        Source(number): row.count_ for number, row in found[Dimension.SOURCE].items()
+        Source(number): row.records for number, row in found[Dimension.SOURCE].items()
     }
     some = next(iter(found[Dimension.STATE].values()))
     return RecordSummary(
@@ -219,7 +229,7 @@ async def summarise(
         per_hour=[
             HourCount(
                 hour=moment(number * HOUR),
-                sent=row.count_,
+                sent=row.records,
                 delivered=row.delivered,
                 failed=row.failed,
             )
@@ -230,73 +240,111 @@ async def summarise(
 
 
 def summary_query(conditions: Numbered) -> Select[Any]:
-    """The query of a summary: a row for each value of each dimension.
+    """The query of a summary: a row for each value of each dimension that is told.
 
     The cells of the records that match are counted now, or, of all records, as they are kept.
     """
     if conditions.any_of or conditions.within:
         some = counted(where(conditions)).cte("some")
-        of_each: FromClause = cells(some).cte("cells")
-        first: Select[Any] = select(func.min(some.c.first_seen_at))
-        last: Select[Any] = select(func.max(some.c.seen_at))
-    else:
-        of_each = all_cells().cte("cells")
-        first = select(func.min(RECORDS.c.first_seen_at)).where(RECORDS.c.account == ACCOUNT)
-        last = last_seen()
-    return _told(of_each, first, last)
-
-
-def _told(of_each: FromClause, first: Select[Any], last: Select[Any]) -> Select[Any]:
-    """Of the cells of each value its counts and times; all but the largest values as one."""
-    cell = of_each.c
-    size = func.sum(cell.count_)
-    place = func.row_number().over(partition_by=cell.dimension, order_by=(size.desc(), cell.value))
-    sizes = (
-        select(cell.dimension, cell.value, place.label("place"))
-        .where(cell.dimension.in_(_CUT))
-        .group_by(cell.dimension, cell.value)
-        .subquery("sizes")
+        found = cells(some).cte("cells")
+        return _told(
+            lambda: found,
+            first=select(func.min(some.c.first_seen_at)),
+            last=select(func.max(some.c.seen_at)),
+        )
+    return _told(
+        lambda: all_cells().subquery(),
+        first=select(func.min(RECORDS.c.first_seen_at)).where(RECORDS.c.account == ACCOUNT),
+        last=last_seen(),
     )
-    small = select(sizes.c.dimension, sizes.c.value).where(sizes.c.place > LARGEST)
-    value = case((tuple_(cell.dimension, cell.value).in_(small), LAST), else_=cell.value)
-    count = func.sum(cell.count_).label("count_")
-    timed = (
-        select(cell.dimension, value.label("value"), cell.outcome, count)
-        .group_by(cell.dimension, value, cell.outcome)
-        .subquery("merged")
-    ).c
-    is_timed = timed.outcome >= 0
-    counts = case((is_timed, timed.count_), else_=0)
-    by = (timed.dimension, timed.value)
-    run = select(
-        *by,
-        timed.outcome,
-        timed.count_,
-        func.sum(counts).over(partition_by=by, order_by=timed.outcome).label("until"),
-        func.sum(counts).over(partition_by=by).label("timed"),
-    ).subquery("run")
-    r = run.c
 
-    def counting(condition: ColumnElement[bool]) -> ColumnElement[int]:
-        return func.sum(case((condition, r.count_), else_=0))
 
-    def within(percent: int) -> ColumnElement[int]:
-        """The least that so many of a hundred do not exceed (nearest rank)."""
-        reached = and_(r.outcome >= 0, r.until * 100 >= r.timed * percent)
-        return func.min(case((reached, r.outcome)))
+def _told(cells: Callable[[], FromClause], *, first: Select[Any], last: Select[Any]) -> Select[Any]:
+    """Counts and times of each value of the cells; those of small values as one.
 
+    `cells` gives them anew for each use: read twice in the order of their key, those that are kept
+    need no memory. `first` and `last`: when these records were seen.
+    """
+    values = _counts(cells()).cte("counts")
+    of = values.c
+    is_small = and_(of.dimension.in_(_CUT), of.place > LARGEST)
+    small = select(of.dimension, of.value).where(is_small).cte("small")
+    sums = [func.sum(of[name]).label(name) for name in _SUMS]
+    told = union_all(
+        select(of.dimension, of.value, *[of[name] for name in _SUMS]).where(not_(is_small)),
+        select(of.dimension, literal(LAST), *sums).where(is_small).group_by(of.dimension),
+    ).cte("told")
+    times = union_all(_times(cells()), _times(_merged(small, cells()))).cte("times")
+    same = and_(times.c.dimension == told.c.dimension, times.c.value == told.c.value)
     return select(
-        r.dimension,
-        r.value,
-        func.sum(r.count_).label("count_"),
-        counting(r.outcome >= int(Outcome.DELIVERED)).label("delivered"),
-        counting(r.outcome == int(Outcome.FAILED)).label("failed"),
-        func.max(r.timed).label("timed"),
-        *[within(percent).label(f"p{percent}") for percent in PERCENTS],
-        *[counting(r.outcome > slow).label(f"over_{slow}") for slow in SLOW],
+        *told.c,
+        *[times.c[name] for name in _PERCENTILES.values()],
         first.scalar_subquery().label("first_seen_at"),
         last.scalar_subquery().label("last_seen_at"),
-    ).group_by(r.dimension, r.value)
+    ).join_from(told, times, same, isouter=True)
+
+
+_OVER: Final = {slow: f"over_{slow}" for slow in SLOW}
+_SUMS: Final = ("records", "delivered", "failed", "timed", *_OVER.values())
+_PERCENTILES: Final = {percent: f"p{percent}" for percent in (50, 90, 99)}
+
+
+def _counts(cells: FromClause) -> Select[Any]:
+    """How many records have each value, and its place among the largest of its dimension."""
+    cell = cells.c
+
+    def counting(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.sum(case((condition, cell.records), else_=0))
+
+    size = func.sum(cell.records)
+    by_size = (size.desc(), cell.value)
+    return select(
+        cell.dimension,
+        cell.value,
+        size.label("records"),
+        counting(cell.outcome >= int(Outcome.DELIVERED)).label("delivered"),
+        counting(cell.outcome == int(Outcome.FAILED)).label("failed"),
+        counting(cell.outcome >= 0).label("timed"),
+        *[counting(cell.outcome > slow).label(name) for slow, name in _OVER.items()],
+        func.row_number().over(partition_by=cell.dimension, order_by=by_size).label("place"),
+    ).group_by(cell.dimension, cell.value)
+
+
+def _merged(small: FromClause, cells: FromClause) -> FromClause:
+    """The timed cells of small values, as those of one value."""
+    cell = cells.c
+    same = and_(cell.dimension == small.c.dimension, cell.value == small.c.value)
+    return (
+        select(
+            cell.dimension,
+            literal(LAST).label("value"),
+            cell.outcome,
+            func.sum(cell.records).label("records"),
+        )
+        .join_from(small, cells, same)
+        .where(cell.outcome >= 0)
+        .group_by(cell.dimension, cell.outcome)
+        .subquery()
+    )
+
+
+def _times(cells: FromClause) -> Select[Any]:
+    """The seconds that shares of the deliveries of each value did not exceed (nearest rank)."""
+    cell = cells.c
+    by = (cell.dimension, cell.value)
+    until = func.sum(cell.records).over(partition_by=by, order_by=cell.outcome)
+    timed = func.sum(cell.records).over(partition_by=by)
+    run = (
+        select(*by, cell.outcome, until.label("until"), timed.label("timed"))
+        .where(cell.outcome >= 0)
+        .subquery()
+    ).c
+
+    def within(percent: int) -> ColumnElement[int]:
+        return func.min(case((run.until * 100 >= run.timed * percent, run.outcome)))
+
+    shares = [within(percent).label(name) for percent, name in _PERCENTILES.items()]
+    return select(run.dimension, run.value, *shares).group_by(run.dimension, run.value)
 
 
 def _groups(
@@ -307,12 +355,12 @@ def _groups(
 
     def rank(one: tuple[int, Row[Any]]) -> tuple[bool, int, int]:
         value, row = one
-        return value == LAST, -row.count_, value
+        return value == LAST, -row.records, value
 
     return [
         told.model(
             **{told.name: words.get(value)},
-            count=row.count_,
+            count=row.records,
             delivered=row.delivered,
             failed=row.failed,
             delivery_seconds=_delivery_seconds(row),
@@ -330,7 +378,7 @@ def _delivery_seconds(row: Row[Any] | None) -> DeliverySeconds:
         p50=row.p50,
         p90=row.p90,
         p99=row.p99,
-        over={str(slow): round(int(getattr(row, f"over_{slow}")) / count, 4) for slow in SLOW},
+        over={str(slow): round(row._mapping[name] / count, 4) for slow, name in _OVER.items()},
     )
 
 

@@ -146,7 +146,7 @@ def cells(rows: Any) -> CompoundSelect[Any]:  # noqa: ANN401 - a subquery or a C
                 literal(int(dimension)).label("dimension"),
                 value.label("value"),
                 outcome.label("outcome"),
-                func.count().label("count_"),
+                func.count().label("records"),
             ).group_by(value, outcome)
         )
     return union_all(*parts)
@@ -206,7 +206,7 @@ def all_cells() -> Select[Any]:
     """The cells of all records, as `cells` has those of some."""
     table = TALLIES.c
     return select(
-        table.dimension, table.value, table.outcome, table["count"].label("count_")
+        table.dimension, table.value, table.outcome, table["count"].label("records")
     ).where(table.account == ACCOUNT, table["count"] > 0)
 
 
