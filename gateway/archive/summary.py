@@ -378,7 +378,7 @@ def _delivery_seconds(row: Row[Any] | None) -> DeliverySeconds:
         p50=row.p50,
         p90=row.p90,
         p99=row.p99,
-        over={str(slow): round(row._mapping[name] / count, 4) for slow, name in _OVER.items()},
+        over={str(slow): round(int(getattr(row, name)) / count, 4) for slow, name in _OVER.items()},
     )
 
 

@@ -108,8 +108,8 @@ _FILTERS: Final = ("phone", "id", "state", "operator", "sender")
 
 Index("records_by_key", RECORDS.c.account, RECORDS.c.phone, RECORDS.c.id, unique=True)
 Index("records_by_first_seen_at", RECORDS.c.account, RECORDS.c.first_seen_at)
-for _order in _ORDERS:
-    Index(f"records_by_{_order}", RECORDS.c.account, RECORDS.c[_order])
+for _order, _other in (_ORDERS, _ORDERS[::-1]):
+    Index(f"records_by_{_order}", RECORDS.c.account, RECORDS.c[_order], RECORDS.c[_other])
     for _filter in _FILTERS:
         Index(
             f"records_by_{_filter}_{_order}",

@@ -32,8 +32,8 @@ def upgrade() -> None:
     )
     op.create_index("records_by_key", "records", ["account", "phone", "id"], unique=True)
     op.create_index("records_by_first_seen_at", "records", ["account", "first_seen_at"])
-    for order in ("changed_at", "sent_at"):
-        op.create_index(f"records_by_{order}", "records", ["account", order])
+    for order, other in (("changed_at", "sent_at"), ("sent_at", "changed_at")):
+        op.create_index(f"records_by_{order}", "records", ["account", order, other])
         for column in ("phone", "id", "state", "operator", "sender"):
             op.create_index(f"records_by_{column}_{order}", "records", ["account", column, order])
         op.create_index(
