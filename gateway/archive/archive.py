@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +31,7 @@ from gateway.archive.rows import ACCOUNT, batches, entries_of
 from gateway.archive.states import Source
 from gateway.archive.summary import RecordSummary, summarise
 from gateway.archive.tables import RECORDS
+from gateway.archive.tallies import delete_records, forget_empty
 from gateway.archive.writer import Writer, advanced, short
 from gateway.clock import Clock
 from gateway.errors import Overloaded
@@ -216,7 +217,8 @@ async def forget_before(database: Database, time: int) -> int:
     async with database.writing() as connection:
         numbers = (await connection.scalars(old)).all()
         if numbers:
-            await connection.execute(delete(RECORDS).where(table.no.in_(numbers)))
+            await delete_records(connection, table.no.in_(numbers))
+            await forget_empty(connection)
     return len(numbers)
 
 
@@ -224,9 +226,9 @@ async def erase_phones(database: Database, phones: Iterable[str]) -> int:
     """Delete all records of these numbers, in all spellings, and what the disk has left of them."""
     same = (RECORDS.c.account == ACCOUNT, RECORDS.c.phone.in_(list(phones)))
     async with database.writing() as connection:
-        erased = (await connection.execute(delete(RECORDS).where(*same))).rowcount
+        erased = await delete_records(connection, *same)
     await database.tidy()
-    return int(erased)
+    return erased
 
 
 def open_database(url: str) -> Database:

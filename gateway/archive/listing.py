@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    cast,
+    func,
+    literal,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.filters import RecordFilter
@@ -83,11 +93,18 @@ def _number(text: str) -> int:
     return int(text)
 
 
+class Range(NamedTuple):
+    """Times from the first on, and before the second; None: no bound."""
+
+    low: int | None
+    high: int | None
+
+
 class Numbered(NamedTuple):
-    """A filter as conditions: for each column, the values of which it is to have one."""
+    """A filter as conditions: of each column the values it is to have one of, or the range."""
 
     any_of: dict[str, list[Any]]
-    within: list[ColumnElement[bool]]
+    within: dict[str, Range]
 
 
 async def numbered(
@@ -115,19 +132,16 @@ async def numbered(
     return Numbered(any_of, _bounds(wanted))
 
 
-def _bounds(wanted: RecordFilter) -> list[ColumnElement[bool]]:
-    """The conditions on times."""
-    table = RECORDS.c
-    within: list[ColumnElement[bool]] = []
-    if wanted.sent_after is not None:
-        within.append(table.sent_at >= wanted.sent_after)
+def _bounds(wanted: RecordFilter) -> dict[str, Range]:
+    """The ranges of times."""
+    sent_after = wanted.sent_after
     if wanted.sent_before is not None:
-        within += [table.sent_at < wanted.sent_before, table.sent_at > 0]
-    if wanted.changed_after is not None:
-        within.append(table.changed_at >= wanted.changed_after)
-    if wanted.changed_before is not None:
-        within.append(table.changed_at < wanted.changed_before)
-    return within
+        sent_after = max(sent_after or 0, 1)  # 0: not told
+    ranges = {
+        "sent_at": Range(sent_after, wanted.sent_before),
+        "changed_at": Range(wanted.changed_after, wanted.changed_before),
+    }
+    return {column: bounds for column, bounds in ranges.items() if bounds != (None, None)}
 
 
 async def page(
@@ -143,10 +157,11 @@ async def page(
     conditions = await numbered(connection, names, wanted)
     if conditions is None:
         return []
+    is_few = await _are_few(connection, conditions, order)
     found: list[Listed] = []
     while len(found) < limit:
         wanting = limit - len(found)
-        query = page_query(conditions, order, after=after, limit=wanting)
+        query = page_query(conditions, order, after=after, limit=wanting, is_few=is_few)
         rows = (await connection.execute(query)).all()
         for no, time, packed in rows:
             after = Position(time, no)
@@ -157,25 +172,53 @@ async def page(
     return found
 
 
+FEW: Final = 20_000
+"""Records whose times are sorted in ten milliseconds."""
+
+
+async def _are_few(connection: AsyncConnection, conditions: Numbered, order: Order) -> bool:
+    """Does the other time than the one that a list is ordered by leave so few that they are sorted?
+
+    It is asked only where no other filter leaves few of them.
+    """
+    others = {name: one for name, one in conditions.within.items() if name != order.column.name}
+    if conditions.any_of or not others:
+        return False
+    some = select(RECORDS.c.no).where(*where(Numbered({}, others))).limit(FEW + 1).subquery()
+    return int(await connection.scalar(select(func.count()).select_from(some)) or 0) <= FEW
+
+
 def page_query(
-    conditions: Numbered, order: Order, *, after: Position | None, limit: int
+    conditions: Numbered,
+    order: Order,
+    *,
+    after: Position | None,
+    limit: int,
+    is_few: bool = False,
 ) -> Select[Any]:
-    """The query of a page: its rows are found in one index, and only then read."""
+    """The query of a page: its rows are found in one index, and only then read.
+
+    That is the index of the order, for it has both times: it is walked from the place of the page,
+    past what the other time excludes. `is_few`: the other time leaves few, which are sorted.
+    """
     any_of = dict(conditions.any_of)
     led_by = next((column for column in _LEADERS if column in any_of), None)
     values = any_of.pop(led_by) if led_by else [None]
-    within = [*conditions.within, *(RECORDS.c[name].in_(those) for name, those in any_of.items())]
-    time, no = order.column.label("time"), RECORDS.c.no
-    if after is not None:
-        place = tuple_(order.column, no)
-        here = tuple_(literal(after.time), literal(after.no))
-        within.append(place < here if order.is_descending else place > here)
+    no, time = RECORDS.c.no, order.column + 0 if is_few else order.column
+    within: list[ColumnElement[bool]] = [RECORDS.c.account == ACCOUNT]
+    within += [RECORDS.c[name].in_(those) for name, those in any_of.items()]
+    for name, bounds in conditions.within.items():
+        if name != order.column.name:
+            is_led = is_few or led_by is not None
+            within += _in_range(RECORDS.c[name] if is_led else _aside(RECORDS.c[name]), bounds)
+    own = conditions.within.get(order.column.name, Range(None, None))
+    within += _behind(order, time, own, after)
     walks = []
     for value in values:
-        walk = select(no, time).where(RECORDS.c.account == ACCOUNT, *within)
+        walk = select(no, time.label("time")).where(*within)
         if led_by:
             walk = walk.where(RECORDS.c[led_by] == value)
-        walks.append(walk.order_by(*_directed(order, order.column, no)).limit(limit).subquery())
+        walks.append(walk.order_by(*_directed(order, time, no)).limit(limit).subquery())
     found = walks[0] if len(walks) == 1 else union_all(*map(select, walks)).subquery()
     some = select(found).order_by(*_directed(order, found.c.time, found.c.no)).limit(limit)
     chosen = some.subquery()
@@ -184,6 +227,41 @@ def page_query(
         .join_from(chosen, RECORDS, RECORDS.c.no == chosen.c.no)
         .order_by(*_directed(order, chosen.c.time, chosen.c.no))
     )
+
+
+def _aside(time: ColumnElement[int]) -> ColumnElement[int]:
+    """The same time, by which SQLite looks for no index; PostgreSQL sees through it."""
+    return cast(time, BigInteger)
+
+
+def _behind(
+    order: Order, time: ColumnElement[int], bounds: Range, after: Position | None
+) -> list[ColumnElement[bool]]:
+    """The range of the time that a list is ordered by, and the position that it goes on from.
+
+    Of two bounds at one end only the closer one is told: SQLite would begin at either.
+    """
+    if after is None:
+        return _in_range(time, bounds)
+    place = tuple_(time, RECORDS.c.no)
+    here = tuple_(literal(after.time), literal(after.no))
+    low, high = bounds
+    if order.is_descending:
+        if high is not None and high <= after.time:
+            return _in_range(time, bounds)
+        return [place < here, *_in_range(time, Range(low, None))]
+    if low is not None and low > after.time:
+        return _in_range(time, bounds)
+    return [place > here, *_in_range(time, Range(None, high))]
+
+
+def _in_range(time: ColumnElement[int], bounds: Range) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if bounds.low is not None:
+        conditions.append(time >= bounds.low)
+    if bounds.high is not None:
+        conditions.append(time < bounds.high)
+    return conditions
 
 
 _LEADERS: Final = ("id", "phone", "error", "operator", "sender", "state")
@@ -206,4 +284,9 @@ async def count(connection: AsyncConnection, names: Names, wanted: RecordFilter)
 def where(conditions: Numbered) -> list[ColumnElement[bool]]:
     """The conditions as one list."""
     several = [RECORDS.c[name].in_(values) for name, values in conditions.any_of.items()]
-    return [RECORDS.c.account == ACCOUNT, *several, *conditions.within]
+    within = [
+        condition
+        for name, bounds in conditions.within.items()
+        for condition in _in_range(RECORDS.c[name], bounds)
+    ]
+    return [RECORDS.c.account == ACCOUNT, *several, *within]

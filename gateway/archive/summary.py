@@ -1,20 +1,42 @@
 """Counts, shares and delivery times of the records that match a filter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    not_,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import moment
-from gateway.archive.listing import numbered, where
+from gateway.archive.listing import Numbered, numbered, where
 from gateway.archive.names import Names
+from gateway.archive.rows import ACCOUNT
 from gateway.archive.states import STATES, Source
 from gateway.archive.tables import RECORDS
+from gateway.archive.tallies import (
+    HOUR,
+    Dimension,
+    Outcome,
+    all_cells,
+    cells,
+    counted,
+    last_seen,
+)
 from gateway.model.described import Model
-from gateway.model.records import MessageState, StateGroup
+from gateway.model.records import MessageState
 
 LARGEST: Final = 50
 """Operators, countries and senders that are told by name; the rest are one."""
@@ -23,8 +45,6 @@ OTHER: Final = "other"
 
 SLOW: Final = (30, 60, 300, 900)
 """Seconds beyond which deliveries are counted: half a minute, one, five and fifteen."""
-
-_HOUR: Final = 3600
 
 
 class DeliverySeconds(Model):
@@ -143,39 +163,25 @@ class RecordSummary(Model):
     """By the hour in which messages were sent, the earliest first."""
 
 
-def _codes_of(group: StateGroup) -> list[int]:
-    return [number for number, stored in STATES.items() if stored.group is group]
+LAST: Final = -1
+"""In place of the values of those that are told as one."""
 
 
-_R: Final = RECORDS.c
-_DELIVERED: Final = _R.state.in_(_codes_of(StateGroup.DELIVERED))
-_FAILED: Final = _R.state.in_(_codes_of(StateGroup.FAILED))
-_COUNTS: Final = (
-    func.count().label("count"),
-    func.sum(case((_DELIVERED, 1), else_=0)).label("delivered"),
-    func.sum(case((_FAILED, 1), else_=0)).label("failed"),
-)
-_IS_TIMED: Final = and_(
-    _R.state.in_([n for n, stored in STATES.items() if stored.state is MessageState.DELIVERED]),
-    _R.sent_at > 0,
-    _R.last_status_at >= _R.sent_at,
-)
-_TOOK: Final = (_R.last_status_at - _R.sent_at).label("took")
+class _Named(NamedTuple):
+    """A dimension whose values are numbers of names."""
 
-
-class _Dimension(NamedTuple):
-    column: ColumnElement[Any]
     name: str
     model: type[Group]
-    largest: int | None
 
 
-_DIMENSIONS: Final = {
-    "by_error_code": _Dimension(_R.error, "error_code", ErrorCount, None),
-    "by_operator": _Dimension(_R.operator, "operator", OperatorCount, LARGEST),
-    "by_country": _Dimension(_R.country, "country", CountryCount, LARGEST),
-    "by_sender": _Dimension(_R.sender, "sender", SenderCount, LARGEST),
+_NAMED: Final = {
+    Dimension.ERROR: _Named("error_code", ErrorCount),
+    Dimension.OPERATOR: _Named("operator", OperatorCount),
+    Dimension.COUNTRY: _Named("country", CountryCount),
+    Dimension.SENDER: _Named("sender", SenderCount),
 }
+_CUT: Final = (Dimension.OPERATOR, Dimension.COUNTRY, Dimension.SENDER)
+"""Dimensions of which the largest are told, and the rest as one."""
 
 
 async def summarise(
@@ -185,145 +191,200 @@ async def summarise(
     conditions = await numbered(connection, names, wanted)
     if conditions is None:
         return _EMPTY
-    those = where(conditions)
-    states = select(
-        _R.state,
-        _R.source,
-        func.count(),
-        func.min(_R.first_seen_at),
-        func.max(_R.seen_at),
+    found: dict[int, dict[int, Row[Any]]] = {dimension: {} for dimension in Dimension}
+    for row in await connection.execute(summary_query(conditions)):
+        found[row.dimension][row.value] = row
+    if not found[Dimension.STATE]:
+        return _EMPTY
+    words = await names.names(
+        connection,
+        {value for dimension in _NAMED for value in found[dimension] if value > 0},
     )
-    by_state: dict[str, int] = {}
-    by_source = dict.fromkeys(Source, 0)
-    firsts, lasts = [], []
-    for state, source, count, first, last in await connection.execute(
-        states.where(*those).group_by(_R.state, _R.source)
-    ):
-        name = STATES[state].state.value
-        by_state[name] = by_state.get(name, 0) + count
-        by_source[Source(source)] += count
-        firsts.append(first)
-        lasts.append(last)
-    groups = {
-        name: await _groups(connection, names, those, dimension)
-        for name, dimension in _DIMENSIONS.items()
+    words[LAST] = OTHER
+    states = {STATES[number].state.value: 0 for number in found[Dimension.STATE]}
+    for number, row in found[Dimension.STATE].items():
+        states[STATES[number].state.value] += row.records
+    sources = dict.fromkeys(Source, 0) | {
+        Source(number): row.records for number, row in found[Dimension.SOURCE].items()
     }
-    times = await connection.execute(
-        select(_TOOK, func.count()).where(*those, _IS_TIMED).group_by(_TOOK).order_by(_TOOK)
-    )
+    some = next(iter(found[Dimension.STATE].values()))
     return RecordSummary(
-        total=sum(by_state.values()),
+        total=sum(states.values()),
         by_state=[
             StateCount(state=state, count=count)
-            for state, count in sorted(by_state.items(), key=lambda one: (-one[1], one[0]))
+            for state, count in sorted(states.items(), key=lambda one: (-one[1], one[0]))
         ],
-        **groups,
-        delivery_seconds=delivery_seconds(times.all()),
+        by_error_code=_groups(found, Dimension.ERROR, words),
+        by_operator=_groups(found, Dimension.OPERATOR, words),
+        by_country=_groups(found, Dimension.COUNTRY, words),
+        by_sender=_groups(found, Dimension.SENDER, words),
+        delivery_seconds=_delivery_seconds(found[Dimension.STATE].get(_DELIVERED)),
         coverage=Coverage(
-            first_seen_at=moment(min(firsts)) if firsts else None,
-            last_seen_at=moment(max(lasts)) if lasts else None,
-            pushed=by_source[Source.PUSHED],
-            asked=by_source[Source.ASKED],
-            imported=by_source[Source.IMPORTED],
+            first_seen_at=moment(some.first_seen_at),
+            last_seen_at=moment(some.last_seen_at),
+            pushed=sources[Source.PUSHED],
+            asked=sources[Source.ASKED],
+            imported=sources[Source.IMPORTED],
         ),
-        per_hour=await _per_hour(connection, those),
+        per_hour=[
+            HourCount(
+                hour=moment(number * HOUR),
+                sent=row.records,
+                delivered=row.delivered,
+                failed=row.failed,
+            )
+            for number, row in sorted(found[Dimension.HOUR].items())
+            if number
+        ],
     )
 
 
-async def _groups(
-    connection: AsyncConnection,
-    names: Names,
-    those: list[ColumnElement[bool]],
-    dimension: _Dimension,
+def summary_query(conditions: Numbered) -> Select[Any]:
+    """The query of a summary: a row for each value of each dimension that is told.
+
+    The cells of the records that match are counted now, or, of all records, as they are kept.
+    """
+    if conditions.any_of or conditions.within:
+        some = counted(where(conditions)).cte("some")
+        found = cells(some).cte("cells")
+        return _told(
+            lambda: found,
+            first=select(func.min(some.c.first_seen_at)),
+            last=select(func.max(some.c.seen_at)),
+        )
+    return _told(
+        lambda: all_cells().subquery(),
+        first=select(func.min(RECORDS.c.first_seen_at)).where(RECORDS.c.account == ACCOUNT),
+        last=last_seen(),
+    )
+
+
+def _told(cells: Callable[[], FromClause], *, first: Select[Any], last: Select[Any]) -> Select[Any]:
+    """Counts and times of each value of the cells; those of small values as one.
+
+    `cells` gives them anew for each use: read twice in the order of their key, those that are kept
+    need no memory. `first` and `last`: when these records were seen.
+    """
+    values = _counts(cells()).cte("counts")
+    of = values.c
+    is_small = and_(of.dimension.in_(_CUT), of.place > LARGEST)
+    small = select(of.dimension, of.value).where(is_small).cte("small")
+    sums = [func.sum(of[name]).label(name) for name in _SUMS]
+    told = union_all(
+        select(of.dimension, of.value, *[of[name] for name in _SUMS]).where(not_(is_small)),
+        select(of.dimension, literal(LAST), *sums).where(is_small).group_by(of.dimension),
+    ).cte("told")
+    times = union_all(_times(cells()), _times(_merged(small, cells()))).cte("times")
+    same = and_(times.c.dimension == told.c.dimension, times.c.value == told.c.value)
+    return select(
+        *told.c,
+        *[times.c[name] for name in _PERCENTILES.values()],
+        first.scalar_subquery().label("first_seen_at"),
+        last.scalar_subquery().label("last_seen_at"),
+    ).join_from(told, times, same, isouter=True)
+
+
+_OVER: Final = {slow: f"over_{slow}" for slow in SLOW}
+_SUMS: Final = ("records", "delivered", "failed", "timed", *_OVER.values())
+_PERCENTILES: Final = {percent: f"p{percent}" for percent in (50, 90, 99)}
+
+
+def _counts(cells: FromClause) -> Select[Any]:
+    """How many records have each value, and its place among the largest of its dimension."""
+    cell = cells.c
+
+    def counting(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.sum(case((condition, cell.records), else_=0))
+
+    size = func.sum(cell.records)
+    by_size = (size.desc(), cell.value)
+    return select(
+        cell.dimension,
+        cell.value,
+        size.label("records"),
+        counting(cell.outcome >= int(Outcome.DELIVERED)).label("delivered"),
+        counting(cell.outcome == int(Outcome.FAILED)).label("failed"),
+        counting(cell.outcome >= 0).label("timed"),
+        *[counting(cell.outcome > slow).label(name) for slow, name in _OVER.items()],
+        func.row_number().over(partition_by=cell.dimension, order_by=by_size).label("place"),
+    ).group_by(cell.dimension, cell.value)
+
+
+def _merged(small: FromClause, cells: FromClause) -> FromClause:
+    """The timed cells of small values, as those of one value."""
+    cell = cells.c
+    same = and_(cell.dimension == small.c.dimension, cell.value == small.c.value)
+    return (
+        select(
+            cell.dimension,
+            literal(LAST).label("value"),
+            cell.outcome,
+            func.sum(cell.records).label("records"),
+        )
+        .join_from(small, cells, same)
+        .where(cell.outcome >= 0)
+        .group_by(cell.dimension, cell.outcome)
+        .subquery()
+    )
+
+
+def _times(cells: FromClause) -> Select[Any]:
+    """The seconds that shares of the deliveries of each value did not exceed (nearest rank)."""
+    cell = cells.c
+    by = (cell.dimension, cell.value)
+    until = func.sum(cell.records).over(partition_by=by, order_by=cell.outcome)
+    timed = func.sum(cell.records).over(partition_by=by)
+    run = (
+        select(*by, cell.outcome, until.label("until"), timed.label("timed"))
+        .where(cell.outcome >= 0)
+        .subquery()
+    ).c
+
+    def within(percent: int) -> ColumnElement[int]:
+        return func.min(case((run.until * 100 >= run.timed * percent, run.outcome)))
+
+    shares = [within(percent).label(name) for percent, name in _PERCENTILES.items()]
+    return select(run.dimension, run.value, *shares).group_by(run.dimension, run.value)
+
+
+def _groups(
+    found: Mapping[int, Mapping[int, Row[Any]]], dimension: Dimension, words: Mapping[int, str]
 ) -> list[Any]:
-    """The records by one column, the largest group first."""
-    column = dimension.column
-    counted = await connection.execute(
-        select(column, *_COUNTS)
-        .where(*those)
-        .group_by(column)
-        .order_by(func.count().desc(), column)
-    )
-    rows = counted.all()
-    timed = await connection.execute(
-        select(column, _TOOK, func.count())
-        .where(*those, _IS_TIMED)
-        .group_by(column, _TOOK)
-        .order_by(column, _TOOK)
-    )
-    times: dict[int | None, list[tuple[int, int]]] = {}
-    for value, took, count in timed:
-        times.setdefault(value, []).append((took, count))
-    words = await names.names(connection, [row[0] for row in rows if row[0] is not None])
-    cut = len(rows) if dimension.largest is None else dimension.largest
-    told = [
-        _group(dimension, None if row[0] is None else words[row[0]], [row], times)
-        for row in rows[:cut]
-    ]
-    if rows[cut:]:
-        told.append(_group(dimension, OTHER, rows[cut:], times))
-    return told
+    """The records by one dimension, the largest group first, the small ones last as one."""
+    told = _NAMED[dimension]
 
+    def rank(one: tuple[int, Row[Any]]) -> tuple[bool, int, int]:
+        value, row = one
+        return value == LAST, -row.records, value
 
-def _group(
-    dimension: _Dimension,
-    name: str | None,
-    rows: Iterable[tuple[Any, ...]],
-    times: Mapping[int | None, list[tuple[int, int]]],
-) -> Group:
-    rows = list(rows)
-    merged: dict[int, int] = {}
-    for row in rows:
-        for took, count in times.get(row[0], ()):
-            merged[took] = merged.get(took, 0) + count
-    return dimension.model(
-        **{dimension.name: name},
-        count=sum(row[1] for row in rows),
-        delivered=sum(row[2] for row in rows),
-        failed=sum(row[3] for row in rows),
-        delivery_seconds=delivery_seconds(sorted(merged.items())),
-    )
-
-
-def delivery_seconds(times: Iterable[tuple[int, int]]) -> DeliverySeconds:
-    """From how many messages took how many seconds, the shortest first."""
-    counts = list(times)
-    total = sum(count for _, count in counts)
-    over = {
-        str(slow): round(sum(n for took, n in counts if took > slow) / total, 4) if total else 0.0
-        for slow in SLOW
-    }
-    return DeliverySeconds(
-        count=total,
-        p50=_percentile(counts, total, 50),
-        p90=_percentile(counts, total, 90),
-        p99=_percentile(counts, total, 99),
-        over=over,
-    )
-
-
-def _percentile(counts: list[tuple[int, int]], total: int, percent: int) -> int | None:
-    """The least value that so many of a hundred do not exceed (nearest rank)."""
-    rank, seen = -(-total * percent // 100), 0
-    for took, count in counts:
-        seen += count
-        if seen >= rank:
-            return took
-    return None
-
-
-async def _per_hour(
-    connection: AsyncConnection, those: list[ColumnElement[bool]]
-) -> list[HourCount]:
-    hour = (_R.sent_at // _HOUR).label("hour")
-    rows = await connection.execute(
-        select(hour, *_COUNTS).where(*those, _R.sent_at > 0).group_by(hour).order_by(hour)
-    )
     return [
-        HourCount(hour=moment(number * _HOUR), sent=sent, delivered=delivered, failed=failed)
-        for number, sent, delivered, failed in rows
+        told.model(
+            **{told.name: words.get(value)},
+            count=row.records,
+            delivered=row.delivered,
+            failed=row.failed,
+            delivery_seconds=_delivery_seconds(row),
+        )
+        for value, row in sorted(found[dimension].items(), key=rank)
     ]
 
+
+def _delivery_seconds(row: Row[Any] | None) -> DeliverySeconds:
+    count = 0 if row is None else int(row.timed)
+    if row is None or not count:
+        return DeliverySeconds(count=0, over=dict.fromkeys(map(str, SLOW), 0.0))
+    return DeliverySeconds(
+        count=count,
+        p50=row.p50,
+        p90=row.p90,
+        p99=row.p99,
+        over={str(slow): round(int(getattr(row, name)) / count, 4) for slow, name in _OVER.items()},
+    )
+
+
+_DELIVERED: Final = next(
+    number for number, stored in STATES.items() if stored.state is MessageState.DELIVERED
+)
 
 _EMPTY: Final = RecordSummary(
     total=0,
@@ -332,7 +393,7 @@ _EMPTY: Final = RecordSummary(
     by_operator=[],
     by_country=[],
     by_sender=[],
-    delivery_seconds=delivery_seconds(()),
+    delivery_seconds=_delivery_seconds(None),
     coverage=Coverage(pushed=0, asked=0, imported=0),
     per_hour=[],
 )

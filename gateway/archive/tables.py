@@ -89,25 +89,39 @@ COUNTERS: Final = Table(
 """The last number given to a row of each of the other tables. A number is never given twice, also
 when its row is gone: cursors of the feed are numbers of changes."""
 
+TALLIES: Final = Table(
+    "tallies",
+    METADATA,
+    Column("account", Text, primary_key=True),
+    Column("dimension", SmallInteger, primary_key=True, autoincrement=False),
+    Column("value", Integer, primary_key=True, autoincrement=False),
+    Column("outcome", BigInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": "50"},
+)
+"""How many records there are of each kind, so that a summary of all need not read them: see
+`tallies`, which keeps them right with each row that is written or deleted."""
+
 _ORDERS: Final = ("changed_at", "sent_at")
+_FILTERS: Final = ("phone", "id", "state", "operator", "sender")
 
 Index("records_by_key", RECORDS.c.account, RECORDS.c.phone, RECORDS.c.id, unique=True)
-for _order in _ORDERS:
-    Index(f"records_by_{_order}", RECORDS.c.account, RECORDS.c[_order], RECORDS.c.no)
-    for _filter in ("phone", "id", "state", "operator", "sender"):
+Index("records_by_first_seen_at", RECORDS.c.account, RECORDS.c.first_seen_at)
+for _order, _other in (_ORDERS, _ORDERS[::-1]):
+    Index(f"records_by_{_order}", RECORDS.c.account, RECORDS.c[_order], RECORDS.c[_other])
+    for _filter in _FILTERS:
         Index(
             f"records_by_{_filter}_{_order}",
             RECORDS.c.account,
             RECORDS.c[_filter],
             RECORDS.c[_order],
-            RECORDS.c.no,
         )
     Index(
         f"records_by_error_{_order}",
         RECORDS.c.account,
         RECORDS.c.error,
         RECORDS.c[_order],
-        RECORDS.c.no,
         sqlite_where=text("error IS NOT NULL"),
         postgresql_where=text("error IS NOT NULL"),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import bindparam, insert, select, tuple_, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,6 +30,7 @@ from gateway.archive.rows import (
 )
 from gateway.archive.states import Source
 from gateway.archive.tables import CHANGES, COUNTERS, RECORDS
+from gateway.archive.tallies import COLUMNS, Counted, Tally, delete_records
 from gateway.clock import Clock
 from gateway.model.freshness import CacheEntry
 from gateway.model.merge import combine, same_state
@@ -372,6 +373,8 @@ async def write(
         connection, len(new), sum(len(changes) for _, _, changes in moved.values())
     )
     rows = {key: no for no, key in enumerate(new, last_record + 1)}
+    before = await _counted(connection, [one.no for one in kept.values()])
+    tally = Tally()
     inserted: list[dict[str, Any]] = []
     updated: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = []
@@ -380,7 +383,8 @@ async def write(
         if key in kept:
             no = kept[key].no
             if not changes:
-                del values["source"]
+                values["source"] = before[no].source
+            tally.remove(before[no])
             updated.append({"no_": no, **values})
         else:
             no = rows[key]
@@ -388,20 +392,26 @@ async def write(
             inserted.append(
                 {"no": no, "account": ACCOUNT, "phone": key.phone, "id": key.id, **first, **values}
             )
+        tally.add(Counted(*[values[name] for name in Counted._fields]))
         for change in changes:
             last_change += 1
             told.append({"no": last_change, "record": no, **change_values(change, numbers)})
     if inserted:
         await connection.execute(insert(RECORDS), inserted)
-    by_no = update(RECORDS).where(RECORDS.c.no == bindparam("no_"))
-    for group in (
-        [one for one in updated if "source" in one],
-        [one for one in updated if "source" not in one],
-    ):
-        if group:
-            await connection.execute(by_no, group)
+    if updated:
+        by_no = update(RECORDS).where(RECORDS.c.no == bindparam("no_"))
+        await connection.execute(by_no, updated)
     if told:
         await connection.execute(insert(CHANGES), told)
+    await tally.write(connection)
+
+
+async def _counted(connection: AsyncConnection, numbers: list[int]) -> dict[int, Counted]:
+    """What is counted of each of these records, by its number."""
+    if not numbers:
+        return {}
+    query = select(RECORDS.c.no, *COLUMNS).where(RECORDS.c.no.in_(numbers))
+    return {no: Counted(*row) for no, *row in await connection.execute(query)}
 
 
 def advanced(
@@ -440,7 +450,7 @@ async def erase_keys(connection: AsyncConnection, keys: Iterable[StatusKey]) -> 
     if pairs:
         table = RECORDS.c
         same = tuple_(table.phone, table.id).in_(pairs)
-        await connection.execute(delete(RECORDS).where(table.account == ACCOUNT, same))
+        await delete_records(connection, table.account == ACCOUNT, same)
 
 
 def is_refusal(error: Exception) -> bool:

@@ -1,11 +1,12 @@
 """`python -m tests.bench [NAME…]`: everything, or the parts named.
 
-One table: `hits`, `speed`, `memory`. More: `many`, `streams`, `trips`, `simulation`, `http`.
+One table: `hits`, `speed`, `memory`. More: `many`, `streams`, `trips`, `simulation`, `http`,
+`archive`.
 """
 
 import sys
 
-from tests.bench import hits, many, memory, over_http, simulation, speed, streams, trips
+from tests.bench import archive, hits, many, memory, over_http, simulation, speed, streams, trips
 from tests.bench.harness import print_table
 
 TABLE = {"hits": hits.rows, "speed": speed.rows, "memory": memory.rows}
@@ -15,6 +16,7 @@ MORE = {
     "trips": trips.main,
     "simulation": simulation.main,
     "http": over_http.main,
+    "archive": archive.main,
 }
 
 names = sys.argv[1:] or [*TABLE, *MORE]

@@ -1,4 +1,4 @@
-"""Records, changes, names, counters."""
+"""Records, changes, names, counters, tallies."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,16 +31,15 @@ def upgrade() -> None:
         sa.Column("entry", sa.LargeBinary, nullable=False),
     )
     op.create_index("records_by_key", "records", ["account", "phone", "id"], unique=True)
-    for order in ("changed_at", "sent_at"):
-        op.create_index(f"records_by_{order}", "records", ["account", order, "no"])
+    op.create_index("records_by_first_seen_at", "records", ["account", "first_seen_at"])
+    for order, other in (("changed_at", "sent_at"), ("sent_at", "changed_at")):
+        op.create_index(f"records_by_{order}", "records", ["account", order, other])
         for column in ("phone", "id", "state", "operator", "sender"):
-            op.create_index(
-                f"records_by_{column}_{order}", "records", ["account", column, order, "no"]
-            )
+            op.create_index(f"records_by_{column}_{order}", "records", ["account", column, order])
         op.create_index(
             f"records_by_error_{order}",
             "records",
-            ["account", "error", order, "no"],
+            ["account", "error", order],
             sqlite_where=HAS_ERROR,
             postgresql_where=HAS_ERROR,
         )
@@ -69,8 +68,18 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("last", sa.BigInteger, nullable=False),
     )
+    op.create_table(
+        "tallies",
+        sa.Column("account", sa.Text, primary_key=True),
+        sa.Column("dimension", sa.SmallInteger, primary_key=True, autoincrement=False),
+        sa.Column("value", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("outcome", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": "50"},
+    )
 
 
 def downgrade() -> None:
-    for table in ("counters", "names", "changes", "records"):
+    for table in ("tallies", "counters", "names", "changes", "records"):
         op.drop_table(table)
