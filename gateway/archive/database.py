@@ -5,12 +5,14 @@ and quick, and how trouble looks.
 """
 
 import asyncio
+import glob
 import logging
 import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +22,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -43,6 +45,14 @@ READERS: Final = 4
 
 class NewerSchemaError(Exception):
     """The database was written by a newer release; the message says so in one sentence."""
+
+
+class Schema(Enum):
+    """What a database has of our tables."""
+
+    MISSING = "none yet"
+    OLDER = "an older schema, which the next start brings up to date"
+    CURRENT = "all of them"
 
 
 class Database(ABC):
@@ -70,6 +80,11 @@ class Database(ABC):
         async with self.writing() as connection:
             await connection.run_sync(_upgrade)
 
+    async def schema(self) -> Schema:
+        """What there is, found out without changing anything; `NewerSchemaError` as above."""
+        async with self.reading() as connection:
+            return await connection.run_sync(_look)
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._readers.dispose()
@@ -86,11 +101,18 @@ class Database(ABC):
 
     @abstractmethod
     async def tidy(self) -> None:
-        """Leave nothing on disk of rows that were deleted."""
+        """Leave no more on disk of rows that were deleted than the engine can't help.
+
+        `TimeoutError` where somebody reads for so long that it has to be done again.
+        """
 
     async def set_aside(self) -> str | None:
         """Where what can't be read any more was put, so that it begins anew; None: nowhere."""
         return None
+
+    def put_aside(self) -> list[Path]:
+        """What earlier was, and is still there."""
+        return []
 
 
 class PostgresDatabase(Database):
@@ -98,7 +120,10 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
-        self.name = parsed.set(username=None, password=None, query={}).render_as_string()
+        place = URL.create(
+            "postgresql", host=parsed.host, port=parsed.port, database=parsed.database
+        )
+        self.name = place.render_as_string()
         self._readers = self._writers = create_async_engine(
             parsed,
             pool_size=READERS + 1,
@@ -122,7 +147,7 @@ class PostgresDatabase(Database):
             return int(found or 0)
 
     async def tidy(self) -> None:
-        """Vacuum: dead rows are overwritten, and given back where they are at the end."""
+        """Vacuum: dead rows are no rows any more, and their place is used again."""
         async with self._writers.connect() as opened:
             connection = await opened.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(text("VACUUM records, changes"))
@@ -156,6 +181,10 @@ class SqliteDatabase(Database):
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
 
+    async def schema(self) -> Schema:
+        is_there = await asyncio.to_thread(self._path.exists)
+        return await super().schema() if is_there else Schema.MISSING
+
     async def _take_turn(self, connection: AsyncConnection) -> None:
         """`BEGIN IMMEDIATE` did."""
 
@@ -169,11 +198,29 @@ class SqliteDatabase(Database):
         return [self._path.with_name(self._path.name + end) for end in ("", "-wal", "-shm")]
 
     async def tidy(self) -> None:
-        """`secure_delete` has overwritten them in the file; what is left is in the journal."""
-        async with self._writers.connect() as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert driver is not None  # noqa: S101 - for mypy: it is connected
-            await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Write the file anew, and empty its journal.
+
+        `secure_delete` overwrites what is deleted, but not the copies that are left in a page when
+        its rows were moved to another one (SQLite 3.40: of one number in eighty).
+        """
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{self._path}",
+            connect_args={"timeout": BUSY},
+            isolation_level="AUTOCOMMIT",
+        )
+        event.listen(engine.sync_engine, "connect", _set_up)
+        try:
+            async with engine.connect() as connection:
+                run = connection.exec_driver_sql
+                await run("PRAGMA temp_store = FILE")  # for it may be larger than the memory
+                await run("VACUUM")
+                is_busy = (await run("PRAGMA wal_checkpoint(TRUNCATE)")).scalar_one()
+        finally:
+            await engine.dispose()
+        if is_busy:
+            raise TimeoutError(
+                "what was deleted is still in the journal, for somebody reads it: do it again"
+            )
 
     async def set_aside(self) -> str | None:
         await self.aclose()
@@ -183,6 +230,9 @@ class SqliteDatabase(Database):
                 file.rename(file.with_name(f"{file.name}.broken-{stamp}"))
         self._open()
         return f"{self._path.name}.broken-{stamp}"
+
+    def put_aside(self) -> list[Path]:
+        return sorted(self._path.parent.glob(f"{glob.escape(self._path.name)}*.broken-*"))
 
 
 def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapted connection
@@ -208,21 +258,31 @@ def _beginning_by(statement: str) -> Any:  # noqa: ANN401 - SQLAlchemy's listene
 
 
 def _upgrade(connection: Connection) -> None:
+    if _look(connection) is not Schema.CURRENT:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _look(connection: Connection) -> Schema:
+    scripts = ScriptDirectory.from_config(_config())
+    present = MigrationContext.configure(connection).get_current_revision()
+    if present is None:
+        return Schema.MISSING
+    try:
+        scripts.get_revision(present)
+    except CommandError:
+        raise NewerSchemaError(
+            f"The archive was written by a newer release (its schema is {present}): install "
+            "that one, or name another database in GATEWAY_ARCHIVE_URL."
+        ) from None
+    return Schema.CURRENT if present == scripts.get_current_head() else Schema.OLDER
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
-    present = MigrationContext.configure(connection).get_current_revision()
-    if present is not None:
-        try:
-            scripts.get_revision(present)
-        except CommandError:
-            raise NewerSchemaError(
-                f"The archive was written by a newer release (its schema is {present}): install "
-                "that one, or name another database in GATEWAY_ARCHIVE_URL."
-            ) from None
-    if present != scripts.get_current_head():
-        command.upgrade(config, "head")
+    return config
 
 
 def is_broken(error: BaseException) -> bool:
