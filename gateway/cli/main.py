@@ -1,4 +1,4 @@
-"""The command `smsc-gateway`: serve, check, demo, simulator, decode, schema, openapi."""
+"""The command `smsc-gateway`: serve, check, demo, simulator, decode, archive, schema, openapi."""
 
 import asyncio
 import codecs
@@ -20,6 +20,7 @@ from gateway import __version__
 from gateway.app import create_app, create_callers
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
+from gateway.cli.archive import archive
 from gateway.cli.check import cautions, check, strangers
 from gateway.cli.client import client
 from gateway.clock import Clock
@@ -54,6 +55,7 @@ def main() -> None:
 
 
 main.add_command(client)
+main.add_command(archive)
 
 
 @main.command()
