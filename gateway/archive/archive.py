@@ -41,6 +41,9 @@ PATIENCE: Final = 1.0
 KEYS: Final = 1000
 """Keys that are looked up by one statement."""
 
+OPENING: Final = 3.0
+"""Seconds for which a start waits for the database; later it is tried again."""
+
 LAST_CHANCE: Final = 5.0
 """Seconds for all that waits to be written, at the end."""
 
@@ -69,7 +72,8 @@ class Archive:
     async def open(self) -> None:
         """Begin. A database that is away is tried again later; `NewerSchemaError` is raised."""
         with suppress(*TROUBLE):  # the writer tries again, and tells
-            await self._writer.ready()
+            async with asyncio.timeout(OPENING):
+                await self._writer.ready()
         self._writer.start()
         self._sweeper = asyncio.create_task(self._sweep())
 

@@ -8,6 +8,7 @@ import asyncio
 import glob
 import logging
 import os
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -50,9 +51,9 @@ class NewerSchemaError(Exception):
 class Schema(Enum):
     """What a database has of our tables."""
 
-    MISSING = "none yet"
+    MISSING = "no tables yet"
     OLDER = "an older schema, which the next start brings up to date"
-    CURRENT = "all of them"
+    CURRENT = "the schema of this release"
 
 
 class Database(ABC):
@@ -84,6 +85,11 @@ class Database(ABC):
         """What there is, found out without changing anything; `NewerSchemaError` as above."""
         async with self.reading() as connection:
             return await connection.run_sync(_look)
+
+    async def try_writing(self) -> None:
+        """Raise what keeps it from being written; nothing is changed."""
+        async with self.writing():
+            pass
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -184,6 +190,19 @@ class SqliteDatabase(Database):
     async def schema(self) -> Schema:
         is_there = await asyncio.to_thread(self._path.exists)
         return await super().schema() if is_there else Schema.MISSING
+
+    async def try_writing(self) -> None:
+        if await asyncio.to_thread(self._path.exists):
+            await super().try_writing()
+        else:
+            await asyncio.to_thread(self._try_folder)
+
+    def _try_folder(self) -> None:
+        """Before there is a file, its folder is what can be tried."""
+        folder = self._path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
 
     async def _take_turn(self, connection: AsyncConnection) -> None:
         """`BEGIN IMMEDIATE` did."""
