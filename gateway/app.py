@@ -1,6 +1,7 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, closing
 from functools import partial
@@ -12,7 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute, request_response
 from starlette.types import ASGIApp
 
-from gateway.archive.archive import Archive, open_database
+from gateway.archive.archive import OPENING, Archive, open_database
+from gateway.archive.database import NewerSchemaError
+from gateway.archive.writer import TROUBLE, short
 from gateway.cache import Reading, RecordCache
 from gateway.callers.fetch import fetch
 from gateway.callers.registry import Callers
@@ -49,6 +52,8 @@ from gateway.web.pages import root
 from gateway.web.rest import document as docs
 from gateway.web.rest import operations as api
 from gateway.web.rest.push import Callback
+
+log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -247,6 +252,27 @@ def create_archive(settings: Settings, clock: Clock) -> Archive | None:
         content=settings.archive_content,
         days=settings.archive_days,
     )
+
+
+async def prepare_archive(settings: Settings) -> str:
+    """Bring the archive up to date before anything is served; where it is, or why it is off.
+
+    Raises `SettingsError` where a newer release wrote it. One that is away does not stop the start.
+    """
+    if settings.archive is None:
+        return settings.why_no_archive or ""
+    require_postgres(settings)
+    database = open_database(settings.archive)
+    try:
+        async with asyncio.timeout(OPENING):
+            await database.migrate()
+    except NewerSchemaError as error:
+        raise SettingsError(str(error)) from None
+    except TROUBLE as error:
+        log.debug("the archive could not be opened: %s", short(error))  # the writer tells it
+    finally:
+        await database.aclose()
+    return f"The archive is {database.name}."
 
 
 @asynccontextmanager

@@ -337,11 +337,16 @@ class Settings(BaseModel):
         return given if is_shared or self.redis_url is None else None
 
     @property
+    def declines_archive(self) -> bool:
+        """Was it said that nothing is to be kept?"""
+        return self.archive_url is not None and self.archive_url.get_secret_value() == NO_ARCHIVE
+
+    @property
     def why_no_archive(self) -> str | None:
         """Why the archive is off, in one sentence; None: it is on."""
         if self.archive is not None:
             return None
-        if self.archive_url is not None and self.archive_url.get_secret_value() == NO_ARCHIVE:
+        if self.declines_archive:
             return f"The archive is off: {PREFIX}ARCHIVE_URL is {NO_ARCHIVE}."
         if self.redis_url is not None:
             return f"The archive is off: several replicas need {PREFIX}ARCHIVE_URL=postgresql://…"

@@ -17,7 +17,7 @@ import orjson
 from starlette.types import ASGIApp
 
 from gateway import __version__
-from gateway.app import create_app, create_callers
+from gateway.app import create_app, create_callers, prepare_archive
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
 from gateway.cli.archive import archive
@@ -254,6 +254,13 @@ def _app(
         raise click.ClickException(str(error)) from None
 
 
+async def _archive(settings: Settings) -> str:
+    try:
+        return await prepare_archive(settings)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _reload_at_hangup(callers: Callers) -> None:
     """Without a clients file SIGHUP ends the process, as it does when its terminal is closed."""
     if callers.are_known and hasattr(signal, "SIGHUP"):
@@ -271,6 +278,8 @@ async def _serve(
     settings: Settings, callers: Callers, access_log: AccessLog | None, listening: socket.socket
 ) -> None:
     _reload_at_hangup(callers)
+    is_missed = settings.archive is None and not settings.declines_archive
+    log.log(logging.WARNING if is_missed else logging.INFO, await _archive(settings))
     lifetime = Lifetime()
     tracing = create_tracing(os.environ)
     server = Server(
