@@ -80,22 +80,19 @@ def _entry_of(record: Record, key: StatusKey, now: float) -> CacheEntry:
     if at > now + FUTURE:
         raise ValueError("it is of the future")
     at = float(int(min(max(at, 0.0), now)))
-    record = replace(
-        record,
-        id=RecordId(str(key.id)),
-        phone=key.phone,
-        changed_at=datetime.fromtimestamp(at, UTC),
-    )
-    has_content = record.text is not None
-    return CacheEntry(
-        record,
-        at,
-        at + fresh_for(record, at),
+    return replace(
+        learned_at(at, replace(record, id=RecordId(str(key.id)), phone=key.phone)),
         certain=_shows_kind(record),
-        source=FreshnessSource.CACHE,
         detail=_detail_of(record),
-        content=has_content,
+        content=record.text is not None,
     )
+
+
+def learned_at(at: float, record: Record, *, is_pushed: bool = False) -> CacheEntry:
+    """What is known when the provider told all of a record at that moment."""
+    record = replace(record, changed_at=datetime.fromtimestamp(int(at), UTC))
+    source = FreshnessSource.CALLBACK if is_pushed else FreshnessSource.CACHE
+    return CacheEntry(record, at, at + fresh_for(record, at), source=source)
 
 
 def _shows_kind(record: Record) -> bool:

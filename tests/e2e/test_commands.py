@@ -177,6 +177,32 @@ def test_the_demos_provider_pushes_to_its_gateway() -> None:
         assert len(httpx.get(f"{provider}/control/log").json()) == 1
 
 
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_the_demo_shows_a_day_and_leaves_nothing(tmp_path: Path, ended_by: signal.Signals) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    settings = {"GATEWAY_PORT": "0", "TMPDIR": str(folder)}
+    with running(
+        "demo", "--simulator-port", "0", told=r"http://[^/\s]+", environ=PLAIN | settings
+    ) as (process, found):
+        assert [path.name for path in folder.glob("*/archive.db")] == ["archive.db"]
+        total = httpx.get(f"{found[0]}/v1/records/summary").json()["total"]
+        assert 1000 < total < 2000
+        url = f"{found[0]}/v1/records?state=DELIVERED&limit=1&fields=sender,history"
+        (record,) = httpx.get(url).json()["records"]
+        assert record["sender"]
+        assert len(record["history"]) > 1
+        process.send_signal(ended_by)
+        process.communicate(timeout=PATIENCE)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_demo_fills_no_archive_of_others(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    with command("demo", "--simulator-port", "0", PORT="0", ARCHIVE_URL=url) as (_, address):
+        assert httpx.get(f"{address}/v1/records/summary").json()["total"] == 0
+
+
 def test_the_simulator_pushes_to_a_gateway_of_its_own() -> None:
     secret = "a-good-and-long-secret"
     port = closed_port()
