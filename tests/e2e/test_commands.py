@@ -308,7 +308,9 @@ def test_what_a_gateway_kept_is_told_and_erased_while_it_runs(tmp_path: Path) ->
         while not kept["records"]:  # it is written soon
             kept = json.loads(ran("archive", "stats", "--json", ARCHIVE_URL=url, **LOGIN).stdout)
         assert (kept["records"], kept["changes"]) == (1, 1)
-        files = [path.read_bytes() for path in (tmp_path / "kept").glob("archive.db*")]
+        paths = list((tmp_path / "kept").glob("archive.db*"))
+        assert {path.stat().st_mode & 0o777 for path in paths} == {0o600}
+        files = [path.read_bytes() for path in paths]
         assert any(phone.encode() in file for file in files)
         erased = ran("archive", "erase", "--phone", phone, "--yes", ARCHIVE_URL=url, **LOGIN)
         assert (erased.returncode, erased.stderr) == (0, "")
