@@ -1,8 +1,9 @@
 """The composition root: the only module that knows which parts the gateway is made of."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, closing, suppress
+from contextlib import aclosing, asynccontextmanager, closing
 from functools import partial
 from importlib.util import find_spec
 
@@ -12,8 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute, request_response
 from starlette.types import ASGIApp
 
-from gateway.archive.archive import Archive, open_database
+from gateway.archive.archive import START, Archive, open_database
 from gateway.archive.database import TROUBLE, NewerSchemaError
+from gateway.archive.writer import short
 from gateway.cache import Reading, RecordCache
 from gateway.callers.fetch import fetch
 from gateway.callers.registry import Callers
@@ -50,6 +52,8 @@ from gateway.web.pages import root
 from gateway.web.rest import document as docs
 from gateway.web.rest import operations as api
 from gateway.web.rest.push import Callback
+
+log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -250,18 +254,25 @@ def create_archive(settings: Settings, clock: Clock) -> Archive | None:
     )
 
 
-async def check_archive(settings: Settings) -> None:
-    """Raise `SettingsError` where the archive was written by a newer release; it may be away."""
+async def prepare_archive(settings: Settings) -> str:
+    """Look at the archive before anything is served; where it is, or why it is off.
+
+    Raises `SettingsError` where a newer release wrote it. One that is away does not stop the start.
+    """
     if settings.archive is None:
-        return
+        return settings.why_no_archive or ""
+    require_postgres(settings)
     database = open_database(settings.archive)
     try:
-        with suppress(*TROUBLE):
-            await database.check_schema()
+        async with asyncio.timeout(START):
+            await database.schema()
     except NewerSchemaError as error:
         raise SettingsError(str(error)) from None
+    except TROUBLE as error:
+        log.debug("the archive could not be opened: %s", short(error))  # the writer tells it
     finally:
         await database.aclose()
+    return f"The archive is {database.name}."
 
 
 @asynccontextmanager

@@ -119,9 +119,10 @@ class RecordCache:
         missing = [key for key in spelled if self._store.get(key) is None]
         if missing and self.archive is not None:
             for key, entry in (await self.archive.look_up(missing)).items():
-                if self._store.get(key) is None:  # it may have come meanwhile
+                if self._store.get(key) is None:
                     self._store.keep(key, entry)
-                    is_found = True
+            # What came meanwhile need not be asked for again either.
+            is_found = is_found or any(self._store.get(key) is not None for key in missing)
         return is_found
 
     def merge_answer(

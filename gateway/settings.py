@@ -337,6 +337,22 @@ class Settings(BaseModel):
         return given if is_shared or self.redis_url is None else None
 
     @property
+    def declines_archive(self) -> bool:
+        """Was it said that nothing is to be kept?"""
+        return self.archive_url is not None and self.archive_url.get_secret_value() == NO_ARCHIVE
+
+    @property
+    def why_no_archive(self) -> str | None:
+        """Why the archive is off, in one sentence; None: it is on."""
+        if self.archive is not None:
+            return None
+        if self.declines_archive:
+            return f"The archive is off: {PREFIX}ARCHIVE_URL is {NO_ARCHIVE}."
+        if self.redis_url is not None:
+            return f"The archive is off: several replicas need {PREFIX}ARCHIVE_URL=postgresql://…"
+        return f"The archive is off: there is no {PREFIX}STATE_DIR, and no {PREFIX}ARCHIVE_URL."
+
+    @property
     def proxies(self) -> tuple[str, ...]:
         """The proxies of `trusted_proxies`."""
         return tuple(one.strip() for one in (self.trusted_proxies or "").split(",") if one)

@@ -8,9 +8,9 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,13 +30,13 @@ from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.archive.rows import ACCOUNT, batches, entries_of
 from gateway.archive.states import Source
 from gateway.archive.summary import RecordSummary, summarise
-from gateway.archive.tables import RECORDS
+from gateway.archive.tables import CHANGES, RECORDS
 from gateway.archive.tallies import delete_records, forget_empty
 from gateway.archive.writer import Writer, advanced, short
 from gateway.clock import Clock
 from gateway.errors import Overloaded
 from gateway.model.freshness import CacheEntry
-from gateway.model.records import FreshnessSource, StateChange, StatusKey
+from gateway.model.records import FreshnessSource, StateChange, StatusKey, other_spelling
 
 if TYPE_CHECKING:
     from gateway.archive.rows import Kept
@@ -222,13 +222,50 @@ async def forget_before(database: Database, time: int) -> int:
     return len(numbers)
 
 
-async def erase_phones(database: Database, phones: Iterable[str]) -> int:
-    """Delete all records of these numbers, in all spellings, and what the disk has left of them."""
-    same = (RECORDS.c.account == ACCOUNT, RECORDS.c.phone.in_(list(phones)))
+class Rows(NamedTuple):
+    """How much is kept."""
+
+    records: int
+    changes: int
+
+
+async def count_phones(connection: AsyncConnection, phones: Iterable[str]) -> Rows:
+    """How much is kept of these numbers, in exactly these spellings."""
+    those = _of_phones(phones)
+    records = select(func.count()).select_from(RECORDS).where(*those)
+    changes = select(func.count()).select_from(CHANGES).join(RECORDS).where(*those)
+    return Rows(
+        await connection.scalar(records) or 0,
+        await connection.scalar(changes) or 0,
+    )
+
+
+async def erase_phones(database: Database, phones: Iterable[str]) -> Rows:
+    """Delete all records of these numbers, and what the disk has left of them; how much it was.
+
+    Where the latter fails, the records are gone all the same.
+    """
+    phones = list(phones)
     async with database.writing() as connection:
-        erased = await delete_records(connection, *same)
+        erased = await count_phones(connection, phones)
+        await delete_records(connection, *_of_phones(phones))
     await database.tidy()
     return erased
+
+
+async def spellings_of(connection: AsyncConnection, phone: str) -> list[str]:
+    """A number as it may be kept: a Russian one has two prefixes, an address any case."""
+    other = other_spelling(phone)
+    spellings = {phone} if other is None else {phone, other}
+    if "@" in phone:
+        same = func.lower(RECORDS.c.phone) == phone.lower()
+        found = select(RECORDS.c.phone).where(RECORDS.c.account == ACCOUNT, same).distinct()
+        spellings |= set(await connection.scalars(found))
+    return sorted(spellings)
+
+
+def _of_phones(phones: Iterable[str]) -> tuple[ColumnElement[bool], ...]:
+    return RECORDS.c.account == ACCOUNT, RECORDS.c.phone.in_(list(phones))
 
 
 def open_database(url: str) -> Database:

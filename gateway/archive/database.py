@@ -5,12 +5,15 @@ and quick, and how trouble looks.
 """
 
 import asyncio
+import glob
 import logging
 import os
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from enum import Enum
 from itertools import count
 from math import ceil
 from pathlib import Path
@@ -22,7 +25,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, event, text
-from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -69,6 +72,14 @@ TROUBLE: Final = (SQLAlchemyError, OSError, TimeoutError)
 
 class NewerSchemaError(Exception):
     """The database was written by a newer release; the message says so in one sentence."""
+
+
+class Schema(Enum):
+    """What a database has of our tables."""
+
+    MISSING = "no tables yet"
+    OLDER = "an older schema, which the next start brings up to date"
+    CURRENT = "the schema of this release"
 
 
 class Database(ABC):
@@ -122,10 +133,15 @@ class Database(ABC):
             await self._take_time(connection)
             await connection.run_sync(_upgrade)
 
-    async def check_schema(self) -> None:
-        """Raise `NewerSchemaError` where the schema is beyond this release's; change nothing."""
+    async def schema(self) -> Schema:
+        """What there is, found out without changing anything; `NewerSchemaError` as above."""
         async with self.reading() as connection:
-            await connection.run_sync(_check)
+            return await connection.run_sync(_look)
+
+    async def try_writing(self) -> None:
+        """Raise what keeps it from being written; nothing is changed."""
+        async with self.writing():
+            pass
 
     async def aclose(self) -> None:
         """Close all connections, as soon as nobody uses them or a second has passed."""
@@ -155,11 +171,18 @@ class Database(ABC):
 
     @abstractmethod
     async def tidy(self) -> None:
-        """Leave nothing on disk of rows that were deleted."""
+        """Leave no more on disk of rows that were deleted than the engine can't help.
+
+        `TimeoutError` where somebody reads for so long that it has to be done again.
+        """
 
     async def set_aside(self) -> str | None:
         """Where what can't be read any more was put, so that it begins anew; None: nowhere."""
         return None
+
+    def put_aside(self) -> list[Path]:
+        """What earlier was, and is still there."""
+        return []
 
 
 class PostgresDatabase(Database):
@@ -168,7 +191,10 @@ class PostgresDatabase(Database):
     def __init__(self, url: str) -> None:
         super().__init__()
         parsed = make_url(url).set(drivername="postgresql+psycopg")
-        self.name = parsed.set(username=None, password=None, query={}).render_as_string()
+        place = URL.create(
+            "postgresql", host=parsed.host, port=parsed.port, database=parsed.database
+        )
+        self.name = place.render_as_string()
         options = (
             f"-c statement_timeout={LONGEST_STATEMENT:.0f}s "
             f"-c idle_in_transaction_session_timeout={LONGEST_STATEMENT:.0f}s"  # it holds the lock
@@ -204,7 +230,7 @@ class PostgresDatabase(Database):
             return int(found or 0)
 
     async def tidy(self) -> None:
-        """Vacuum: dead rows are overwritten, and given back where they are at the end."""
+        """Vacuum: dead rows are no rows any more, and their place is used again."""
         async with self._writers.connect() as opened:
             connection = await opened.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(text("VACUUM records, changes"))
@@ -240,10 +266,6 @@ class SqliteDatabase(Database):
         await asyncio.to_thread(self._create)
         await super().migrate()
 
-    async def check_schema(self) -> None:
-        if await asyncio.to_thread(self._path.exists):
-            await super().check_schema()
-
     def _create(self) -> None:
         """Make the file, so that it and its journals are nobody else's to read."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -252,6 +274,23 @@ class SqliteDatabase(Database):
             self._opened = _identity(os.fstat(descriptor))
         finally:
             os.close(descriptor)
+
+    async def schema(self) -> Schema:
+        is_there = await asyncio.to_thread(self._path.exists)
+        return await super().schema() if is_there else Schema.MISSING
+
+    async def try_writing(self) -> None:
+        if await asyncio.to_thread(self._path.exists):
+            await super().try_writing()
+        else:
+            await asyncio.to_thread(self._try_folder)
+
+    def _try_folder(self) -> None:
+        """Before there is a file, its folder is what can be tried."""
+        folder = self._path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
 
     async def _take_turn(self, connection: AsyncConnection) -> None:
         """`BEGIN IMMEDIATE` did."""
@@ -269,11 +308,29 @@ class SqliteDatabase(Database):
         return [self._path.with_name(self._path.name + end) for end in ("", "-wal", "-shm")]
 
     async def tidy(self) -> None:
-        """`secure_delete` has overwritten them in the file; what is left is in the journal."""
-        async with self._writers.connect() as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert driver is not None  # noqa: S101 - for mypy: it is connected
-            await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Write the file anew, and empty its journal.
+
+        `secure_delete` overwrites what is deleted, but not the copies that are left in a page when
+        its rows were moved to another one (SQLite 3.40: of one number in eighty).
+        """
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{self._path}",
+            connect_args={"timeout": BUSY},
+            isolation_level="AUTOCOMMIT",
+        )
+        event.listen(engine.sync_engine, "connect", _set_up)
+        try:
+            async with engine.connect() as connection:
+                run = connection.exec_driver_sql
+                await run("PRAGMA temp_store = FILE")  # for it may be larger than the memory
+                await run("VACUUM")
+                is_busy = (await run("PRAGMA wal_checkpoint(TRUNCATE)")).scalar_one()
+        finally:
+            await engine.dispose()
+        if is_busy:
+            raise TimeoutError(
+                "what was deleted is still in the journal, for somebody reads it: do it again"
+            )
 
     def is_broken(self, error: BaseException) -> bool:
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -298,6 +355,9 @@ class SqliteDatabase(Database):
             with suppress(FileNotFoundError):
                 file.rename(self._beside(file, name))
         return self._beside(self._path, name).name
+
+    def put_aside(self) -> list[Path]:
+        return sorted(self._path.parent.glob(f"{glob.escape(self._path.name)}*.broken-*"))
 
     @staticmethod
     def _beside(file: Path, name: str) -> Path:
@@ -352,30 +412,31 @@ def _beginning_by(statement: str) -> Any:  # noqa: ANN401 - SQLAlchemy's listene
 
 
 def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
-    if _revision(connection, scripts) != scripts.get_current_head():
+    if _look(connection) is not Schema.CURRENT:
+        config = _config()
+        config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _check(connection: Connection) -> None:
-    _revision(connection, ScriptDirectory(str(MIGRATIONS)))
-
-
-def _revision(connection: Connection, scripts: ScriptDirectory) -> str | None:
-    """What the schema is; None: there is none. `NewerSchemaError`: this release knows none such."""
+def _look(connection: Connection) -> Schema:
+    scripts = ScriptDirectory.from_config(_config())
     present = MigrationContext.configure(connection).get_current_revision()
-    if present is not None:
-        try:
-            scripts.get_revision(present)
-        except CommandError:
-            raise NewerSchemaError(
-                f"The archive was written by a newer release (its schema is {present}): install "
-                "that one, or name another database in GATEWAY_ARCHIVE_URL."
-            ) from None
-    return present
+    if present is None:
+        return Schema.MISSING
+    try:
+        scripts.get_revision(present)
+    except CommandError:
+        raise NewerSchemaError(
+            f"The archive was written by a newer release (its schema is {present}): install "
+            "that one, or name another database in GATEWAY_ARCHIVE_URL."
+        ) from None
+    return Schema.CURRENT if present == scripts.get_current_head() else Schema.OLDER
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
 
 
 async def _connect(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - psycopg's own

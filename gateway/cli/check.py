@@ -1,4 +1,4 @@
-"""`smsc-gateway check`: tests settings, clients file, provider and Redis without serving.
+"""`smsc-gateway check`: tests settings, clients file, archive, provider, Redis without serving.
 
 Each check is one line: what was looked at, `ok`, `caution` or `FAILED`, and one sentence where
 there is more to say. The provider is asked once, for a message that does not exist.
@@ -14,7 +14,17 @@ from urllib.request import proxy_bypass
 
 import httpx
 
-from gateway.app import create_callers, create_engine, create_upstream, require_redis
+from gateway.app import (
+    create_callers,
+    create_engine,
+    create_upstream,
+    require_postgres,
+    require_redis,
+)
+from gateway.archive.archive import open_database
+from gateway.archive.database import TROUBLE, NewerSchemaError, Schema
+from gateway.archive.stats import rows_of
+from gateway.archive.writer import short
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
@@ -69,6 +79,7 @@ def check(
     yield from told or [Finding("settings", ok=True)]
     yield _clients(settings)
     yield _state(settings)
+    yield _archive(settings)
     yield _documents(settings)
     yield _redis(settings)
     yield from asyncio.run(_provider(settings, clock or Clock(), transport))
@@ -120,6 +131,37 @@ def _state(settings: Settings) -> Finding:
         about = f"{folder} can't be written: {error.strerror}; what is spent is lost at a restart."
         return Finding("state", ok=False, about=about)
     return Finding("state", ok=True, about=str(folder))
+
+
+def _archive(settings: Settings) -> Finding:
+    why = settings.why_no_archive
+    if why is not None:
+        return Finding("archive", ok=True, about=why, caution=not settings.declines_archive)
+    try:
+        require_postgres(settings)
+    except SettingsError as error:
+        return Finding("archive", ok=False, about=str(error))
+    return asyncio.run(_database(settings.archive or ""))
+
+
+async def _database(url: str) -> Finding:
+    """What is there, found out without changing anything: another release may still use it."""
+    database = open_database(url)
+    try:
+        schema = await database.schema()
+        await database.try_writing()
+        about = f"{database.name} has {schema.value}"
+        if schema is Schema.CURRENT:
+            async with database.reading() as connection:
+                rows = await rows_of(connection)
+            about = f"{database.name}, {rows:,} record{'' if rows == 1 else 's'}"
+    except NewerSchemaError as error:
+        return Finding("archive", ok=False, about=str(error))
+    except TROUBLE as error:
+        return Finding("archive", ok=False, about=f"{database.name} fails: {short(error)}.")
+    finally:
+        await database.aclose()
+    return Finding("archive", ok=True, about=about)
 
 
 def _documents(settings: Settings) -> Finding:

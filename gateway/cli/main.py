@@ -1,4 +1,4 @@
-"""The command `smsc-gateway`: serve, check, demo, simulator, decode, schema, openapi."""
+"""The command `smsc-gateway`: serve, check, demo, simulator, decode, archive, schema, openapi."""
 
 import asyncio
 import codecs
@@ -8,6 +8,9 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import tzinfo
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,11 +20,13 @@ import orjson
 from starlette.types import ASGIApp
 
 from gateway import __version__
-from gateway.app import check_archive, create_app, create_callers
+from gateway.app import create_app, create_callers, prepare_archive
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
+from gateway.cli.archive import archive
 from gateway.cli.check import cautions, check, strangers
 from gateway.cli.client import client
+from gateway.cli.sample import add_to, keep, sample_day
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument, NotFound
 from gateway.loopback import is_loopback
@@ -31,7 +36,8 @@ from gateway.observability.logs import configure_logging
 from gateway.observability.tracing import Tracing, create_tracing
 from gateway.server import CantListen, Server, address, beside, listen, run, run_reloading
 from gateway.settings import Settings, SettingsError, load
-from gateway.simulator import Handler, create_simulator, sample_world
+from gateway.simulator import Handler, World, create_simulator, sample_world
+from gateway.simulator.samples import fill
 from gateway.smsc import codes, reply
 from gateway.smsc.normalise import normalise
 from gateway.smsc.row import Refusal, Row, whole
@@ -54,6 +60,7 @@ def main() -> None:
 
 
 main.add_command(client)
+main.add_command(archive)
 
 
 @main.command()
@@ -104,19 +111,26 @@ def _serve_on(sockets: list[socket.socket] | None) -> None:
 @main.command()
 @click.option("--simulator-port", default=8081, show_default=True, help="0: any free one.")
 def demo(simulator_port: int) -> None:
-    """Run the gateway with a simulated provider and sample messages beside it."""
+    """Run the gateway with a simulated provider and sample messages beside it.
+
+    Its archive has a day of them, and is gone afterwards.
+    """
     simulator = _listen("127.0.0.1", simulator_port, "--simulator-port")
-    settings = _settings(
-        smsc_url=f"http://{address(simulator)}/sys/",
-        smsc_login="demo",
-        smsc_password="demo",  # noqa: S106 - of the simulated account
-        smsc_currency="RUB",
-        callback_secret=secrets.token_urlsafe(),
-        log_level="warning",
-        state_dir=None,  # the simulated provider forgets as well
-    )
-    access_log = configure_logging(settings.log_level, settings.log_format)
-    run(_demo(settings, _callers(settings), access_log, simulator))
+    with _temporary_folder() as folder:
+        own_archive = f"sqlite:///{folder}/archive.db"
+        settings = _settings(
+            smsc_url=f"http://{address(simulator)}/sys/",
+            smsc_login="demo",
+            smsc_password="demo",  # noqa: S106 - of the simulated account
+            smsc_currency="RUB",
+            callback_secret=secrets.token_urlsafe(),
+            log_level="warning",
+            state_dir=None,  # the simulated provider forgets as well
+            archive_url=own_archive,
+        )
+        access_log = configure_logging(settings.log_level, settings.log_format)
+        is_own = settings.archive == own_archive
+        run(_demo(settings, _callers(settings), access_log, simulator, fills_archive=is_own))
 
 
 @main.command()
@@ -209,6 +223,35 @@ def _phone(told: str) -> str:
         return told
 
 
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """A folder that is gone at the end, also where a signal ends the process.
+
+    The server gives back a signal that stopped it, which would end the process there and then. A
+    terminal that is closed ends it as SIGTERM does.
+    """
+    ended_by: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        ended_by.append(number)
+        raise KeyboardInterrupt
+
+    def hang_up(_: int, __: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
+    if hasattr(signal, "SIGHUP"):
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
+    try:
+        with tempfile.TemporaryDirectory(prefix="smsc-gateway-demo-") as folder:
+            yield folder
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for number in ended_by:
+            signal.raise_signal(number)
+
+
 def _handler(callback: str | None) -> Handler | None:
     if callback is None:
         return None
@@ -252,6 +295,13 @@ def _app(
         raise click.ClickException(str(error)) from None
 
 
+async def _archive(settings: Settings) -> str:
+    try:
+        return await prepare_archive(settings)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _reload_at_hangup(callers: Callers) -> None:
     """Without a clients file SIGHUP ends the process, as it does when its terminal is closed."""
     if callers.are_known and hasattr(signal, "SIGHUP"):
@@ -269,13 +319,11 @@ async def _serve(
     settings: Settings, callers: Callers, access_log: AccessLog | None, listening: socket.socket
 ) -> None:
     _reload_at_hangup(callers)
+    is_missed = settings.archive is None and not settings.declines_archive
+    log.log(logging.WARNING if is_missed else logging.INFO, await _archive(settings))
     lifetime = Lifetime()
     tracing = create_tracing(os.environ)
     app = _app(settings, callers, lifetime, access_log, tracing)
-    try:
-        await check_archive(settings)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
     server = Server(
         app,
         banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",
@@ -294,11 +342,23 @@ async def _simulate(listening: socket.socket, handler: Handler | None, *, is_loc
 
 
 async def _demo(
-    settings: Settings, callers: Callers, access_log: AccessLog | None, provider: socket.socket
+    settings: Settings,
+    callers: Callers,
+    access_log: AccessLog | None,
+    provider: socket.socket,
+    *,
+    fills_archive: bool,
 ) -> None:
     _reload_at_hangup(callers)
     listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
-    world = sample_world(Clock().time)
+    clock = Clock()
+    world = World(clock.time)
+    await _archive(settings)
+    if fills_archive and settings.archive is not None:  # not one that somebody uses
+        lives = sample_day(clock.time())
+        add_to(world, lives)
+        await keep(lives, settings.archive, clock.time(), settings.zone)
+    fill(world)
     secret = settings.callback_secret
     url = f"http://{address(listening)}{CALLBACK_PATH}"
     # As the README has it entered in the provider's settings.
@@ -333,6 +393,9 @@ Three calls to paste:
 
   curl http://{gateway}/graphql -H 'content-type: application/json' -d \\
     '{{"query":"{{ message(id: 100, phone: \\"79990000100\\") {{ state isFinal }} }}"}}'
+
+The last 24 hours, as the archive has them: http://{gateway}/v1/records?state=UNDELIVERABLE, or
+http://{gateway}/v1/records/summary, counted.
 
 Message 100 is on its way: ask again and again for a minute. Below, what the provider is asked,
 and what it pushes to the gateway by itself.

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
+from sqlalchemy import text
 
+from gateway.archive.archive import open_database
 from gateway.model.freshness import CacheEntry
 from gateway.model.records import HlrLookup, Message, Record, StatusKey
 from gateway.smsc.normalise import normalise
@@ -44,3 +46,13 @@ def entry(
 
 
 LOOKUP = HlrLookup
+
+
+async def set_revision(url: str, revision: str) -> None:
+    """Have the database say that another release wrote it."""
+    database = open_database(url)
+    async with database.writing() as connection:
+        await connection.execute(
+            text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+        )
+    await database.aclose()

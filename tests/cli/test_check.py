@@ -8,15 +8,18 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.archive.archive import Archive, open_database
 from gateway.cli.check import cautions, check, strangers
 from gateway.settings import load
 from gateway.simulator import create_simulator, sample_world
+from tests.archive.support import entry, key, set_revision
 from tests.support.callers import client
 from tests.support.clock import FakeClock
 from tests.support.gateway import ENVIRON
+from tests.support.postgres import postgres
 from tests.support.valkey import valkey
 
-NAMES = ["settings", "clients", "state", "documents", "redis", "login", "clock"]
+NAMES = ["settings", "clients", "state", "archive", "documents", "redis", "login", "clock"]
 
 
 class Provider(httpx.AsyncBaseTransport):
@@ -81,7 +84,7 @@ def test_each_line_has_one_word_for_its_state(tmp_path: Path) -> None:
     told = [(state[1], state[2]) for state in states if state]
     assert told == [
         ("settings", "caution"),
-        *[(name, "ok") for name in ("clients", "state", "documents", "redis")],
+        *[(name, "ok") for name in ("clients", "state", "archive", "documents", "redis")],
         ("login", "FAILED"),
         ("clock", "ok"),
     ]
@@ -149,6 +152,75 @@ def test_a_state_folder_that_is_a_file(tmp_path: Path) -> None:
     ok, told = look(tmp_path)["state"]
     assert not ok
     assert "can't be written: File exists" in told
+
+
+def test_the_archive_is_looked_at_and_not_begun(tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path}/smsc-gateway/archive.db"
+    assert look(tmp_path)["archive"] == (True, f"{place} has no tables yet")
+    assert list((tmp_path / "smsc-gateway").iterdir()) == []
+    asyncio.run(begin(place))
+    assert look(tmp_path)["archive"] == (True, f"{place}, 1 record")
+    asyncio.run(set_revision(place, "9999"))
+    ok, told = look(tmp_path)["archive"]
+    assert not ok
+    assert told.startswith("The archive was written by a newer release (its schema is 9999): ")
+
+
+async def begin(url: str) -> None:
+    """An archive of one record."""
+    archive = Archive(open_database(url), FakeClock(), content=False, days=0)
+    archive.record(key(), entry(key()))
+    await archive.flush()
+    await archive.aclose()
+
+
+def test_an_archive_on_a_server(tmp_path: Path) -> None:
+    with postgres() as server, server.database() as url:
+        ok, told = look(tmp_path, GATEWAY_ARCHIVE_URL=url)["archive"]
+        assert (ok, told.endswith(" has no tables yet")) == (True, True)
+        asyncio.run(begin(url))
+        ok, told = look(tmp_path, GATEWAY_ARCHIVE_URL=url)["archive"]
+        assert (ok, told.endswith(", 1 record")) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        (
+            {"GATEWAY_ARCHIVE_URL": "none"},
+            "archive   ok: The archive is off: GATEWAY_ARCHIVE_URL is none.",
+        ),
+        (
+            {"GATEWAY_REDIS_URL": "unix:///nowhere/valkey.sock"},
+            "archive   caution: The archive is off: several replicas need GATEWAY_ARCHIVE_URL=p",
+        ),
+        (
+            {"GATEWAY_ARCHIVE_URL": "postgresql://me:hidden@127.0.0.1:1/archive?password=hidden"},
+            "archive   FAILED: postgresql://127.0.0.1:1/archive fails: OperationalError: ",
+        ),
+        (
+            {"GATEWAY_ARCHIVE_URL": "sqlite:////dev/null/archive.db"},
+            "archive   FAILED: sqlite:////dev/null/archive.db fails: FileExistsError: ",
+        ),
+        (
+            {"GATEWAY_ARCHIVE_URL": f"sqlite:///{__file__}"},
+            f"archive   FAILED: sqlite:///{__file__} fails: DatabaseError: file is not a database.",
+        ),
+    ],
+)
+def test_an_archive_that_is_off_or_away(environ: dict[str, str], told: str, tmp_path: Path) -> None:
+    given = {"XDG_STATE_HOME": str(tmp_path), **ENVIRON, **environ}
+    lines = [str(finding) for finding in check(given, FakeClock(), Provider(FakeClock().now))]
+    (line,) = [line for line in lines if line.startswith("archive ")]
+    assert line.startswith(told)
+    assert "hidden" not in line
+
+
+def test_an_archive_without_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.app.find_spec", lambda _: None)
+    ok, told = look(tmp_path, GATEWAY_ARCHIVE_URL="postgresql://host/archive")["archive"]
+    assert not ok
+    assert "pip install 'smsc-gateway[postgres]'" in told
 
 
 def test_clients_and_documents_are_read(tmp_path: Path) -> None:

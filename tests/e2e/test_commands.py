@@ -1,5 +1,6 @@
 """The commands as a user runs them: processes, ports, signals."""
 
+import asyncio
 import json
 import os
 import signal
@@ -21,10 +22,12 @@ from gql.transport.httpx import HTTPXTransport
 import gateway
 from gateway import __version__
 from gateway.cli.main import main
+from tests.archive.support import set_revision
 from tests.support.callers import client
-from tests.support.process import PLAIN, command
+from tests.support.process import PLAIN, command, running, served
 from tests.support.server import closed_port
 from tests.support.size import PATIENCE
+from tests.support.valkey import valkey
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +177,32 @@ def test_the_demos_provider_pushes_to_its_gateway() -> None:
         assert len(httpx.get(f"{provider}/control/log").json()) == 1
 
 
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_the_demo_shows_a_day_and_leaves_nothing(tmp_path: Path, ended_by: signal.Signals) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    settings = {"GATEWAY_PORT": "0", "TMPDIR": str(folder)}
+    with running(
+        "demo", "--simulator-port", "0", told=r"http://[^/\s]+", environ=PLAIN | settings
+    ) as (process, found):
+        assert [path.name for path in folder.glob("*/archive.db")] == ["archive.db"]
+        total = httpx.get(f"{found[0]}/v1/records/summary").json()["total"]
+        assert 1000 < total < 2000
+        url = f"{found[0]}/v1/records?state=DELIVERED&limit=1&fields=sender,history"
+        (record,) = httpx.get(url).json()["records"]
+        assert record["sender"]
+        assert len(record["history"]) > 1
+        process.send_signal(ended_by)
+        process.communicate(timeout=PATIENCE)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_demo_fills_no_archive_of_others(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    with command("demo", "--simulator-port", "0", PORT="0", ARCHIVE_URL=url) as (_, address):
+        assert httpx.get(f"{address}/v1/records/summary").json()["total"] == 0
+
+
 def test_the_simulator_pushes_to_a_gateway_of_its_own() -> None:
     secret = "a-good-and-long-secret"
     port = closed_port()
@@ -222,6 +251,99 @@ def test_serve_without_an_account_is_one_sentence() -> None:
     )
 
 
+LOGIN = {"SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo", "PORT": "0"}
+
+
+def told_at_start(**environ: str) -> list[str]:
+    """What `serve` logs before it listens."""
+    with running(
+        "serve",
+        told="listens on",
+        environ=PLAIN | {f"GATEWAY_{name}": value for name, value in (LOGIN | environ).items()},
+    ) as (_, found):
+        lines = found.string.splitlines()[:-1]
+    return [json.loads(line)["event"] for line in lines]
+
+
+def test_serve_tells_where_the_archive_is(tmp_path: Path) -> None:
+    place = tmp_path / "smsc-gateway" / "archive.db"
+    assert f"The archive is sqlite:///{place}." in told_at_start()
+    assert place.stat().st_mode & 0o777 == 0o600
+    off = "The archive is off: GATEWAY_ARCHIVE_URL is none."
+    assert off in told_at_start(ARCHIVE_URL="none")
+
+
+def test_serve_starts_without_its_archives_server() -> None:
+    told = told_at_start(ARCHIVE_URL="postgresql://me:secret@127.0.0.1:1/archive")
+    assert "The archive is postgresql://127.0.0.1:1/archive." in told
+    assert not any("secret" in line for line in told)
+
+
+def test_replicas_are_told_what_an_archive_needs() -> None:
+    with valkey() as server:
+        told = told_at_start(REDIS_URL=server.url)
+    need = "The archive is off: several replicas need GATEWAY_ARCHIVE_URL=postgresql://…"
+    assert need in told
+
+
+def test_an_archive_of_a_newer_release_stops_the_start_by_one_sentence(tmp_path: Path) -> None:
+    told_at_start()
+    url = f"sqlite:///{tmp_path}/smsc-gateway/archive.db"
+    asyncio.run(set_revision(url, "9999"))
+    code, told = run("serve", LOG_LEVEL="error", **LOGIN)
+    assert code == 1
+    assert told == (
+        "Error: The archive was written by a newer release (its schema is 9999): install that one, "
+        "or name another database in GATEWAY_ARCHIVE_URL.\n"
+    )
+
+
+def test_what_a_gateway_kept_is_told_and_erased_while_it_runs(tmp_path: Path) -> None:
+    phone = "79990000001"
+    url = f"sqlite:///{tmp_path}/kept/archive.db"
+    with served(tmp_path / "kept") as running:
+        answer = httpx.get(f"{running.gateway}/v1/messages/1?phone={phone}")
+        assert answer.json()["state"] == "DELIVERED"
+        kept = {"records": 0}
+        while not kept["records"]:  # it is written soon
+            kept = json.loads(ran("archive", "stats", "--json", ARCHIVE_URL=url, **LOGIN).stdout)
+        assert (kept["records"], kept["changes"]) == (1, 1)
+        paths = list((tmp_path / "kept").glob("archive.db*"))
+        assert {path.stat().st_mode & 0o777 for path in paths} == {0o600}
+        files = [path.read_bytes() for path in paths]
+        assert any(phone.encode() in file for file in files)
+        erased = ran("archive", "erase", "--phone", phone, "--yes", ARCHIVE_URL=url, **LOGIN)
+        assert (erased.returncode, erased.stderr) == (0, "")
+        assert erased.stdout == "Erased: 1 record and 1 change of state.\n"
+        files = [path.read_bytes() for path in (tmp_path / "kept").glob("archive.db*")]
+        assert not any(phone.encode() in file for file in files)
+        assert httpx.get(f"{running.gateway}/v1/messages/3?phone=79990000003").status_code == 200
+
+
+def test_what_was_decoded_is_imported_and_listed_by_a_gateway(tmp_path: Path) -> None:
+    answer = [{"id": n, "phone": "79990000001", "status": 1, "err": 0} for n in range(1, 601)]
+    decoded = subprocess.run(
+        [sys.executable, "-m", "gateway", "decode"],
+        env=PLAIN,
+        input=json.dumps(answer),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    path = tmp_path / "log.jsonl"
+    path.write_text(decoded + "nonsense\n")
+    with command("serve", **LOGIN) as (_, address):
+        result = ran("archive", "import", str(path), **LOGIN)
+        assert result.returncode == 1
+        assert result.stdout == "Imported: 600 lines. Wrong: 1 line.\n"
+        assert result.stderr == "Line 601: it is not JSON.\n"
+        records = httpx.get(f"{address}/v1/records?phone=79990000001&limit=1000").json()["records"]
+        assert len(records) == 600
+        url = f"{address}/v1/records?id=1&fields=history"
+        ((change,),) = [one["history"] for one in httpx.get(url).json()["records"]]
+        assert (change["state"], change["source"]) == ("DELIVERED", "CACHE")
+
+
 def test_a_port_in_use_is_one_sentence() -> None:
     with command("simulator", "--port", "0") as (_, provider):
         port = provider.rpartition(":")[2]
@@ -243,6 +365,7 @@ def test_check_looks_at_everything() -> None:
         "settings",
         "clients",
         "state",
+        "archive",
         "documents",
         "redis",
         "login",
@@ -298,7 +421,7 @@ def test_contracts_are_printed() -> None:
 def test_version_and_help() -> None:
     runner = CliRunner()
     assert __version__ in runner.invoke(main, ["--version"]).stdout
-    for name in ("serve", "check", "demo", "simulator", "decode", "client", "schema", "openapi"):
+    for name in ("serve", "check", "demo", "simulator", "decode", "client", "archive", "openapi"):
         assert name in runner.invoke(main, ["--help"]).stdout
 
 
