@@ -25,6 +25,7 @@ from gateway.archive.database import (
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import change_in, histories
 from gateway.archive.listing import Listed, Order, Position, count, page
+from gateway.archive.lookups import LookUps
 from gateway.archive.names import Names
 from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.archive.rows import ACCOUNT, batches, entries_of
@@ -77,6 +78,7 @@ class Archive:
         self._clock = clock
         self._days = days
         self._writer = Writer(database, self.names, clock, content=content)
+        self._look_ups = LookUps(database)
         self._sweeper: asyncio.Task[None] | None = None
         self._rows: int | None = None
 
@@ -90,6 +92,7 @@ class Archive:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait({self._sweeper}, timeout=GOODBYE)
+        self._look_ups.close()
         await self._writer.aclose(LAST_CHANCE)
         with suppress(*TROUBLE):
             async with asyncio.timeout(GOODBYE):
@@ -111,10 +114,9 @@ class Archive:
         if missing and self.state is ArchiveState.ON:
             era = self.database.era
             try:
-                async with asyncio.timeout(PATIENCE), self.database.reading() as connection:
-                    for some in batches(missing, KEYS):
-                        kept = await entries_of(connection, some)
-                        found |= {key: one.entry for key, one in kept.items() if one.entry}
+                async with asyncio.timeout(PATIENCE):
+                    kept = await self._look_ups.find(missing)
+                found |= {key: one.entry for key, one in kept.items() if one.entry}
             except Exception as error:  # noqa: BLE001 - whatever it is, the provider can be asked
                 self._writer.suspect(error, era)
         return found

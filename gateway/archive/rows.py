@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import bindparam, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.codec import pack, unpack
@@ -30,16 +30,19 @@ async def entries_of(
 ) -> dict[StatusKey, Kept]:
     """What is kept of those of the keys of which something is."""
     pairs = [(key.phone, key.id) for key in keys]
-    if not pairs:
-        return {}
-    table = RECORDS.c
-    query = select(table.no, table.phone, table.id, table.entry).where(
-        table.account == ACCOUNT, tuple_(table.phone, table.id).in_(pairs)
-    )
-    return {
-        StatusKey(phone, id_): Kept(no, readable(entry))
-        for no, phone, id_, entry in await connection.execute(query)
-    }
+    return kept_in(await connection.execute(ENTRIES, {"pairs": pairs})) if pairs else {}
+
+
+ENTRIES: Final = select(RECORDS.c.no, RECORDS.c.phone, RECORDS.c.id, RECORDS.c.entry).where(
+    RECORDS.c.account == ACCOUNT,
+    tuple_(RECORDS.c.phone, RECORDS.c.id).in_(bindparam("pairs", expanding=True)),
+)
+"""The rows of the keys `pairs`; made once, for it is read for every miss."""
+
+
+def kept_in(rows: Iterable[Any]) -> dict[StatusKey, Kept]:
+    """What rows that `ENTRIES` gave hold."""
+    return {StatusKey(phone, id_): Kept(no, readable(entry)) for no, phone, id_, entry in rows}
 
 
 def readable(packed: bytes) -> CacheEntry | None:
@@ -67,6 +70,8 @@ def words_of(record: Record) -> list[str]:
 
 def clean(word: str) -> str:
     """A word as it is kept: PostgreSQL takes no NUL in a text."""
+    if len(word) <= LONGEST and "\0" not in word:
+        return word
     return word.replace("\0", "")[:LONGEST]
 
 
