@@ -97,7 +97,7 @@ class Writer:
         self._opened: asyncio.Future[None] | None = None
         self._is_ready = False
         self._tries = 0
-        self._suspicion: Exception | None = None
+        self._suspicion: tuple[Exception, int] | None = None
         self._told_at = -TOLD
         self.state = ArchiveState.LOST
         self.errors = 0
@@ -176,7 +176,7 @@ class Writer:
         """A reader met trouble in this era of the database: look whether that is away."""
         is_news = not self._tries or self._database.is_broken(error)
         if is_news and self._suspicion is None and era == self._database.era:
-            self._suspicion = error
+            self._suspicion = error, era
             self._awake.set()
 
     async def aclose(self, seconds: float) -> None:
@@ -238,7 +238,10 @@ class Writer:
 
     async def _look(self) -> None:
         """See whether the database is there, where somebody doubts it."""
-        error, self._suspicion = self._suspicion, None
+        error, era = self._suspicion or (None, 0)
+        self._suspicion = None
+        if era != self._database.era:
+            error = None  # it was put aside meanwhile
         if error is not None and self._database.is_broken(error):
             raise error
         if error is not None or self._tries:
@@ -305,16 +308,16 @@ class Writer:
         """One warning, however long it lasts, and another try later."""
         self.errors += 1
         self.state = ArchiveState.LOST
-        if self._suspicion is not None and not self._database.is_broken(self._suspicion):
+        if self._suspicion is not None and not self._database.is_broken(self._suspicion[0]):
             self._suspicion = None
         where = await self._renew(error)
         is_first, pause = not self._tries, PAUSES[min(self._tries, len(PAUSES) - 1)]
         self._tries += 1
-        if is_first:
-            if where is not None:
-                log.warning("the archive could not be read; it was put aside as %s", where)
-                pause = 0.0
-            elif not isinstance(error, NewerSchemaError):
+        if where is not None:
+            log.warning("the archive could not be read; it was put aside as %s", where)
+            pause = 0.0 if is_first else pause
+        elif is_first:
+            if not isinstance(error, NewerSchemaError):
                 log.warning("the archive is away, and is tried again: %s", short(error))
             elif self._opened is None or self._opened.done():  # else it stops the start
                 log.error("%s", error)
@@ -331,8 +334,8 @@ class Writer:
             return await self._database.set_aside()
         except Exception as another:  # noqa: BLE001 - it is tried again with the next failure
             log.debug("the archive could not begin anew: %s", short(another))
-            if isinstance(error, Exception) and self._suspicion is None:
-                self._suspicion = error
+            if isinstance(error, Exception):
+                self._suspicion = error, self._database.era
             return None
 
     def _recover(self) -> None:

@@ -487,7 +487,10 @@ async def test_a_broken_file_that_can_not_be_put_aside(
         database.stuck = False
         await soon(clock, is_written(archive))
     assert await kept(url_of(file)) == {1}
-    assert len(warnings(caplog)) == 1
+    away, aside = warnings(caplog)
+    assert away.startswith("the archive is away, and is tried again: DatabaseError: ")
+    assert aside.startswith("the archive could not be read; it was put aside as ")
+    assert database.era == 1
 
 
 async def test_a_folder_that_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
