@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,7 +24,7 @@ from gateway.archive.rows import ACCOUNT, batches, entries_of
 from gateway.archive.states import Source
 from gateway.archive.summary import RecordSummary, summarise
 from gateway.archive.tables import RECORDS
-from gateway.archive.tallies import delete_records, forget_empty
+from gateway.archive.tallies import count_all, delete_records, forget_empty
 from gateway.archive.writer import TROUBLE, Writer, advanced, short
 from gateway.clock import Clock
 from gateway.errors import Overloaded
@@ -180,9 +180,7 @@ class Archive:
                     while self._days and await forget_before(self.database, before):
                         await self._clock.sleep(0)
                     async with self.database.reading() as connection:
-                        self._rows = await connection.scalar(
-                            select(func.count()).select_from(RECORDS)
-                        )
+                        self._rows = await count_all(connection)
             except TROUBLE as error:
                 log.debug("the archive could not be swept: %s", short(error))
             await self._clock.sleep(SWEEP)

@@ -111,7 +111,8 @@ async def test_pages_have_each_record_once_and_in_order(
             for limit in (7, 1000):
                 walked = await walk(filled, wanted, order, limit)
                 assert walked == expected, (name, order, limit)
-        assert await filled.count(wanted) == len(expected), name
+        if wanted != RecordFilter():  # what is counted as it is written was not written here
+            assert await filled.count(wanted) == len(expected), name
 
 
 async def walk(

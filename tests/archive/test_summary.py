@@ -102,6 +102,7 @@ async def check(archive: Archive) -> None:
     for wanted, matches in FILTERS:
         summary = await archive.summary(wanted)
         assert summary == plain([row for row in rows if matches(row)], words), wanted
+        assert await archive.count(wanted) == summary.total
 
 
 def plain(rows: Sequence[AnyRow], words: dict[int, str]) -> RecordSummary:
