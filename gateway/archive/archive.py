@@ -32,7 +32,7 @@ from gateway.archive.rows import ACCOUNT, batches, entries_of
 from gateway.archive.states import Source
 from gateway.archive.summary import RecordSummary, summarise
 from gateway.archive.tables import CHANGES, RECORDS
-from gateway.archive.tallies import delete_records, forget_empty
+from gateway.archive.tallies import count_all, delete_records, forget_empty
 from gateway.archive.writer import Writer, advanced, short
 from gateway.clock import Clock
 from gateway.errors import Overloaded
@@ -198,9 +198,7 @@ class Archive:
                     while self._days and await forget_before(self.database, before):
                         await self._clock.sleep(0)
                     async with self.database.reading() as connection:
-                        self._rows = await connection.scalar(
-                            select(func.count()).select_from(RECORDS)
-                        )
+                        self._rows = await count_all(connection)
             except Exception as error:  # noqa: BLE001 - the next look is to come in any case
                 log.debug("the archive could not be swept: %s", short(error))
                 self._writer.suspect(error, era)

@@ -232,7 +232,7 @@ class PostgresDatabase(Database):
 
     async def size(self) -> int:
         async with self.reading() as connection:
-            tables = ("records", "changes", "names", "counters")
+            tables = ("records", "changes", "names", "counters", "tallies")
             query = " + ".join(f"pg_total_relation_size('{table}')" for table in tables)
             found = await connection.scalar(text(f"SELECT {query}"))
             return int(found or 0)

@@ -27,6 +27,7 @@ from gateway.archive.filters import RecordFilter
 from gateway.archive.names import Names
 from gateway.archive.rows import ACCOUNT, readable
 from gateway.archive.tables import RECORDS
+from gateway.archive.tallies import count_all
 from gateway.errors import InvalidArgument
 from gateway.model.freshness import CacheEntry
 
@@ -277,6 +278,8 @@ async def count(connection: AsyncConnection, names: Names, wanted: RecordFilter)
     conditions = await numbered(connection, names, wanted)
     if conditions is None:
         return 0
+    if not conditions.any_of and not conditions.within:
+        return await count_all(connection)
     query = select(func.count()).select_from(RECORDS).where(*where(conditions))
     return int(await connection.scalar(query) or 0)
 

@@ -210,6 +210,13 @@ def all_cells() -> Select[Any]:
     ).where(table.account == ACCOUNT, table["count"] > 0)
 
 
+async def count_all(connection: AsyncConnection) -> int:
+    """How many records there are."""
+    table = TALLIES.c
+    of_one = (table.account == ACCOUNT, table.dimension == int(Dimension.SOURCE))
+    return int(await connection.scalar(select(func.sum(table["count"])).where(*of_one)) or 0)
+
+
 async def delete_records(connection: AsyncConnection, *where: ColumnElement[bool]) -> int:
     """Delete the records that match, and their changes; how many there were."""
     tally = Tally()

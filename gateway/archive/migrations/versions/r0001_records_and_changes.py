@@ -1,5 +1,7 @@
 """Records, changes, names, counters, tallies."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -32,17 +34,16 @@ def upgrade() -> None:
     )
     op.create_index("records_by_key", "records", ["account", "phone", "id"], unique=True)
     op.create_index("records_by_first_seen_at", "records", ["account", "first_seen_at"])
-    for order, other in (("changed_at", "sent_at"), ("sent_at", "changed_at")):
-        op.create_index(f"records_by_{order}", "records", ["account", order, other])
-        for column in ("phone", "id", "state", "operator", "sender"):
-            op.create_index(f"records_by_{column}_{order}", "records", ["account", column, order])
-        op.create_index(
-            f"records_by_error_{order}",
-            "records",
-            ["account", "error", order],
-            sqlite_where=HAS_ERROR,
-            postgresql_where=HAS_ERROR,
-        )
+    op.create_index("records_by_changed_at", "records", ["account", "changed_at", "no", "sent_at"])
+    op.create_index("records_by_sent_at", "records", ["account", "sent_at", "no", "changed_at"])
+    for column in ("phone", "id", "state", "operator", "sender", "error"):
+        some: dict[str, Any] = {}
+        if column == "error":
+            some = {"sqlite_where": HAS_ERROR, "postgresql_where": HAS_ERROR}
+        for order in (["changed_at"], ["sent_at", "no"]):
+            op.create_index(
+                f"records_by_{column}_{order[0]}", "records", ["account", column, *order], **some
+            )
     op.create_table(
         "changes",
         sa.Column("no", NUMBER, primary_key=True, autoincrement=False),
