@@ -121,6 +121,7 @@ class RecordCache:
             for key, entry in (await self.archive.look_up(missing)).items():
                 if self._store.get(key) is None:
                     self._store.keep(key, entry)
+                    self._changed(key)
             # What came meanwhile need not be asked for again either.
             is_found = is_found or any(self._store.get(key) is not None for key in missing)
         return is_found

@@ -128,16 +128,16 @@ class Coverage(Model):
 
 
 class HourCount(Model):
-    """Messages that were sent within one hour."""
+    """Messages and lookups that were sent within one hour."""
 
     hour: datetime
     """Its beginning, UTC."""
     sent: int
-    """Messages sent in it."""
+    """Those that were sent in it."""
     delivered: int
-    """Those of them that arrived, until now."""
+    """Messages among them that arrived, until now."""
     failed: int
-    """Those of them that did not, and will not."""
+    """Messages among them that did not, and will not."""
 
 
 class RecordSummary(Model):
@@ -160,7 +160,7 @@ class RecordSummary(Model):
     coverage: Coverage
     """What all of this rests on."""
     per_hour: list[HourCount]
-    """By the hour in which messages were sent, the earliest first."""
+    """By the hour of sending, the earliest first."""
 
 
 LAST: Final = -1

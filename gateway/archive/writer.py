@@ -136,16 +136,16 @@ class Writer:
 
     def get(self, key: StatusKey) -> CacheEntry | None:
         """The newest entry that waits to be written."""
-        for waiting in (self._pending, self._writing):
-            pending = waiting.get(key)
-            if pending is not None and pending.steps:
-                return pending.steps[-1][0]
-        return None
+        steps = self.steps(key)
+        return steps[-1][0] if steps else None
 
     def steps(self, key: StatusKey) -> list[tuple[CacheEntry, Source]]:
-        """What waits to be written of a key, oldest first."""
-        both = [self._writing.get(key), self._pending.get(key)]
-        return [step for pending in both if pending is not None for step in pending.steps]
+        """What waits to be written of a key, oldest first; nothing from before it was erased."""
+        writing, pending = self._writing.get(key), self._pending.get(key)
+        if writing is None or pending is None or pending.erased:
+            last = pending or writing
+            return [] if last is None else last.steps
+        return [*writing.steps, *pending.steps]
 
     def is_erased(self, key: StatusKey) -> bool:
         """Is it about to be deleted?"""

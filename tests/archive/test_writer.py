@@ -95,3 +95,16 @@ async def test_many_are_written_in_several_transactions(archive: Archive) -> Non
     await archive.flush()
     assert len(await archive.look_up(keys)) == len(keys)
     assert keys[0].phone == PHONE
+
+
+async def test_what_is_erased_while_it_is_written_is_told_no_more(archive: Archive) -> None:
+    archive.record(key(), entry(key(), 1))
+    writer = archive._writer  # noqa: SLF001 - a transaction that is under way
+    writer._writing, writer._pending = writer._pending, {}  # noqa: SLF001 - as above
+    archive.erase(key())
+    assert await archive.look_up([key()]) == {}
+    assert await archive.histories([key()]) == {key(): []}
+    archive.record(key(), entry(key(), 0))
+    assert [one.state for one in (await archive.histories([key()]))[key()]] == ["SENT"]
+    await archive.flush()
+    assert await states(archive, key()) == ["SENT"]

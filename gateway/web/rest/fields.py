@@ -101,7 +101,8 @@ def _found(record: Picks) -> Picks:
 
 
 def without_freshness(record: Record) -> dict[str, Any]:
-    """A record as it is shown where nobody knows when it was observed."""
-    picks = [pick for pick in pick_all(type(record)) if pick.name != "freshness"]
+    """A record as it is shown where nobody knows when it was observed or learned."""
+    unknown = {"freshness", "changed_at"}
+    picks = [pick for pick in pick_all(type(record)) if pick.name not in unknown]
     shown: dict[str, Any] = orjson.loads(to_json(reader(picks)(record)))
     return {"kind": record.kind, **shown}
