@@ -5,6 +5,7 @@ themselves wait for.
 """
 
 import asyncio
+import gc
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -228,7 +229,26 @@ async def test_a_server_that_says_nothing_keeps_nobody_waiting(
         await soon(clock, is_written(archive))
         assert set(await archive.look_up([key(1), key(2)])) == {key(1), key(2)}
     assert len(warnings(caplog)) == 1
+    assert not [one for one in caplog.records if one.name == "psycopg"]  # it waited for no answer
     assert await kept(address) == {1, 2}
+
+
+async def test_names_are_learned_anew_where_an_earlier_state_of_the_database_comes_back(
+    server: Postgres, address: str
+) -> None:
+    async with opened(address) as (archive, clock):
+        await soon(clock, lambda: archive.report().rows is not None)
+        archive.record(key(1), entry(key(1), 1, sender_id="SHOP"))
+        await soon(clock, is_written(archive))
+        archive.record(key(3), entry(key(3), 1, sender_id="SHOP"))  # who writes it again knows it
+        await soon(clock, is_written(archive))
+        with server.away():
+            archive.record(key(2), entry(key(2), 1, sender_id="SHOP"))
+            await soon(clock, is_lost(archive))
+        server.execute(address, "TRUNCATE records, changes, names, counters")
+        await soon(clock, is_written(archive))
+    sender = "SELECT name FROM names JOIN records ON sender = names.no WHERE id = 2"
+    assert server.execute(address, sender) == [("SHOP",)]
 
 
 @pytest.mark.usefixtures("hurried")
@@ -686,15 +706,32 @@ async def test_whoever_is_cancelled_gives_the_connection_back(url: str) -> None:
     await archive.aclose()
 
 
+async def test_whoever_is_cancelled_while_a_connection_is_set_up_loses_none(url: str) -> None:
+    database = open_database(url)
+    await database.migrate()
+
+    async def read() -> None:
+        async with database.reading():
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(read())
+    engine = database._readers.sync_engine  # noqa: SLF001
+    event.listen(engine, "connect", lambda *_: task.cancel(), insert=True)
+    await asyncio.wait({task})
+    assert task.cancelled()
+    await database.aclose()
+    gc.collect()  # it would warn of a connection that was never closed
+
+
 async def test_names_that_are_forgotten_meanwhile_are_read_anew(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(names_module, "MOST", 2)
     for number in range(1, 9):
         of = key(number)
-        archive.record(of, entry(of, 1, sender=f"SHOP{number}"))
+        archive.record(of, entry(of, 1, sender_id=f"SHOP{number}"))
         await archive.flush()
-        archive.record(of, entry(of, 2, at=T0 + 90, sender=f"SHOP{number}"))
+        archive.record(of, entry(of, 2, at=T0 + 90, sender_id=f"SHOP{number}"))
     await archive.flush()
     assert (await archive.count(LISTED), archive.report().errors) == (8, 0)
     told = await archive.histories([key(number) for number in range(1, 9)])
