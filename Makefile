@@ -50,7 +50,7 @@ fix: $(VENV)/dev          ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev        ## measure, eleven minutes; prints ratios, asserts nothing; ONLY=hits: a part
+bench: $(VENV)/dev        ## measure, half an hour; prints ratios, asserts nothing; ONLY=hits: a part
 	$(BIN)/python -m tests.bench $(ONLY)
 
 contracts: $(VENV)/dev    ## export schema.graphql and openapi.yaml from the code

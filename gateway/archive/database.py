@@ -29,7 +29,7 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from gateway.archive.rows import ENTRIES, Kept, entries_of, kept_in
+from gateway.archive.rows import ENTRY, Kept, by_key, entries_of, kept_in
 from gateway.model.records import StatusKey
 
 log = logging.getLogger(__name__)
@@ -281,11 +281,11 @@ class SqliteDatabase(Database):
 
     async def find(self, keys: Sequence[StatusKey]) -> dict[StatusKey, Kept]:
         """In one trip to a thread: aiosqlite makes one for each call, which is most of a miss."""
-        return await asyncio.to_thread(self._find, [(key.phone, key.id) for key in keys])
+        return await asyncio.to_thread(self._find, keys)
 
-    def _find(self, pairs: list[tuple[str, int]]) -> dict[StatusKey, Kept]:
+    def _find(self, keys: Sequence[StatusKey]) -> dict[StatusKey, Kept]:
         with self._quick.connect() as connection:
-            return kept_in(connection.execute(ENTRIES, {"pairs": pairs}))
+            return kept_in(connection.execute(*by_key(keys, *ENTRY)))
 
     async def aclose(self) -> None:
         await super().aclose()

@@ -2,9 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    column,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.codec import pack, unpack
@@ -29,19 +42,16 @@ async def entries_of(
     connection: AsyncConnection, keys: Iterable[StatusKey]
 ) -> dict[StatusKey, Kept]:
     """What is kept of those of the keys of which something is."""
-    pairs = [(key.phone, key.id) for key in keys]
-    return kept_in(await connection.execute(ENTRIES, {"pairs": pairs})) if pairs else {}
+    rows = await rows_of(connection, list(keys), *ENTRY)
+    return kept_in(rows)
 
 
-ENTRIES: Final = select(RECORDS.c.no, RECORDS.c.phone, RECORDS.c.id, RECORDS.c.entry).where(
-    RECORDS.c.account == ACCOUNT,
-    tuple_(RECORDS.c.phone, RECORDS.c.id).in_(bindparam("pairs", expanding=True)),
-)
-"""The rows of the keys `pairs`; made once, for it is read for every miss."""
+ENTRY: Final = (RECORDS.c.no, RECORDS.c.phone, RECORDS.c.id, RECORDS.c.entry)
+"""The columns that `kept_in` reads."""
 
 
 def kept_in(rows: Iterable[Any]) -> dict[StatusKey, Kept]:
-    """What rows that `ENTRIES` gave hold."""
+    """What rows of the columns `ENTRY` hold."""
     return {StatusKey(phone, id_): Kept(no, readable(entry)) for no, phone, id_, entry in rows}
 
 
@@ -51,6 +61,55 @@ def readable(packed: bytes) -> CacheEntry | None:
         return unpack(packed)
     except ValueError:
         return None
+
+
+async def rows_of(
+    connection: AsyncConnection, keys: Sequence[StatusKey], *columns: ColumnElement[Any]
+) -> Sequence[Row[Any]]:
+    """These columns of the records of these keys."""
+    if not keys:
+        return []
+    found: Sequence[Row[Any]] = (await connection.execute(*by_key(keys, *columns))).all()
+    return found
+
+
+def by_key(
+    keys: Sequence[StatusKey], *columns: ColumnElement[Any]
+) -> tuple[Select[Any], dict[str, str | int | None]]:
+    """The query of `rows_of`, and its values."""
+    size = 1 << (len(keys) - 1).bit_length()
+    values: dict[str, str | int | None] = {}
+    for place in range(size):
+        key = keys[place] if place < len(keys) else None
+        values[f"phone{place}"] = None if key is None else key.phone
+        values[f"id{place}"] = None if key is None else key.id
+    return keyed(size, *columns), values
+
+
+@lru_cache
+def keyed(size: int, *columns: ColumnElement[Any]) -> Select[Any]:
+    """The query of `rows_of` for so many keys.
+
+    It is a join, for so either engine looks each key up in the index: a list of pairs SQLite
+    compares with every record.
+    """
+    wanted, table = _wanted(size).c, RECORDS.c
+    same = (table.account == ACCOUNT, table.phone == wanted.column1, table.id == wanted.column2)
+    return select(*columns).join_from(_wanted(size), RECORDS, and_(*same))
+
+
+@lru_cache
+def _wanted(size: int) -> CTE:
+    """So many keys to be given; as text, for SQLAlchemy writes that anew for each other size only.
+
+    The columns of `VALUES` have the names that both engines give them.
+    """
+    first = "(CAST(:phone0 AS TEXT), CAST(:id0 AS BIGINT))"
+    others = [f"(:phone{place}, :id{place})" for place in range(1, size)]
+    values = text("VALUES " + ", ".join([first, *others])).bindparams(
+        bindparam("phone0", type_=Text), bindparam("id0", type_=BigInteger)
+    )
+    return values.columns(column("column1", Text), column("column2", BigInteger)).cte("wanted")
 
 
 class Change(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select, tuple_, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +26,7 @@ from gateway.archive.rows import (
     change_values,
     entries_of,
     record_values,
+    rows_of,
     words_of,
 )
 from gateway.archive.states import Source
@@ -449,11 +450,9 @@ async def _take_numbers(connection: AsyncConnection, records: int, changes: int)
 
 async def erase_keys(connection: AsyncConnection, keys: Iterable[StatusKey]) -> None:
     """Delete these records and their changes."""
-    pairs = [(key.phone, key.id) for key in keys]
-    if pairs:
-        table = RECORDS.c
-        same = tuple_(table.phone, table.id).in_(pairs)
-        await delete_records(connection, table.account == ACCOUNT, same)
+    rows = await rows_of(connection, list(keys), RECORDS.c.no)
+    if rows:
+        await delete_records(connection, RECORDS.c.no.in_([no for (no,) in rows]))
 
 
 def is_refusal(error: Exception) -> bool:

@@ -12,7 +12,9 @@ from gateway.archive.database import Database
 from gateway.archive.filters import RecordFilter
 from gateway.archive.listing import Order, Position, numbered, page_query
 from gateway.archive.names import Names
+from gateway.archive.rows import keyed
 from gateway.archive.summary import summary_query
+from gateway.archive.tables import RECORDS
 from tests.archive.support import T0
 from tests.support.archived import ERRORS, MAILING, OPERATORS, SENDERS, WATCHED, fill
 
@@ -68,6 +70,14 @@ async def test_a_summary_of_all_reads_no_record(filled: Database) -> None:
     touched = [line for line in plan if re.search(r"\brecords\b", line)]
     assert touched
     assert all("records_by_first_seen_at" in line for line in touched), plan
+
+
+async def test_each_key_is_looked_up_in_the_index(filled: Database) -> None:
+    query = keyed(1, RECORDS.c.no, RECORDS.c.entry).params(phone0=WATCHED, id0=MAILING)
+    async with filled.reading() as connection:
+        plan = await explained(connection, query)
+    (search,) = [line for line in plan if re.search(r"\brecords\b", line)]
+    assert "records_by_key" in search or "records_by_id" in search, plan
 
 
 async def explained(connection: AsyncConnection, query: Select[Any]) -> list[str]:
