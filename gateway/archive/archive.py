@@ -249,6 +249,7 @@ async def erase_phones(database: Database, phones: Iterable[str]) -> Rows:
     async with database.writing() as connection:
         erased = await count_phones(connection, phones)
         await delete_records(connection, *_of_phones(phones))
+        await forget_empty(connection)
     await database.tidy()
     return erased
 
