@@ -31,6 +31,10 @@ STREAMS = "/events$"
 BATCH = "/v1/statuses/batch"
 """An item that is not valid is an outcome of the batch, and so no error: the contract's word."""
 
+LISTS = "^/v1/records"
+"""A cursor is opaque: a made-up one is refused, though it is a string. And too many wrong keys from
+one address are told to pause, which is not what schemathesis expects of them."""
+
 
 def run(schema: str, folder: Path, *options: str) -> str:
     """The report of a run, which may have no findings."""
@@ -57,6 +61,9 @@ def _folder(tmp_path: Path) -> Path:
         f'[parameters]\n"header.Prefer" = "{PATIENCE}"\n'
         f'[[operations]]\ninclude-path = "{BATCH}"\n'
         "checks.negative_data_rejection.enabled = false\n"
+        f'[[operations]]\ninclude-path-regex = "{LISTS}"\n'
+        "checks.positive_data_acceptance.enabled = false\n"
+        "checks.ignored_auth.enabled = false\n"
     )
     return tmp_path
 
@@ -125,9 +132,12 @@ def test_graphql(folder: Path) -> None:
             def answers(case: Any) -> None:  # noqa: ANN401 - generic in what does not matter
                 answer = case.call()
                 ran[case.operation.label] += 1
-                assert answer.status_code == 200, answer.text
                 told = answer.json()
                 codes = {error["extensions"]["code"] for error in told.get("errors", ())}
+                if answer.status_code == 400:  # a page and its count may be too much together
+                    assert codes == {"QUERY_TOO_COMPLEX"}, answer.text
+                    return
+                assert answer.status_code == 200, answer.text
                 assert codes <= CODES, answer.text
                 assert "data" in told
 
