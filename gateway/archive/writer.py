@@ -380,7 +380,7 @@ async def write(
     before = await _counted(connection, [one.no for one in kept.values()])
     tally = Tally()
     inserted: list[dict[str, Any]] = []
-    updated: list[dict[str, Any]] = []
+    updated: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     told: list[dict[str, Any]] = []
     for key, (entry, source, changes) in moved.items():
         values = record_values(entry, source, numbers, content=content)
@@ -389,7 +389,8 @@ async def write(
             if not changes:
                 values["source"] = before[no].source
             tally.remove(before[no])
-            updated.append({"no_": no, **values})
+            changed = _changed(values, before[no], is_moved=bool(changes))
+            updated.setdefault(tuple(changed), []).append({"no_": no, **changed})
         else:
             no = rows[key]
             first = {"first_seen_at": values["seen_at"]}
@@ -402,12 +403,22 @@ async def write(
             told.append({"no": last_change, "record": no, **change_values(change, numbers)})
     if inserted:
         await connection.execute(insert(RECORDS), inserted)
-    if updated:
-        by_no = update(RECORDS).where(RECORDS.c.no == bindparam("no_"))
-        await connection.execute(by_no, updated)
+    by_no = update(RECORDS).where(RECORDS.c.no == bindparam("no_"))
+    for some in updated.values():
+        await connection.execute(by_no, some)
     if told:
         await connection.execute(insert(CHANGES), told)
     await tally.write(connection)
+
+
+def _changed(values: dict[str, Any], before: Counted, *, is_moved: bool) -> dict[str, Any]:
+    """Those of the columns that are others now: each that is written is written in its indexes."""
+    same = {
+        name for name, value in zip(before._fields, before, strict=True) if values[name] == value
+    }
+    if not is_moved:
+        same.add("changed_at")
+    return {name: value for name, value in values.items() if name not in same}
 
 
 async def _counted(connection: AsyncConnection, numbers: list[int]) -> dict[int, Counted]:
