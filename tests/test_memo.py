@@ -20,6 +20,8 @@ from gateway.web.rest import address as question
 from gateway.web.rest import follow as live
 
 KEYS_ARE_OURS = {
+    "gateway.archive.rows._wanted": "powers of two",
+    "gateway.archive.rows.keyed": "powers of two, and columns of our queries",
     "gateway.callers.model._hidden": "sets of five scopes",
     "gateway.model.described.twin": "our models",
     "gateway.model.detail.field_paths": "our models",

@@ -252,6 +252,7 @@ class SqliteDatabase(Database):
         self._path = path
         self.name = f"sqlite:///{path}"
         self._opened: tuple[int, int] | None = None
+        self._busy = BUSY
         self._open()
 
     def _open(self) -> None:
@@ -266,9 +267,9 @@ class SqliteDatabase(Database):
             )
             for size, seconds in ((READERS, READER_BUSY), (1, BUSY))
         )
-        for engine, begin in ((self._writers, "BEGIN IMMEDIATE"), (self._readers, "BEGIN")):
+        for engine, begin in ((self._writers, self._begin_writing), (self._readers, _begin)):
             event.listen(engine.sync_engine, "connect", _set_up)
-            event.listen(engine.sync_engine, "begin", _beginning_by(begin))
+            event.listen(engine.sync_engine, "begin", begin)
         self._quick = create_engine(
             f"sqlite:///{self._path}",
             pool_size=READERS,
@@ -293,7 +294,15 @@ class SqliteDatabase(Database):
 
     async def migrate(self) -> None:
         await asyncio.to_thread(self._create)
-        await super().migrate()
+        self._busy = MIGRATING  # another process may be at it
+        try:
+            await super().migrate()
+        finally:
+            self._busy = BUSY
+
+    def _begin_writing(self, connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {self._busy * 1000:.0f}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def _create(self) -> None:
         """Make the file, so that it and its journals are nobody else's to read."""
@@ -433,11 +442,8 @@ def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's 
     cursor.close()
 
 
-def _beginning_by(statement: str) -> Any:  # noqa: ANN401 - SQLAlchemy's listener
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(statement)
-
-    return begin
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _upgrade(connection: Connection) -> None:
