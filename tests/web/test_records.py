@@ -275,6 +275,17 @@ async def test_what_scopes_hide_stays_hidden(tmp_path: Path) -> None:
         assert (await setup.client.get(history, headers=key)).status_code == 200
 
 
+@pytest.mark.parametrize("media", ["application/json", "text/csv", "application/x-ndjson"])
+@pytest.mark.parametrize("url", ["/v1/records", "/v1/records/summary"])
+async def test_head_is_answered_without_a_body(url: str, media: str, tmp_path: Path) -> None:
+    async with running(STATE_DIR=str(tmp_path)) as setup:
+        await filled(setup)
+        whole = await setup.client.get(url, headers={"accept": media})
+        head = await setup.client.head(url, headers={"accept": media})
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+
+
 async def test_where_it_is_off_that_is_said(tmp_path: Path) -> None:
     async with running(STATE_DIR=str(tmp_path), ARCHIVE_URL="none") as setup:
         for url in (

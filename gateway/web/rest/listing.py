@@ -85,7 +85,8 @@ async def list_records(scope: Scope, receive: Receive, send: Send) -> Reply | No
     if takes_gzip(headers.get(b"accept-encoding", b"")):
         body = await compressed(body, answered)
     answered.append((b"content-length", b"%d" % len(body)))
-    return Reply(200, answered, body)
+    reply = Reply(200, answered, body)
+    return reply.headless if scope["method"] == "HEAD" else reply
 
 
 async def summarise_records(scope: Scope, _: Receive, __: Send) -> Reply:
@@ -101,7 +102,8 @@ async def summarise_records(scope: Scope, _: Receive, __: Send) -> Reply:
     if takes_gzip(headers.get(b"accept-encoding", b"")):
         body = await compressed(body, answered)
     answered.append((b"content-length", b"%d" % len(body)))
-    return Reply(200, answered, body)
+    reply = Reply(200, answered, body)
+    return reply.headless if scope["method"] == "HEAD" else reply
 
 
 def parameters_of(query: bytes) -> dict[str, list[str]]:
