@@ -365,50 +365,83 @@ async def write(
     wanted = {key: one.steps for key, one in pending.items() if one.steps}
     kept = await entries_of(connection, wanted)
     moved = {key: advanced(kept.get(key), steps) for key, steps in wanted.items()}
-    words = {
-        word for _, _, changes in moved.values() for one in changes for word in words_of(one.record)
-    }
-    words |= {
-        word for entry, _, _ in moved.values() if entry.record for word in words_of(entry.record)
-    }
-    numbers = await names.number(connection, words)
-    new = [key for key in moved if key not in kept]
-    last_record, last_change = await _take_numbers(
-        connection, len(new), sum(len(changes) for _, _, changes in moved.values())
+    numbers = await names.number(connection, _words(moved.values()))
+    rows = _Rows(
+        last_record=await _take_numbers(connection, "records", len(moved) - len(kept)),
+        last_change=await _take_numbers(
+            connection, "changes", sum(len(changes) for _, _, changes in moved.values())
+        ),
     )
-    rows = {key: no for no, key in enumerate(new, last_record + 1)}
     before = await _counted(connection, [one.no for one in kept.values()])
-    tally = Tally()
-    inserted: list[dict[str, Any]] = []
-    updated: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    told: list[dict[str, Any]] = []
     for key, (entry, source, changes) in moved.items():
         values = record_values(entry, source, numbers, content=content)
         if key in kept:
             no = kept[key].no
-            if not changes:
-                values["source"] = before[no].source
-            tally.remove(before[no])
-            changed = _changed(values, before[no], is_moved=bool(changes))
-            updated.setdefault(tuple(changed), []).append({"no_": no, **changed})
+            rows.change(no, values, before[no], is_moved=bool(changes))
         else:
-            no = rows[key]
-            first = {"first_seen_at": values["seen_at"]}
-            inserted.append(
-                {"no": no, "account": ACCOUNT, "phone": key.phone, "id": key.id, **first, **values}
-            )
-        tally.add(Counted(*[values[name] for name in Counted._fields]))
+            no = rows.add(key, values)
+        rows.tell(no, [change_values(change, numbers) for change in changes])
+    await rows.write(connection)
+
+
+_Moved = tuple[CacheEntry, Source, list[Change]]
+"""The entry to keep of a key, how its state was learned, and the changes on the way there."""
+
+
+def _words(moved: Iterable[_Moved]) -> set[str]:
+    """All words of these that are kept as numbers."""
+    records = [one.record for _, _, changes in moved for one in changes]
+    records += [entry.record for entry, _, _ in moved if entry.record is not None]
+    return {word for record in records for word in words_of(record)}
+
+
+class _Rows:
+    """The rows that one transaction writes, and what they change of the tallies."""
+
+    def __init__(self, *, last_record: int, last_change: int) -> None:
+        self._last_record = last_record
+        self._last_change = last_change
+        self._tally = Tally()
+        self._inserted: list[dict[str, Any]] = []
+        self._updated: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        self._told: list[dict[str, Any]] = []
+
+    def add(self, key: StatusKey, values: dict[str, Any]) -> int:
+        """A record that was not kept before; its number."""
+        self._last_record += 1
+        row = {"no": self._last_record, "account": ACCOUNT, "phone": key.phone, "id": key.id}
+        self._inserted.append({**row, "first_seen_at": values["seen_at"], **values})
+        self._tally.add(_counted_of(values))
+        return self._last_record
+
+    def change(self, no: int, values: dict[str, Any], before: Counted, *, is_moved: bool) -> None:
+        """A record that was kept; `is_moved`: its state is another."""
+        if not is_moved:
+            values["source"] = before.source
+        self._tally.remove(before)
+        self._tally.add(_counted_of(values))
+        changed = _changed(values, before, is_moved=is_moved)
+        self._updated.setdefault(tuple(changed), []).append({"no_": no, **changed})
+
+    def tell(self, record: int, changes: Iterable[dict[str, Any]]) -> None:
+        """Changes of a record, in their order."""
         for change in changes:
-            last_change += 1
-            told.append({"no": last_change, "record": no, **change_values(change, numbers)})
-    if inserted:
-        await connection.execute(insert(RECORDS), inserted)
-    by_no = update(RECORDS).where(RECORDS.c.no == bindparam("no_"))
-    for some in updated.values():
-        await connection.execute(by_no, some)
-    if told:
-        await connection.execute(insert(CHANGES), told)
-    await tally.write(connection)
+            self._last_change += 1
+            self._told.append({"no": self._last_change, "record": record, **change})
+
+    async def write(self, connection: AsyncConnection) -> None:
+        if self._inserted:
+            await connection.execute(insert(RECORDS), self._inserted)
+        by_no = update(RECORDS).where(RECORDS.c.no == bindparam("no_"))
+        for some in self._updated.values():
+            await connection.execute(by_no, some)
+        if self._told:
+            await connection.execute(insert(CHANGES), self._told)
+        await self._tally.write(connection)
+
+
+def _counted_of(values: dict[str, Any]) -> Counted:
+    return Counted(*[values[name] for name in Counted._fields])
 
 
 def _changed(values: dict[str, Any], before: Counted, *, is_moved: bool) -> dict[str, Any]:
@@ -429,9 +462,7 @@ async def _counted(connection: AsyncConnection, numbers: list[int]) -> dict[int,
     return {no: Counted(*row) for no, *row in await connection.execute(query)}
 
 
-def advanced(
-    kept: Kept | None, steps: Iterable[tuple[CacheEntry, Source]]
-) -> tuple[CacheEntry, Source, list[Change]]:
+def advanced(kept: Kept | None, steps: Iterable[tuple[CacheEntry, Source]]) -> _Moved:
     """The entry to keep after these, how its state was learned, and the changes on the way."""
     entry = None if kept is None else kept.entry
     told_by, changes = Source.ASKED, []
@@ -446,17 +477,15 @@ def advanced(
     return entry, told_by, changes
 
 
-async def _take_numbers(connection: AsyncConnection, records: int, changes: int) -> tuple[int, int]:
-    """The last numbers given before; as many as are needed are taken behind them."""
-    last = dict((await connection.execute(select(COUNTERS.c.name, COUNTERS.c.last))).all())
-    for name, count in (("records", records), ("changes", changes)):
-        if name not in last:
-            await connection.execute(insert(COUNTERS).values(name=name, last=count))
-        elif count:
-            await connection.execute(
-                update(COUNTERS).where(COUNTERS.c.name == name).values(last=last[name] + count)
-            )
-    return last.get("records", 0), last.get("changes", 0)
+async def _take_numbers(connection: AsyncConnection, table: str, count: int) -> int:
+    """The last number given before to a row of a table; so many behind it are taken."""
+    of_table = COUNTERS.c.name == table
+    last = await connection.scalar(select(COUNTERS.c.last).where(of_table))
+    if last is None:
+        await connection.execute(insert(COUNTERS).values(name=table, last=count))
+    elif count:
+        await connection.execute(update(COUNTERS).where(of_table).values(last=last + count))
+    return last or 0
 
 
 async def erase_keys(connection: AsyncConnection, keys: Iterable[StatusKey]) -> None:
