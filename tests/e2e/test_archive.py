@@ -23,7 +23,8 @@ from tests.support.size import PATIENCE, size, soak
 
 pytestmark = pytest.mark.anyio
 
-ROUNDS = size(small=3, whole=50)
+ROUNDS = size(small=3, whole=20)
+PARTS = size(small=1, whole=2)
 CALLERS = 3
 IDS = range(10_000, 60_000)
 PHONE = "79990001000"
@@ -155,12 +156,12 @@ async def kill_under_load(provider: Provider, folder: Path, ids: Iterator[int], 
 
 
 @soak
-@pytest.mark.parametrize("part", range(size(small=1, whole=5)))
+@pytest.mark.parametrize("part", range(PARTS))
 async def test_a_kill_costs_no_more_than_what_waited(
     provider: Provider, tmp_path: Path, part: int
 ) -> None:
     ids = iter(IDS[part * 8000 : (part + 1) * 8000])
-    for round_ in range(ROUNDS // size(small=1, whole=5)):
+    for round_ in range(ROUNDS // PARTS):
         await kill_under_load(provider, tmp_path, ids, seed=part * 100 + round_)
     assert not await asyncio.to_thread(lambda: list(tmp_path.glob("*.broken-*")))
 
