@@ -93,8 +93,8 @@ async def test_both_ways_tell_the_same(part: int) -> None:
             caller = chance.choice([ANONYMOUS] * 8 + [BLIND, NOBODY])
             await two.compare(generated, context_of(setup, caller))
     seen, some = two.seen, OPERATIONS / 100
-    # Else the comparison would say little.
-    assert seen["compiled"] > OPERATIONS / 2, seen
+    # Else the comparison would say little. Histories, which are not compiled, are in many.
+    assert seen["compiled"] > OPERATIONS / 3, seen
     assert min(seen["whole"], seen["with errors"], seen["refused"]) > some, seen
 
 
