@@ -147,7 +147,8 @@ async def kill_under_load(provider: Provider, folder: Path, ids: Iterator[int], 
                 before |= {id_ for id_, at in load.answered.items() if at < known_at}
             process.kill()
             process.wait(timeout=PATIENCE)
-    assert load.failed == []
+    # What was under way when it was killed counts for the limits until nobody can doubt its end.
+    assert {*load.failed} <= {httpx.codes.TOO_MANY_REQUESTS}
     with closing(sqlite3.connect(folder / "archive.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         kept = {id_ for (id_,) in database.execute("SELECT id FROM records")}
