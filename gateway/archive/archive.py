@@ -25,7 +25,7 @@ from gateway.archive.database import (
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import change_in, histories
 from gateway.archive.listing import Listed, Order, Position, count, page
-from gateway.archive.lookups import LookUps
+from gateway.archive.lookups import AT_ONCE, LookUps
 from gateway.archive.names import Names
 from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.archive.rows import ACCOUNT, batches, entries_of
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
     from gateway.archive.rows import Kept
 
 log = logging.getLogger(__name__)
-
-PATIENCE: Final = 1.0
-"""Seconds that a caller waits for the archive before the provider is asked instead."""
-
-KEYS: Final = 1000
-"""Keys that are looked up by one statement."""
 
 START: Final = 10.0
 """Seconds that the start waits for the database; it may be away, or another process migrate it."""
@@ -114,8 +108,7 @@ class Archive:
         if missing and self.state is ArchiveState.ON:
             era = self.database.era
             try:
-                async with asyncio.timeout(PATIENCE):
-                    kept = await self._look_ups.find(missing)
+                kept = await self._look_ups.find(missing)
                 found |= {key: one.entry for key, one in kept.items() if one.entry}
             except Exception as error:  # noqa: BLE001 - whatever it is, the provider can be asked
                 self._writer.suspect(error, era)
@@ -128,7 +121,7 @@ class Archive:
         """
         async with self.reading() as connection:
             kept: dict[StatusKey, Kept] = {}
-            for some in batches(keys, KEYS):
+            for some in batches(keys, AT_ONCE):
                 kept |= await entries_of(connection, some)
             written = await histories(connection, self.names, [one.no for one in kept.values()])
         told: dict[StatusKey, list[StateChange]] = {}

@@ -23,8 +23,8 @@ class Names:
         self._names: dict[int, str] = {}
 
     async def numbers(self, connection: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
-        """The numbers of those names that have one."""
-        wanted = {name[:LONGEST] for name in names}
+        """The numbers of those names that have one; one with a NUL, as no text may, has none."""
+        wanted = {name[:LONGEST] for name in names if "\0" not in name}
         known = {name: self._numbers[name] for name in wanted & self._numbers.keys()}
         rows = await self._read(connection, NAMES.c.name.in_, wanted - known.keys())
         return known | {name: number for number, name in rows}

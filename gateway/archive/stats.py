@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.database import Database
 from gateway.archive.history import moment
@@ -64,8 +63,3 @@ async def stats_of(database: Database) -> ArchiveStats:
             for state, count, _, _ in ordered
         ],
     )
-
-
-async def rows_of(connection: AsyncConnection) -> int:
-    """How many records there are."""
-    return int(await connection.scalar(select(func.count()).select_from(RECORDS)) or 0)

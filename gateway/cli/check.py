@@ -23,7 +23,7 @@ from gateway.app import (
 )
 from gateway.archive.archive import open_database
 from gateway.archive.database import TROUBLE, NewerSchemaError, Schema
-from gateway.archive.stats import rows_of
+from gateway.archive.tallies import count_all
 from gateway.archive.writer import short
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
@@ -153,7 +153,7 @@ async def _database(url: str) -> Finding:
         about = f"{database.name} has {schema.value}"
         if schema is Schema.CURRENT:
             async with database.reading() as connection:
-                rows = await rows_of(connection)
+                rows = await count_all(connection)
             about = f"{database.name}, {rows:,} record{'' if rows == 1 else 's'}"
     except NewerSchemaError as error:
         return Finding("archive", ok=False, about=str(error))

@@ -135,3 +135,11 @@ async def test_a_cursor_from_outside_the_range_goes_on_within_it(filled: Archive
         wanted = RecordFilter(sent_after=5, sent_before=8)
         some = await filled.list_page(wanted, order, after=beyond, limit=3)
         assert [one.position.time for one in some] == [expected] * 3
+
+
+async def test_a_word_that_no_database_takes_matches_nothing(archive: Archive) -> None:
+    """PostgreSQL has no NUL in a text; what is longer than any name is none either."""
+    for word in ("\0", "M\0TS", "M" * 300):
+        for wanted in (RecordFilter(operators=(word,)), RecordFilter(senders=(word,))):
+            assert await archive.list_page(wanted, Order.SENT_ASC, after=None, limit=1) == []
+            assert await archive.count(wanted) == 0

@@ -19,6 +19,7 @@ from sqlalchemy import event, func, select, update
 
 from gateway.archive import archive as archive_module
 from gateway.archive import database as database_module
+from gateway.archive import lookups
 from gateway.archive import names as names_module
 from gateway.archive import writer as writer_module
 from gateway.archive.archive import Archive, open_database
@@ -116,7 +117,7 @@ def url_of(file: Path) -> str:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no trouble of the database."""
-    for name, of in (("PATIENCE", archive_module), ("LAST_CHANCE", archive_module)):
+    for name, of in (("PATIENCE", lookups), ("LAST_CHANCE", archive_module)):
         monkeypatch.setattr(of, name, PATIENCE)
     monkeypatch.setattr(writer_module, "SLOW", PATIENCE)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import strawberry
 from pydantic import Field, create_model
+from pydantic.alias_generators import to_camel
 from strawberry.types.unset import UNSET
 
 from gateway.archive import summary
@@ -63,14 +64,9 @@ def wanted_of(given: RecordFilterInput | None) -> RecordFilter:
     for field in given.__strawberry_definition__.fields:  # type: ignore[attr-defined] # Strawberry's
         value = getattr(given, field.python_name)
         if value is not UNSET and value is not None:
-            name = field.graphql_name or _camel(field.python_name)
+            name = field.graphql_name or to_camel(field.python_name)
             texts[name] = [_text(one) for one in (value if isinstance(value, list) else [value])]
     return read_filter(texts, splits=False)
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
 
 
 def _text(value: object) -> str:

@@ -43,7 +43,7 @@ def read_url(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str])
 
 
 def _question(kind: type[Record], id_: str, query: bytes, hidden: frozenset[str]) -> RecordUrl:
-    given = _parameters(query)
+    given = parameters_of(query)
     key = StatusKey.parse(id=id_, phone=_one(given, "phone"))
     fields = given.get("fields")
     names = None if fields is None else tuple(",".join(fields).split(","))
@@ -57,7 +57,7 @@ _question_kept = lru_cache(maxsize=QUESTIONS)(_question)
 
 def key_in(id_: str, query: bytes) -> StatusKey:
     """The key alone; raises `InvalidArgument`."""
-    return StatusKey.parse(id=id_, phone=_one(_parameters(query), "phone"))
+    return StatusKey.parse(id=id_, phone=_one(parameters_of(query), "phone"))
 
 
 def _until(given: dict[str, list[str]], kind: type[Record]) -> MessageState | None:
@@ -68,7 +68,8 @@ def _until(given: dict[str, list[str]], kind: type[Record]) -> MessageState | No
     return check_until(_one(given, "until"))
 
 
-def _parameters(query: bytes) -> dict[str, list[str]]:
+def parameters_of(query: bytes) -> dict[str, list[str]]:
+    """The parameters of a query by name, each as often as it was given."""
     given: dict[str, list[str]] = {}
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         given.setdefault(name, []).append(value)

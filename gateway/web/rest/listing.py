@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -32,6 +32,7 @@ from gateway.web.http.headers import named_headers
 from gateway.web.http.methods import JSON, check_accept, negotiated
 from gateway.web.http.reply import Reply, respond
 from gateway.web.http.sse import stream
+from gateway.web.rest.address import parameters_of
 from gateway.web.rest.fields import HISTORY, KINDS, FieldSet, shape_of
 from gateway.web.rest.history import archive_for, histories_of, with_history
 
@@ -104,14 +105,6 @@ async def summarise_records(scope: Scope, _: Receive, __: Send) -> Reply:
     answered.append((b"content-length", b"%d" % len(body)))
     reply = Reply(200, answered, body)
     return reply.headless if scope["method"] == "HEAD" else reply
-
-
-def parameters_of(query: bytes) -> dict[str, list[str]]:
-    """The parameters of a query by name, each as often as it was given."""
-    given: dict[str, list[str]] = {}
-    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        given.setdefault(name, []).append(value)
-    return given
 
 
 def read_list(given: Mapping[str, Sequence[str]], hidden: frozenset[str]) -> ListUrl:
