@@ -136,7 +136,7 @@ def silent(monkeypatch: pytest.MonkeyPatch, hurried: None) -> None:
     """Nor is there in a server that says nothing."""
     assert hurried is None
     monkeypatch.setattr(writer_module, "SLOW", 5.0)
-    monkeypatch.setattr(archive_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(lookups, "PATIENCE", 0.5)
 
 
 # Away: at the start, in the middle, for good, silent
@@ -703,7 +703,8 @@ async def test_whoever_is_cancelled_gives_the_connection_back(url: str) -> None:
         changes = await connection.scalar(select(func.count()).select_from(CHANGES))
     assert changes == 40
     pools: list[Any] = [database._readers.pool, database._writers.pool]  # noqa: SLF001
-    assert [pool.checkedout() for pool in pools] == [0, 0]
+    # It is given back beside who was cancelled: a busy machine may be at it still.
+    await soon(FakeClock(), lambda: not any(pool.checkedout() for pool in pools))
     await archive.aclose()
 
 
