@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Row, select
 
 from gateway.archive.archive import Archive, erase_phones, forget_before
@@ -188,3 +189,22 @@ def delivery_seconds(rows: Sequence[AnyRow]) -> DeliverySeconds:
             for slow in SLOW
         },
     )
+
+
+async def test_what_took_just_so_long_took_no_longer(archive: Archive) -> None:
+    for number, took in enumerate((30, 31, 60, 900, 901), start=1):
+        archive.record(key(number), entry(key(number), 1, at=T0 + took + 5))
+    await archive.flush()
+    told = (await archive.summary(RecordFilter())).delivery_seconds
+    assert (told.p50, told.p99) == (60, 901)
+    assert told.over == {"30": 0.8, "60": 0.4, "300": 0.4, "900": 0.2}
+
+
+async def test_seen_again_a_state_is_still_told_by_who_told_it_first(archive: Archive) -> None:
+    pushed = replace(entry(key(), 1), source=FreshnessSource.CALLBACK)
+    archive.record(key(), pushed)
+    await archive.flush()
+    archive.record(key(), entry(key(), 1, at=T0 + 90))
+    await archive.flush()
+    told = (await archive.summary(RecordFilter())).coverage
+    assert (told.pushed, told.asked) == (1, 0)
