@@ -5,30 +5,31 @@ It is opened once, at the start, and closed at the end, when all that waits is w
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Concatenate, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.database import (
     BUSY,
     LONGEST_STATEMENT,
     TROUBLE,
     Database,
-    PostgresDatabase,
-    SqliteDatabase,
+    Given,
+    Result,
 )
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import change_in, histories
 from gateway.archive.listing import Listed, Order, Position, count, page
 from gateway.archive.lookups import AT_ONCE, LookUps
 from gateway.archive.names import Names
+from gateway.archive.postgres import PostgresDatabase
 from gateway.archive.report import ArchiveReport, ArchiveState
-from gateway.archive.rows import ACCOUNT, batches, entries_of
+from gateway.archive.rows import ACCOUNT, Kept, batches, entries_of
+from gateway.archive.sqlite import SqliteDatabase
 from gateway.archive.states import Source
 from gateway.archive.summary import RecordSummary, summarise
 from gateway.archive.tables import CHANGES, RECORDS
@@ -38,9 +39,6 @@ from gateway.clock import Clock
 from gateway.errors import Overloaded
 from gateway.model.freshness import CacheEntry
 from gateway.model.records import FreshnessSource, StateChange, StatusKey, other_spelling
-
-if TYPE_CHECKING:
-    from gateway.archive.rows import Kept
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +117,7 @@ class Archive:
 
         Raises `Overloaded` where the database is away.
         """
-        async with self.reading() as connection:
-            kept: dict[StatusKey, Kept] = {}
-            for some in batches(keys, AT_ONCE):
-                kept |= await entries_of(connection, some)
-            written = await histories(connection, self.names, [one.no for one in kept.values()])
+        kept, written = await self.read(_kept_histories, self.names, keys)
         told: dict[StatusKey, list[StateChange]] = {}
         for key in keys:
             is_kept = key in kept and not self._writer.is_erased(key)
@@ -137,27 +131,28 @@ class Archive:
         self, wanted: RecordFilter, order: Order, *, after: Position | None, limit: int
     ) -> list[Listed]:
         """Up to `limit` records in their order; `Overloaded` where the database is away."""
-        async with self.reading() as connection:
-            return await page(connection, self.names, wanted, order, after=after, limit=limit)
+        return await self.read(page, self.names, wanted, order, after=after, limit=limit)
 
     async def count(self, wanted: RecordFilter) -> int:
         """How many records match; `Overloaded` where the database is away."""
-        async with self.reading() as connection:
-            return await count(connection, self.names, wanted)
+        return await self.read(count, self.names, wanted)
 
     async def summary(self, wanted: RecordFilter) -> RecordSummary:
         """Counts and times of the records that match; `Overloaded` as above."""
-        async with self.reading() as connection:
-            return await summarise(connection, self.names, wanted)
+        return await self.read(summarise, self.names, wanted)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for lists and counts; `Overloaded` where the database is away."""
+    async def read(
+        self,
+        query: Callable[Concatenate[Connection, Given], Result],
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Result:
+        """What a query finds; `Overloaded` where the database is away."""
         era = self.database.era
         limit = LONGEST_STATEMENT if self.state is ArchiveState.ON else BUSY
         try:
-            async with asyncio.timeout(limit), self.database.reading() as connection:
-                yield connection
+            async with asyncio.timeout(limit):
+                return await self.database.read(query, *args, **kwargs)
         except TROUBLE as error:
             self._writer.suspect(error, era)
             raise Overloaded("The archive's database is away; try again.", retry_after=5) from None
@@ -190,12 +185,21 @@ class Archive:
                     before = int(self._clock.time() - self._days * DAY)
                     while self._days and await forget_before(self.database, before):
                         await self._clock.sleep(0)
-                    async with self.database.reading() as connection:
-                        self._rows = await count_all(connection)
+                    self._rows = await self.database.read(count_all)
             except Exception as error:  # noqa: BLE001 - the next look is to come in any case
                 log.debug("the archive could not be swept: %s", short(error))
                 self._writer.suspect(error, era)
             await self._clock.sleep(SWEEP)
+
+
+def _kept_histories(
+    connection: Connection, names: Names, keys: Sequence[StatusKey]
+) -> tuple[dict[StatusKey, Kept], dict[int, list[StateChange]]]:
+    """What is kept of these keys, and the changes of each record by its number."""
+    kept: dict[StatusKey, Kept] = {}
+    for some in batches(keys, AT_ONCE):
+        kept |= entries_of(connection, some)
+    return kept, histories(connection, names, [one.no for one in kept.values()])
 
 
 async def forget_before(database: Database, time: int) -> int:
@@ -207,12 +211,15 @@ async def forget_before(database: Database, time: int) -> int:
         .order_by(table.changed_at)
         .limit(STEP)
     )
-    async with database.writing() as connection:
-        numbers = (await connection.scalars(old)).all()
+
+    def forget(connection: Connection) -> int:
+        numbers = connection.scalars(old).all()
         if numbers:
-            await delete_records(connection, table.no.in_(numbers))
-            await forget_empty(connection)
-    return len(numbers)
+            delete_records(connection, table.no.in_(numbers))
+            forget_empty(connection)
+        return len(numbers)
+
+    return await database.write(forget)
 
 
 class Rows(NamedTuple):
@@ -222,14 +229,14 @@ class Rows(NamedTuple):
     changes: int
 
 
-async def count_phones(connection: AsyncConnection, phones: Iterable[str]) -> Rows:
+def count_phones(connection: Connection, phones: Iterable[str]) -> Rows:
     """How much is kept of these numbers, in exactly these spellings."""
     those = _of_phones(phones)
     records = select(func.count()).select_from(RECORDS).where(*those)
     changes = select(func.count()).select_from(CHANGES).join(RECORDS).where(*those)
     return Rows(
-        await connection.scalar(records) or 0,
-        await connection.scalar(changes) or 0,
+        connection.scalar(records) or 0,
+        connection.scalar(changes) or 0,
     )
 
 
@@ -238,23 +245,26 @@ async def erase_phones(database: Database, phones: Iterable[str]) -> Rows:
 
     Where the latter fails, the records are gone all the same.
     """
-    phones = list(phones)
-    async with database.writing() as connection:
-        erased = await count_phones(connection, phones)
-        await delete_records(connection, *_of_phones(phones))
-        await forget_empty(connection)
+    erased = await database.write(_erase_phones, list(phones))
     await database.tidy()
     return erased
 
 
-async def spellings_of(connection: AsyncConnection, phone: str) -> list[str]:
+def _erase_phones(connection: Connection, phones: Sequence[str]) -> Rows:
+    erased = count_phones(connection, phones)
+    delete_records(connection, *_of_phones(phones))
+    forget_empty(connection)
+    return erased
+
+
+def spellings_of(connection: Connection, phone: str) -> list[str]:
     """A number as it may be kept: a Russian one has two prefixes, an address any case."""
     other = other_spelling(phone)
     spellings = {phone} if other is None else {phone, other}
     if "@" in phone:
         same = func.lower(RECORDS.c.phone) == phone.lower()
         found = select(RECORDS.c.phone).where(RECORDS.c.account == ACCOUNT, same).distinct()
-        spellings |= set(await connection.scalars(found))
+        spellings |= set(connection.scalars(found))
     return sorted(spellings)
 
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, select
 
 from gateway.archive.names import Names
 from gateway.archive.states import STATES, Source
@@ -14,16 +13,16 @@ from gateway.model.records import Message, ProviderStatus, Record, RecordState, 
 from gateway.smsc import codes
 
 
-async def histories(
-    connection: AsyncConnection, names: Names, records: Iterable[int]
+def histories(
+    connection: Connection, names: Names, records: Iterable[int]
 ) -> dict[int, list[StateChange]]:
     """The changes of each of these records, by its number."""
     found: dict[int, list[StateChange]] = {number: [] for number in records}
     if not found:
         return found
     query = select(CHANGES).where(CHANGES.c.record.in_(list(found))).order_by(CHANGES.c.no)
-    rows = (await connection.execute(query)).all()
-    words = await names.names(connection, {row.status_text for row in rows if row.status_text})
+    rows = connection.execute(query).all()
+    words = names.names(connection, {row.status_text for row in rows if row.status_text})
     for row in rows:
         found[row.record].append(change_of(row, words))
     return found

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 import orjson
 from msgspec.structs import replace
+from sqlalchemy import Connection
 
 from gateway.archive.database import Database
 from gateway.archive.names import Names
@@ -114,17 +115,22 @@ async def bring_in(
 ) -> None:
     """Write these in one transaction, of each key the oldest first."""
     batch = sorted(learned, key=lambda one: one.at)
-    async with database.writing() as connection:
-        keys = {one.key for one in batch}
-        spelled = keys | {key.respelled for key in keys if key.respelled is not None}
-        places = _places(batch, await entries_of(connection, spelled))
-        pending: dict[StatusKey, Pending] = {}
-        for one in batch:
-            key = places[one.key]
-            assert one.entry.record is not None  # noqa: S101 - only records are brought in
-            named = replace(one.entry, record=replace(one.entry.record, phone=key.phone))
-            pending.setdefault(key, Pending(one.at)).steps.append((named, one.source))
-        await write(connection, names, pending, content=content)
+    await database.write(_bring_in, names, batch, content=content)
+
+
+def _bring_in(
+    connection: Connection, names: Names, batch: Sequence[Learned], *, content: bool
+) -> None:
+    keys = {one.key for one in batch}
+    spelled = keys | {key.respelled for key in keys if key.respelled is not None}
+    places = _places(batch, entries_of(connection, spelled))
+    pending: dict[StatusKey, Pending] = {}
+    for one in batch:
+        key = places[one.key]
+        assert one.entry.record is not None  # noqa: S101 - only records are brought in
+        named = replace(one.entry, record=replace(one.entry.record, phone=key.phone))
+        pending.setdefault(key, Pending(one.at)).steps.append((named, one.source))
+    write(connection, names, pending, content=content)
 
 
 def _places(batch: Sequence[Learned], kept: "Iterable[StatusKey]") -> dict[StatusKey, StatusKey]:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Connection,
     Select,
     cast,
     func,
@@ -21,7 +22,6 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.filters import RecordFilter
 from gateway.archive.names import Names
@@ -108,9 +108,7 @@ class Numbered(NamedTuple):
     within: dict[str, Range]
 
 
-async def numbered(
-    connection: AsyncConnection, names: Names, wanted: RecordFilter
-) -> Numbered | None:
+def numbered(connection: Connection, names: Names, wanted: RecordFilter) -> Numbered | None:
     """The conditions of a filter; None: nothing can match it."""
     words = {
         "error": wanted.errors,
@@ -118,7 +116,7 @@ async def numbered(
         "sender": wanted.senders,
     }
     asked = {word for those in words.values() for word in those or ()}
-    known = await names.numbers(connection, asked)
+    known = names.numbers(connection, asked)
     any_of: dict[str, list[Any]] = {}
     for column, values in (("id", wanted.ids), ("phone", wanted.phones)):
         if values is not None:
@@ -145,8 +143,8 @@ def _bounds(wanted: RecordFilter) -> dict[str, Range]:
     return {column: bounds for column, bounds in ranges.items() if bounds != (None, None)}
 
 
-async def page(
-    connection: AsyncConnection,
+def page(
+    connection: Connection,
     names: Names,
     wanted: RecordFilter,
     order: Order,
@@ -155,15 +153,15 @@ async def page(
     limit: int,
 ) -> list[Listed]:
     """Up to `limit` records, in their order, behind a position."""
-    conditions = await numbered(connection, names, wanted)
+    conditions = numbered(connection, names, wanted)
     if conditions is None:
         return []
-    is_few = await _are_few(connection, conditions, order)
+    is_few = _are_few(connection, conditions, order)
     found: list[Listed] = []
     while len(found) < limit:
         wanting = limit - len(found)
         query = page_query(conditions, order, after=after, limit=wanting, is_few=is_few)
-        rows = (await connection.execute(query)).all()
+        rows = connection.execute(query).all()
         for no, time, packed in rows:
             after = Position(time, no)
             if (entry := readable(packed)) is not None:
@@ -177,7 +175,7 @@ FEW: Final = 20_000
 """Records whose times are sorted in ten milliseconds."""
 
 
-async def _are_few(connection: AsyncConnection, conditions: Numbered, order: Order) -> bool:
+def _are_few(connection: Connection, conditions: Numbered, order: Order) -> bool:
     """Does the other time than the one that a list is ordered by leave so few that they are sorted?
 
     It is asked only where no other filter leaves few of them.
@@ -186,7 +184,7 @@ async def _are_few(connection: AsyncConnection, conditions: Numbered, order: Ord
     if conditions.any_of or not others:
         return False
     some = select(RECORDS.c.no).where(*where(Numbered({}, others))).limit(FEW + 1).subquery()
-    return int(await connection.scalar(select(func.count()).select_from(some)) or 0) <= FEW
+    return int(connection.scalar(select(func.count()).select_from(some)) or 0) <= FEW
 
 
 def page_query(
@@ -273,15 +271,15 @@ def _directed(order: Order, *columns: ColumnElement[Any]) -> Sequence[ColumnElem
     return [column.desc() if order.is_descending else column.asc() for column in columns]
 
 
-async def count(connection: AsyncConnection, names: Names, wanted: RecordFilter) -> int:
+def count(connection: Connection, names: Names, wanted: RecordFilter) -> int:
     """How many records match."""
-    conditions = await numbered(connection, names, wanted)
+    conditions = numbered(connection, names, wanted)
     if conditions is None:
         return 0
     if not conditions.any_of and not conditions.within:
-        return await count_all(connection)
+        return count_all(connection)
     query = select(func.count()).select_from(RECORDS).where(*where(conditions))
-    return int(await connection.scalar(query) or 0)
+    return int(connection.scalar(query) or 0)
 
 
 def where(conditions: Numbered) -> list[ColumnElement[bool]]:

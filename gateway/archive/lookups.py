@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.archive.database import Database
-from gateway.archive.rows import Kept, batches
+from gateway.archive.rows import Kept, batches, entries_of
 from gateway.model.records import StatusKey
 
 AT_ONCE: Final = 1000
@@ -63,7 +63,7 @@ class LookUps:
             try:
                 async with asyncio.timeout(PATIENCE):
                     for some in batches(list(batch.keys), AT_ONCE):
-                        found |= await self._database.find(some)
+                        found |= await self._database.read(entries_of, some)
             except Exception as error:  # noqa: BLE001 - it is theirs who wait
                 batch.found.set_exception(error)
                 batch.found.exception()  # they may all have left

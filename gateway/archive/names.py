@@ -1,15 +1,17 @@
 """Words as numbers: operators, countries, senders and error codes repeat in a million rows."""
 
-from collections.abc import Collection, Iterable
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, TypeVar
 
-from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, insert, select
 
 from gateway.archive.tables import NAMES
 
 LONGEST: Final = 200
 """Characters of a name that are kept; the longest operator of the provider's has some forty."""
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 MOST: Final = 100_000
 """Names remembered in the process; beyond that all are read anew."""
@@ -22,31 +24,31 @@ class Names:
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
 
-    async def numbers(self, connection: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
+    def numbers(self, connection: Connection, names: Iterable[str]) -> dict[str, int]:
         """The numbers of those names that have one; one with a NUL, as no text may, has none."""
         wanted = {name[:LONGEST] for name in names if "\0" not in name}
-        known = {name: self._numbers[name] for name in wanted & self._numbers.keys()}
-        rows = await self._read(connection, NAMES.c.name.in_, wanted - known.keys())
+        known = _those(self._numbers, wanted)
+        rows = self._read(connection, NAMES.c.name.in_, wanted - known.keys())
         return known | {name: number for number, name in rows}
 
-    async def names(self, connection: AsyncConnection, numbers: Iterable[int]) -> dict[int, str]:
+    def names(self, connection: Connection, numbers: Iterable[int]) -> dict[int, str]:
         """The names of these numbers."""
         wanted = set(numbers)
-        known = {number: self._names[number] for number in wanted & self._names.keys()}
-        return known | dict(await self._read(connection, NAMES.c.no.in_, wanted - known.keys()))
+        known = _those(self._names, wanted)
+        return known | dict(self._read(connection, NAMES.c.no.in_, wanted - known.keys()))
 
-    async def number(self, connection: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
+    def number(self, connection: Connection, names: Iterable[str]) -> dict[str, int]:
         """The number of each name, given now to those that have none; by who writes, alone.
 
         They are remembered only by `numbers` and `names`, for a transaction may still fail.
         """
         wanted = {name[:LONGEST] for name in names}
-        found = await self.numbers(connection, wanted)
+        found = self.numbers(connection, wanted)
         if missing := sorted(wanted - found.keys()):
-            last = await connection.scalar(select(NAMES.c.no).order_by(NAMES.c.no.desc()).limit(1))
+            last = connection.scalar(select(NAMES.c.no).order_by(NAMES.c.no.desc()).limit(1))
             given = {name: number for number, name in enumerate(missing, (last or 0) + 1)}
             rows = [{"no": number, "name": name} for name, number in given.items()]
-            await connection.execute(insert(NAMES), rows)
+            connection.execute(insert(NAMES), rows)
             found |= given
         return found
 
@@ -54,16 +56,21 @@ class Names:
         """Another database, or an earlier state of it, may stand behind now."""
         self._numbers, self._names = {}, {}
 
-    async def _read(
-        self, connection: AsyncConnection, among: "object", missing: Collection[object]
+    def _read(
+        self, connection: Connection, among: "object", missing: Collection[object]
     ) -> list[tuple[int, str]]:
         if not missing:
             return []
         query = select(NAMES.c.no, NAMES.c.name).where(among(list(missing)))  # type: ignore[operator]
-        rows = [(number, name) for number, name in await connection.execute(query)]
+        rows = [(number, name) for number, name in connection.execute(query)]
         if len(self._numbers) > MOST:
             self.forget()
         for number, name in rows:
             self._numbers[name] = number
             self._names[number] = name
         return rows
+
+
+def _those(known: Mapping[_Key, _Value], wanted: Iterable[_Key]) -> dict[_Key, _Value]:
+    """What is known of these; other threads may learn more meanwhile."""
+    return {key: value for key in wanted if (value := known.get(key)) is not None}

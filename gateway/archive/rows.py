@@ -9,6 +9,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    Connection,
     Row,
     Select,
     Text,
@@ -18,7 +19,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.codec import pack, unpack
 from gateway.archive.names import LONGEST
@@ -38,11 +38,9 @@ class Kept(NamedTuple):
     entry: CacheEntry | None
 
 
-async def entries_of(
-    connection: AsyncConnection, keys: Iterable[StatusKey]
-) -> dict[StatusKey, Kept]:
+def entries_of(connection: Connection, keys: Iterable[StatusKey]) -> dict[StatusKey, Kept]:
     """What is kept of those of the keys of which something is."""
-    rows = await rows_of(connection, list(keys), *ENTRY)
+    rows = rows_of(connection, list(keys), *ENTRY)
     return kept_in(rows)
 
 
@@ -63,13 +61,13 @@ def readable(packed: bytes) -> CacheEntry | None:
         return None
 
 
-async def rows_of(
-    connection: AsyncConnection, keys: Sequence[StatusKey], *columns: ColumnElement[Any]
+def rows_of(
+    connection: Connection, keys: Sequence[StatusKey], *columns: ColumnElement[Any]
 ) -> Sequence[Row[Any]]:
     """These columns of the records of these keys."""
     if not keys:
         return []
-    found: Sequence[Row[Any]] = (await connection.execute(*by_key(keys, *columns))).all()
+    found: Sequence[Row[Any]] = connection.execute(*by_key(keys, *columns)).all()
     return found
 
 

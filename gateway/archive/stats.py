@@ -47,9 +47,12 @@ async def stats_of(database: Database) -> ArchiveStats:
     by_state = select(
         table.state, func.count(), func.min(table.changed_at), func.max(table.changed_at)
     ).group_by(table.state)
-    async with database.reading() as connection:
-        rows = (await connection.execute(by_state)).all()
-        changes = await connection.scalar(select(func.count()).select_from(CHANGES))
+    rows, changes = await database.read(
+        lambda connection: (
+            connection.execute(by_state).all(),
+            connection.scalar(select(func.count()).select_from(CHANGES)),
+        )
+    )
     ordered = sorted(rows, key=lambda row: (-row[1], row[0]))
     return ArchiveStats(
         database=database.name,

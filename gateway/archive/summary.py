@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     FromClause,
     Row,
     Select,
@@ -17,7 +18,6 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import moment
@@ -184,19 +184,17 @@ _CUT: Final = (Dimension.OPERATOR, Dimension.COUNTRY, Dimension.SENDER)
 """Dimensions of which the largest are told, and the rest as one."""
 
 
-async def summarise(
-    connection: AsyncConnection, names: Names, wanted: RecordFilter
-) -> RecordSummary:
+def summarise(connection: Connection, names: Names, wanted: RecordFilter) -> RecordSummary:
     """The summary of the records that match."""
-    conditions = await numbered(connection, names, wanted)
+    conditions = numbered(connection, names, wanted)
     if conditions is None:
         return _EMPTY
     found: dict[int, dict[int, Row[Any]]] = {dimension: {} for dimension in Dimension}
-    for row in await connection.execute(summary_query(conditions)):
+    for row in connection.execute(summary_query(conditions)):
         found[row.dimension][row.value] = row
     if not found[Dimension.STATE]:
         return _EMPTY
-    words = await names.names(
+    words = names.names(
         connection,
         {value for dimension in _NAMED for value in found[dimension] if value > 0},
     )

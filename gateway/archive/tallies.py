@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
+    Connection,
     Select,
     and_,
     case,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     text,
     union_all,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.rows import ACCOUNT
 from gateway.archive.states import STATES
@@ -172,7 +172,7 @@ class Tally:
             self._changes[cell] -= 1
         self._unseen = max(self._unseen, row.seen_at)
 
-    async def write(self, connection: AsyncConnection) -> None:
+    def write(self, connection: Connection) -> None:
         """Bring the tallies up to date; by who writes, alone."""
         rows = [
             {"account": ACCOUNT, "dimension": dimension, "value": value, "outcome": outcome, "n": n}
@@ -180,21 +180,21 @@ class Tally:
             if n
         ]
         if rows:
-            await connection.execute(_ADD, rows)
-        await self._write_seen(connection)
+            connection.execute(_ADD, rows)
+        self._write_seen(connection)
 
-    async def _write_seen(self, connection: AsyncConnection) -> None:
+    def _write_seen(self, connection: Connection) -> None:
         """Keep when a record was last seen; the latest of all is looked for where it went."""
-        last = await connection.scalar(last_seen())
+        last = connection.scalar(last_seen())
         if self._seen < self._unseen and self._unseen >= (last or 0):
-            newest = await connection.scalar(select(func.max(RECORDS.c.seen_at)))
+            newest = connection.scalar(select(func.max(RECORDS.c.seen_at)))
         else:
             newest = max(self._seen, last or 0)
         if newest == last:
             return
-        await connection.execute(delete(COUNTERS).where(COUNTERS.c.name == SEEN))
+        connection.execute(delete(COUNTERS).where(COUNTERS.c.name == SEEN))
         if newest is not None:
-            await connection.execute(insert(COUNTERS).values(name=SEEN, last=newest))
+            connection.execute(insert(COUNTERS).values(name=SEEN, last=newest))
 
 
 def last_seen() -> Select[Any]:
@@ -210,28 +210,28 @@ def all_cells() -> Select[Any]:
     ).where(table.account == ACCOUNT, table["count"] > 0)
 
 
-async def count_all(connection: AsyncConnection) -> int:
+def count_all(connection: Connection) -> int:
     """How many records there are."""
     table = TALLIES.c
     of_one = (table.account == ACCOUNT, table.dimension == int(Dimension.SOURCE))
-    return int(await connection.scalar(select(func.sum(table["count"])).where(*of_one)) or 0)
+    return int(connection.scalar(select(func.sum(table["count"])).where(*of_one)) or 0)
 
 
-async def delete_records(connection: AsyncConnection, *where: ColumnElement[bool]) -> int:
+def delete_records(connection: Connection, *where: ColumnElement[bool]) -> int:
     """Delete the records that match, and their changes; how many there were."""
     tally = Tally()
-    rows = (await connection.execute(select(*COLUMNS).where(*where))).all()
+    rows = connection.execute(select(*COLUMNS).where(*where)).all()
     for row in rows:
         tally.remove(Counted(*row))
     if rows:
-        await connection.execute(delete(RECORDS).where(*where))
-        await tally.write(connection)
+        connection.execute(delete(RECORDS).where(*where))
+        tally.write(connection)
     return len(rows)
 
 
-async def forget_empty(connection: AsyncConnection) -> None:
+def forget_empty(connection: Connection) -> None:
     """Delete the cells in which nothing is counted any more."""
-    await connection.execute(delete(TALLIES).where(TALLIES.c["count"] == 0))
+    connection.execute(delete(TALLIES).where(TALLIES.c["count"] == 0))
 
 
 _ADD: Final = text(

@@ -6,15 +6,14 @@ waits in bounded memory, and is written when it is back.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.archive.database import TROUBLE, Database, NewerSchemaError
 from gateway.archive.names import Names
@@ -246,8 +245,8 @@ class Writer:
         if error is not None and self._database.is_broken(error):
             raise error
         if error is not None or self._tries:
-            async with self._transaction():
-                pass
+            async with asyncio.timeout(SLOW):
+                await self._database.try_writing()
         now = self._clock.monotonic()
         if error is not None and now - self._told_at >= TOLD:
             self._told_at = now
@@ -292,18 +291,8 @@ class Writer:
                 )
 
     async def _write_once(self, batch: dict[StatusKey, Pending]) -> None:
-        async with self._transaction() as connection:
-            try:
-                await write(connection, self._names, batch, content=self._content)
-            except Exception as error:
-                if is_refusal(error):
-                    raise RefusedError(short(error)) from None
-                raise
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        async with asyncio.timeout(SLOW), self._database.writing() as connection:
-            yield connection
+        async with asyncio.timeout(SLOW):
+            await self._database.write(_write_all, self._names, batch, content=self._content)
 
     async def _fail(self, error: Exception) -> None:
         """One warning, however long it lasts, and another try later."""
@@ -353,26 +342,38 @@ class Writer:
                 self._opened.set_exception(error)
 
 
-async def write(
-    connection: AsyncConnection,
+def _write_all(
+    connection: Connection, names: Names, pending: dict[StatusKey, Pending], *, content: bool
+) -> None:
+    """`write`, and tell what is refused from what fails later, as the transaction is committed."""
+    try:
+        write(connection, names, pending, content=content)
+    except Exception as error:
+        if is_refusal(error):
+            raise RefusedError(short(error)) from None
+        raise
+
+
+def write(
+    connection: Connection,
     names: Names,
     pending: dict[StatusKey, Pending],
     *,
     content: bool,
 ) -> None:
     """Bring these keys up to date in one transaction, whose writer is alone."""
-    await erase_keys(connection, [key for key, one in pending.items() if one.erased])
+    erase_keys(connection, [key for key, one in pending.items() if one.erased])
     wanted = {key: one.steps for key, one in pending.items() if one.steps}
-    kept = await entries_of(connection, wanted)
+    kept = entries_of(connection, wanted)
     moved = {key: advanced(kept.get(key), steps) for key, steps in wanted.items()}
-    numbers = await names.number(connection, _words(moved.values()))
+    numbers = names.number(connection, _words(moved.values()))
     rows = _Rows(
-        last_record=await _take_numbers(connection, "records", len(moved) - len(kept)),
-        last_change=await _take_numbers(
+        last_record=_take_numbers(connection, "records", len(moved) - len(kept)),
+        last_change=_take_numbers(
             connection, "changes", sum(len(changes) for _, _, changes in moved.values())
         ),
     )
-    before = await _counted(connection, [one.no for one in kept.values()])
+    before = _counted(connection, [one.no for one in kept.values()])
     for key, (entry, source, changes) in moved.items():
         values = record_values(entry, source, numbers, content=content)
         if key in kept:
@@ -381,7 +382,7 @@ async def write(
         else:
             no = rows.add(key, values)
         rows.tell(no, [change_values(change, numbers) for change in changes])
-    await rows.write(connection)
+    rows.write(connection)
 
 
 _Moved = tuple[CacheEntry, Source, list[Change]]
@@ -429,15 +430,15 @@ class _Rows:
             self._last_change += 1
             self._told.append({"no": self._last_change, "record": record, **change})
 
-    async def write(self, connection: AsyncConnection) -> None:
+    def write(self, connection: Connection) -> None:
         if self._inserted:
-            await connection.execute(insert(RECORDS), self._inserted)
+            connection.execute(insert(RECORDS), self._inserted)
         by_no = update(RECORDS).where(RECORDS.c.no == bindparam("no_"))
         for some in self._updated.values():
-            await connection.execute(by_no, some)
+            connection.execute(by_no, some)
         if self._told:
-            await connection.execute(insert(CHANGES), self._told)
-        await self._tally.write(connection)
+            connection.execute(insert(CHANGES), self._told)
+        self._tally.write(connection)
 
 
 def _counted_of(values: dict[str, Any]) -> Counted:
@@ -454,12 +455,12 @@ def _changed(values: dict[str, Any], before: Counted, *, is_moved: bool) -> dict
     return {name: value for name, value in values.items() if name not in same}
 
 
-async def _counted(connection: AsyncConnection, numbers: list[int]) -> dict[int, Counted]:
+def _counted(connection: Connection, numbers: list[int]) -> dict[int, Counted]:
     """What is counted of each of these records, by its number."""
     if not numbers:
         return {}
     query = select(RECORDS.c.no, *COLUMNS).where(RECORDS.c.no.in_(numbers))
-    return {no: Counted(*row) for no, *row in await connection.execute(query)}
+    return {no: Counted(*row) for no, *row in connection.execute(query)}
 
 
 def advanced(kept: Kept | None, steps: Iterable[tuple[CacheEntry, Source]]) -> _Moved:
@@ -477,22 +478,22 @@ def advanced(kept: Kept | None, steps: Iterable[tuple[CacheEntry, Source]]) -> _
     return entry, told_by, changes
 
 
-async def _take_numbers(connection: AsyncConnection, table: str, count: int) -> int:
+def _take_numbers(connection: Connection, table: str, count: int) -> int:
     """The last number given before to a row of a table; so many behind it are taken."""
     of_table = COUNTERS.c.name == table
-    last = await connection.scalar(select(COUNTERS.c.last).where(of_table))
+    last = connection.scalar(select(COUNTERS.c.last).where(of_table))
     if last is None:
-        await connection.execute(insert(COUNTERS).values(name=table, last=count))
+        connection.execute(insert(COUNTERS).values(name=table, last=count))
     elif count:
-        await connection.execute(update(COUNTERS).where(of_table).values(last=last + count))
+        connection.execute(update(COUNTERS).where(of_table).values(last=last + count))
     return last or 0
 
 
-async def erase_keys(connection: AsyncConnection, keys: Iterable[StatusKey]) -> None:
+def erase_keys(connection: Connection, keys: Iterable[StatusKey]) -> None:
     """Delete these records and their changes."""
-    rows = await rows_of(connection, list(keys), RECORDS.c.no)
+    rows = rows_of(connection, list(keys), RECORDS.c.no)
     if rows:
-        await delete_records(connection, RECORDS.c.no.in_([no for (no,) in rows]))
+        delete_records(connection, RECORDS.c.no.in_([no for (no,) in rows]))
 
 
 def is_refusal(error: Exception) -> bool:

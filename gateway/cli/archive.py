@@ -144,9 +144,8 @@ def _lines(found: ArchiveStats) -> Iterator[str]:
 
 async def _erase(database: Database, phone: str, *, is_asked: bool) -> None:
     await database.migrate()
-    async with database.reading() as connection:
-        spellings = await spellings_of(connection, phone)
-        found = await count_phones(connection, spellings)
+    spellings = await database.read(spellings_of, phone)
+    found = await database.read(count_phones, spellings)
     if is_asked and found.records:
         click.confirm(
             f"{_counted(found)} of {phone} will be gone. Erase them?",

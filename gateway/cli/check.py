@@ -152,8 +152,7 @@ async def _database(url: str) -> Finding:
         await database.try_writing()
         about = f"{database.name} has {schema.value}"
         if schema is Schema.CURRENT:
-            async with database.reading() as connection:
-                rows = await count_all(connection)
+            rows = await database.read(count_all)
             about = f"{database.name}, {rows:,} record{'' if rows == 1 else 's'}"
     except NewerSchemaError as error:
         return Finding("archive", ok=False, about=str(error))

@@ -1,12 +1,15 @@
 """Records to archive."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import text
+from sqlalchemy import Connection, Executable, Select, create_engine, text
 
-from gateway.archive.archive import open_database
+from gateway.archive.archive import Archive, open_database
+from gateway.archive.database import Database
 from gateway.model.freshness import CacheEntry
 from gateway.model.records import HlrLookup, Message, Record, StatusKey
 from gateway.smsc.normalise import normalise
@@ -48,11 +51,42 @@ def entry(
 LOOKUP = HlrLookup
 
 
+async def rows_in(archive: Archive | Database, query: Executable) -> Sequence[Any]:
+    """What a query finds."""
+    return await archive.read(lambda connection: connection.execute(query).all())
+
+
+async def value_in(archive: Archive | Database, query: Select[Any]) -> Any:  # noqa: ANN401 - any column's
+    """The one value that it finds, or the first."""
+    return await archive.read(lambda connection: connection.scalar(query))
+
+
+async def run_in(database: Database, *statements: Executable) -> None:
+    """Execute these in one transaction."""
+
+    def run(connection: Connection) -> None:
+        for statement in statements:
+            connection.execute(statement)
+
+    await database.write(run)
+
+
+@contextmanager
+def elsewhere(url: str) -> Iterator[Connection]:
+    """A transaction of another process, which is open all the time."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    try:
+        with engine.connect() as connection, connection.begin():
+            yield connection
+    finally:
+        engine.dispose()
+
+
 async def set_revision(url: str, revision: str) -> None:
     """Have the database say that another release wrote it."""
     database = open_database(url)
-    async with database.writing() as connection:
-        await connection.execute(
-            text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
-        )
+    await run_in(
+        database,
+        text("UPDATE alembic_version SET version_num = :revision").bindparams(revision=revision),
+    )
     await database.aclose()

@@ -12,7 +12,7 @@ from gateway.archive.codec import pack
 from gateway.archive.filters import RecordFilter
 from gateway.archive.listing import Order, cursor_of, position_of
 from gateway.archive.tables import NAMES, RECORDS
-from tests.archive.support import entry, key
+from tests.archive.support import entry, key, rows_in, run_in
 
 pytestmark = pytest.mark.anyio
 
@@ -87,10 +87,8 @@ async def filled(archive: Archive) -> Archive:
     ]
     for row, id_ in zip(rows, [7, 8, 9], strict=False):
         row["id"] = id_
-    async with archive.database.writing() as connection:
-        await connection.execute(insert(RECORDS), rows)
-        names = [{"no": no, "name": name} for no, name in NAMED.items()]
-        await connection.execute(insert(NAMES), names)
+    names = [{"no": no, "name": name} for no, name in NAMED.items()]
+    await run_in(archive.database, insert(RECORDS).values(rows), insert(NAMES).values(names))
     return archive
 
 
@@ -99,8 +97,7 @@ async def test_pages_have_each_record_once_and_in_order(
     filled: Archive, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "FEW", few)
-    async with filled.reading() as connection:
-        rows = (await connection.execute(select(RECORDS))).all()
+    rows = await rows_in(filled, select(RECORDS))
     for name, (wanted, matches) in FILTERS.items():
         for order in Order:
             column = order.column.name

@@ -4,8 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from sqlalchemy import Select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Select, text
 
 from gateway.archive.archive import open_database
 from gateway.archive.database import Database
@@ -50,23 +49,21 @@ async def filled(url: str) -> Any:  # noqa: ANN401 - a fixture that yields
 
 
 async def test_each_page_of_each_filter_is_found_in_an_index(filled: Database) -> None:
-    async with filled.reading() as connection:
-        names = Names()
-        for name, wanted in FILTERS.items():
-            conditions = await numbered(connection, names, wanted)
-            assert conditions is not None
-            for order in Order:
-                for after in (None, Position(T0 - 45 * 86_400, COUNT // 2)):
-                    query = page_query(conditions, order, after=after, limit=LIMIT)
-                    plan = await explained(connection, query)
-                    assert_walked(plan, conditions.any_of, order, f"{name} by {order}")
+    names = Names()
+    for name, wanted in FILTERS.items():
+        conditions = await filled.read(numbered, names, wanted)
+        assert conditions is not None
+        for order in Order:
+            for after in (None, Position(T0 - 45 * 86_400, COUNT // 2)):
+                query = page_query(conditions, order, after=after, limit=LIMIT)
+                plan = await filled.read(explained, query)
+                assert_walked(plan, conditions.any_of, order, f"{name} by {order}")
 
 
 async def test_a_summary_of_all_reads_no_record(filled: Database) -> None:
-    async with filled.reading() as connection:
-        conditions = await numbered(connection, Names(), RecordFilter())
-        assert conditions is not None
-        plan = await explained(connection, summary_query(conditions))
+    conditions = await filled.read(numbered, Names(), RecordFilter())
+    assert conditions is not None
+    plan = await filled.read(explained, summary_query(conditions))
     touched = [line for line in plan if re.search(r"\brecords\b", line)]
     assert touched
     assert all("records_by_first_seen_at" in line for line in touched), plan
@@ -74,18 +71,17 @@ async def test_a_summary_of_all_reads_no_record(filled: Database) -> None:
 
 async def test_each_key_is_looked_up_in_the_index(filled: Database) -> None:
     query = keyed(1, RECORDS.c.no, RECORDS.c.entry).params(phone0=WATCHED, id0=MAILING)
-    async with filled.reading() as connection:
-        plan = await explained(connection, query)
+    plan = await filled.read(explained, query)
     (search,) = [line for line in plan if re.search(r"\brecords\b", line)]
     assert "records_by_key" in search or "records_by_id" in search, plan
 
 
-async def explained(connection: AsyncConnection, query: Select[Any]) -> list[str]:
+def explained(connection: Connection, query: Select[Any]) -> list[str]:
     """The lines of a plan; SQLite's say which sort is one of records."""
     dialect = connection.dialect
     statement = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     if dialect.name == "sqlite":
-        rows = await connection.execute(text(f"EXPLAIN QUERY PLAN {statement}"))
+        rows = connection.execute(text(f"EXPLAIN QUERY PLAN {statement}"))
         steps = rows.all()
         searching = {parent for _, parent, _, step in steps if "records_by_" in step}
         return [
@@ -98,8 +94,8 @@ async def explained(connection: AsyncConnection, query: Select[Any]) -> list[str
         "mergejoin",
         "hashjoin",
     ):  # what a small table would be read by
-        await connection.execute(text(f"SET LOCAL enable_{way} = off"))
-    rows = await connection.execute(text(f"EXPLAIN {statement}"))
+        connection.execute(text(f"SET LOCAL enable_{way} = off"))
+    rows = connection.execute(text(f"EXPLAIN {statement}"))
     return [row[0] for row in rows]
 
 

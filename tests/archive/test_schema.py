@@ -16,5 +16,4 @@ async def test_migrations_and_tables_agree(database: Database) -> None:
         options = {"compare_type": True, "compare_server_default": True}
         return compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
 
-    async with database.reading() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await database.read(differences) == []

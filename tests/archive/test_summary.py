@@ -17,7 +17,7 @@ from gateway.archive.tables import NAMES, RECORDS, TALLIES
 from gateway.archive.tallies import cells, counted
 from gateway.model.freshness import CacheEntry
 from gateway.model.records import FreshnessSource, Message, StateGroup, StatusKey
-from tests.archive.support import LOOKUP, T0, entry, key
+from tests.archive.support import LOOKUP, T0, entry, key, rows_in
 
 pytestmark = pytest.mark.anyio
 
@@ -88,17 +88,15 @@ async def test_a_summary_is_what_counting_gives(archive: Archive, seed: int) -> 
     while await forget_before(archive.database, T0 + 10_000):
         pass
     await check(archive)
-    async with archive.reading() as connection:
-        assert (await connection.execute(select(TALLIES))).all() == []
+    assert await rows_in(archive, select(TALLIES)) == []
 
 
 async def check(archive: Archive) -> None:
-    async with archive.reading() as connection:
-        rows = (await connection.execute(select(RECORDS))).all()
-        words = {row.no: row.name for row in await connection.execute(select(NAMES))}
-        kept = select(TALLIES).where(TALLIES.c["count"] != 0)
-        told = [tuple(row)[1:] for row in await connection.execute(kept)]
-        counted_now = (await connection.execute(cells(counted([]).cte()))).all()
+    rows = await rows_in(archive, select(RECORDS))
+    words = {row.no: row.name for row in await rows_in(archive, select(NAMES))}
+    kept = select(TALLIES).where(TALLIES.c["count"] != 0)
+    told = [tuple(row)[1:] for row in await rows_in(archive, kept)]
+    counted_now = await rows_in(archive, cells(counted([]).cte()))
     assert sorted(told) == sorted(map(tuple, counted_now))
     for wanted, matches in FILTERS:
         summary = await archive.summary(wanted)

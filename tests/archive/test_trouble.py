@@ -15,29 +15,27 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import event, func, select, update
+from sqlalchemy import event, func, select, text, update
 
 from gateway.archive import archive as archive_module
-from gateway.archive import database as database_module
 from gateway.archive import lookups
 from gateway.archive import names as names_module
+from gateway.archive import postgres as postgres_module
+from gateway.archive import sqlite as sqlite_module
 from gateway.archive import writer as writer_module
 from gateway.archive.archive import Archive, open_database
-from gateway.archive.database import (
-    Database,
-    NewerSchemaError,
-    PostgresDatabase,
-    SqliteDatabase,
-)
+from gateway.archive.database import Database, NewerSchemaError
 from gateway.archive.filters import RecordFilter
 from gateway.archive.listing import Order
+from gateway.archive.postgres import LOCK, PostgresDatabase
 from gateway.archive.report import ArchiveState
+from gateway.archive.sqlite import SqliteDatabase
 from gateway.archive.states import Source
 from gateway.archive.tables import CHANGES, RECORDS
 from gateway.errors import Overloaded
 from gateway.model.freshness import CacheEntry
 from gateway.model.records import StatusKey
-from tests.archive.support import T0, entry, key
+from tests.archive.support import T0, elsewhere, entry, key, rows_in, run_in, set_revision, value_in
 from tests.support.clock import FakeClock
 from tests.support.gateway import Setup, running
 from tests.support.postgres import Postgres
@@ -93,8 +91,7 @@ async def opened(database: Database | str) -> AsyncIterator[tuple[Archive, FakeC
 async def kept(url: str) -> set[int]:
     """The ids that are in a database, as whoever opens it next finds them."""
     fresh = open_database(url)
-    async with fresh.reading() as connection:
-        found = set((await connection.scalars(select(RECORDS.c.id))).all())
+    found = {id_ for (id_,) in await rows_in(fresh, select(RECORDS.c.id))}
     await fresh.aclose()
     return found
 
@@ -127,8 +124,9 @@ def hurried(monkeypatch: pytest.MonkeyPatch, _patient: None) -> None:
     """There is nothing to wait for."""
     monkeypatch.setattr(archive_module, "START", 1.0)
     monkeypatch.setattr(archive_module, "LAST_CHANCE", 1.0)
-    monkeypatch.setattr(database_module, "BUSY", 0.2)
-    monkeypatch.setattr(database_module, "READER_BUSY", 0.1)
+    for engine in (sqlite_module, postgres_module):
+        monkeypatch.setattr(engine, "BUSY", 0.2)
+    monkeypatch.setattr(sqlite_module, "READER_BUSY", 0.1)
 
 
 @pytest.fixture
@@ -335,23 +333,23 @@ async def told(setup: Setup, archive: Archive, id: int, phone: str) -> None:
 async def test_a_disk_that_is_full(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     pages = 0
 
-    def limit(connection: Any, _: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapted connection
+    def limit(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA max_page_count = {pages or 2**30}")
         cursor.close()
 
     database = SqliteDatabase(file)
-    event.listen(database._writers.sync_engine, "connect", limit)  # noqa: SLF001
+    event.listen(database._writers, "connect", limit)  # noqa: SLF001
     many = range(1, 2000)
     async with opened(database) as (archive, clock):
         pages = 1  # fewer than there are: SQLite takes it as no more than there are
-        await database._writers.dispose()  # noqa: SLF001 - a new connection has the limit
+        database._writers.dispose()  # noqa: SLF001 - a new connection has the limit
         for number in many:
             archive.record(key(number), entry(key(number)))
         await soon(clock, is_lost(archive))
         await soon(clock, lambda: archive.report().errors > 3)
         pages = 0
-        await database._writers.dispose()  # noqa: SLF001 - as above
+        database._writers.dispose()  # noqa: SLF001 - as above
         await soon(clock, is_written(archive))
     assert await kept(url_of(file)) == set(many)
     (warning,) = warnings(caplog)
@@ -398,8 +396,10 @@ async def test_readers_do_not_wait_for_a_long_transaction(url: str) -> None:
     async with opened(url) as (archive, clock):
         archive.record(key(1), entry(key(1)))
         await soon(clock, is_written(archive))
-        async with archive.database.writing() as connection:
-            await connection.execute(update(RECORDS).values(source=Source.IMPORTED))
+        with elsewhere(url) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            connection.execute(update(RECORDS).values(source=Source.IMPORTED))
             archive.record(key(2), entry(key(2)))
             await clock.advance(1)
             assert set(await archive.look_up([key(1), key(2)])) == {key(1), key(2)}
@@ -543,9 +543,8 @@ async def test_several_that_start_together_migrate_once(
 async def newer(url: str) -> None:
     database = open_database(url)
     await database.migrate()
-    async with database.writing() as connection:
-        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     await database.aclose()
+    await set_revision(url, "9999")
 
 
 async def test_a_newer_schema_stops_the_start(url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -626,9 +625,8 @@ async def test_the_row_of_a_newer_release_is_none(archive: Archive) -> None:
     for number in (1, 2, 3):
         archive.record(key(number), entry(key(number), 0))
     await archive.flush()
-    async with archive.database.writing() as connection:
-        strange = update(RECORDS).where(RECORDS.c.id == 2).values(entry=b"\xffanything")
-        await connection.execute(strange)
+    strange = update(RECORDS).where(RECORDS.c.id == 2).values(entry=b"\xffanything")
+    await run_in(archive.database, strange)
     assert set(await archive.look_up([key(1), key(2), key(3)])) == {key(1), key(3)}
     found = await archive.list_page(LISTED, Order.CHANGED_ASC, after=None, limit=2)
     assert [one.entry.record for one in found] == [entry(key(id_), 0).record for id_ in (1, 3)]
@@ -643,20 +641,16 @@ class Surprising(SqliteDatabase):
 
     surprises = 0
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Any]:
+    async def write(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as its base has them
         if self.surprises:
             self.surprises -= 1
             raise RuntimeError("can't start new thread for 79990000001")
-        async with super().writing() as connection:
-            yield connection
+        return await super().write(*args, **kwargs)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Any]:
+    async def read(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as above
         if self.surprises:
             raise RuntimeError("can't start new thread for 79990000001")
-        async with super().reading() as connection:
-            yield connection
+        return await super().read(*args, **kwargs)
 
 
 async def test_the_writer_outlives_what_nobody_foresaw(
@@ -699,24 +693,16 @@ async def test_whoever_is_cancelled_gives_the_connection_back(url: str) -> None:
             await asyncio.wait({task})
     await archive.flush()
     assert await archive.count(LISTED) == 40
-    async with database.reading() as connection:
-        changes = await connection.scalar(select(func.count()).select_from(CHANGES))
-    assert changes == 40
-    pools: list[Any] = [database._readers.pool, database._writers.pool]  # noqa: SLF001
+    assert await value_in(database, select(func.count()).select_from(CHANGES)) == 40
     # It is given back beside who was cancelled: a busy machine may be at it still.
-    await soon(FakeClock(), lambda: not any(pool.checkedout() for pool in pools))
+    await soon(FakeClock(), lambda: not database._in_use())  # noqa: SLF001
     await archive.aclose()
 
 
-async def test_whoever_is_cancelled_while_a_connection_is_set_up_loses_none(url: str) -> None:
-    database = open_database(url)
+async def test_whoever_is_cancelled_while_a_connection_is_set_up_loses_none(address: str) -> None:
+    database = PostgresDatabase(address)
     await database.migrate()
-
-    async def read() -> None:
-        async with database.reading():
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(read())
+    task = asyncio.create_task(database.read(lambda _: None))
     engine = database._readers.sync_engine  # noqa: SLF001
     event.listen(engine, "connect", lambda *_: task.cancel(), insert=True)
     await asyncio.wait({task})
@@ -765,8 +751,7 @@ async def test_what_a_driver_adds_about_values_is_not_told(address: str) -> None
     await database.migrate()
     row = "INSERT INTO names VALUES (1, '79990000001'), (2, '79990000001')"
     with pytest.raises(Exception, match="79990000001") as caught:
-        async with database.writing() as connection:
-            await connection.exec_driver_sql(row)
+        await run_in(database, text(row))
     await database.aclose()
     assert writer_module.short(caught.value) == (
         'UniqueViolation: duplicate key value violates unique constraint "names_name_key"'

@@ -8,18 +8,18 @@ from gateway.archive.archive import Archive
 from gateway.archive.history import histories
 from gateway.archive.tables import CHANGES, RECORDS
 from gateway.model.records import StatusKey
-from tests.archive.support import PHONE, T0, entry, key
+from tests.archive.support import PHONE, T0, entry, key, value_in
 
 pytestmark = pytest.mark.anyio
 
 
 async def states(archive: Archive, of: StatusKey) -> list[str]:
     """The states a key went through."""
-    async with archive.reading() as connection:
-        number = await connection.scalar(select(RECORDS.c.no).where(RECORDS.c.id == of.id))
-        if number is None:
-            return []
-        return [one.state for one in (await histories(connection, archive.names, [number]))[number]]
+    number = await value_in(archive, select(RECORDS.c.no).where(RECORDS.c.id == of.id))
+    if number is None:
+        return []
+    found = await archive.read(histories, archive.names, [number])
+    return [one.state for one in found[number]]
 
 
 async def test_what_was_recorded_is_found_before_and_after_it_is_written(archive: Archive) -> None:
@@ -74,9 +74,8 @@ async def test_what_is_erased_is_gone_with_its_changes(archive: Archive) -> None
     assert await archive.look_up([key()]) == {}
     await archive.flush()
     assert await archive.look_up([key()]) == {}
-    async with archive.reading() as connection:
-        for table in (RECORDS, CHANGES):
-            assert await connection.scalar(select(func.count()).select_from(table)) == 0
+    for table in (RECORDS, CHANGES):
+        assert await value_in(archive, select(func.count()).select_from(table)) == 0
 
 
 async def test_texts_are_kept_only_if_they_are_to_be(archive: Archive) -> None:

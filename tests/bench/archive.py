@@ -24,7 +24,6 @@ from gateway.archive.codec import unpack
 from gateway.archive.filters import RecordFilter
 from gateway.archive.listing import Order, Position, numbered, page, page_query, where
 from gateway.archive.names import Names
-from gateway.archive.summary import summarise
 from gateway.archive.tables import RECORDS
 from gateway.clock import Clock
 from gateway.model.freshness import CacheEntry
@@ -158,10 +157,7 @@ async def _pages_of(archive: Archive, bare: Bare, engine: str) -> list[Row]:
                         order: Order = order,
                         after: Position | None = after,
                     ) -> None:
-                        async with archive.reading() as connection:
-                            await page(
-                                connection, names, wanted, order, after=after, limit=LIMIT + 1
-                            )
+                        await archive.read(page, names, wanted, order, after=after, limit=LIMIT + 1)
 
                     took += (await _took(read)).times
                     conditions = await _conditions(archive, wanted)
@@ -191,8 +187,7 @@ def _orders(name: str, axis: str) -> list[list[Order]]:
 
 
 async def _conditions(archive: Archive, wanted: RecordFilter) -> Any:  # noqa: ANN401 - `Numbered`, for something is known
-    async with archive.reading() as connection:
-        return await numbered(connection, archive.names, wanted)
+    return await archive.read(numbered, archive.names, wanted)
 
 
 def _late(bare: Bare, order: Order, conditions: Any) -> Position | None:  # noqa: ANN401 - as above
@@ -229,8 +224,7 @@ async def _summaries(archive: Archive, engine: str) -> list[Row]:
     for label, (wanted, goal) in asked.items():
 
         async def read(wanted: RecordFilter = wanted) -> None:
-            async with archive.reading() as connection:
-                await summarise(connection, archive.names, wanted)
+            await archive.summary(wanted)
 
         made.append(Row(label, engine, "", str(await _took(read, 15)), "", goal))
     return made

@@ -17,6 +17,7 @@ from gateway.archive.tables import CHANGES, RECORDS
 from gateway.cli.sample import Lived, add_to, keep, sample_day
 from gateway.model.records import Record
 from gateway.simulator import World
+from tests.archive.support import rows_in
 from tests.support.clock import START, FakeClock
 
 DAY = 24 * 3600
@@ -49,14 +50,11 @@ async def read(url: str) -> tuple[list[Record], list[list[tuple[int, int]]], Rec
     """The records, the time and source of each one's changes, and the summary."""
     archive = Archive(open_database(url), FakeClock(), content=False, days=0)
     await archive.flush()
-    async with archive.reading() as connection:
-        packed = (await connection.scalars(select(RECORDS.c.entry))).all()
-        rows = await connection.execute(
-            select(CHANGES.c.record, CHANGES.c.at, CHANGES.c.source).order_by(CHANGES.c.no)
-        )
-        changes: dict[int, list[tuple[int, int]]] = {}
-        for record, at, source in rows:
-            changes.setdefault(record, []).append((at, source))
+    packed = [entry for (entry,) in await rows_in(archive, select(RECORDS.c.entry))]
+    in_order = select(CHANGES.c.record, CHANGES.c.at, CHANGES.c.source).order_by(CHANGES.c.no)
+    changes: dict[int, list[tuple[int, int]]] = {}
+    for record, at, source in await rows_in(archive, in_order):
+        changes.setdefault(record, []).append((at, source))
     summary = await archive.summary(RecordFilter())
     await archive.aclose()
     records = [unpack(one).record for one in packed]

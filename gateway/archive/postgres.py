@@ -1,0 +1,176 @@
+"""The archive on a PostgreSQL server, which replicas share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from math import ceil
+from typing import Any, Concatenate, Final
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway.archive.database import (
+    BUSY,
+    LONGEST_STATEMENT,
+    MIGRATING,
+    READERS,
+    TROUBLE,
+    Database,
+    Given,
+    Result,
+    upgrade,
+)
+
+LOCK: Final = 0x736D7363
+"""The advisory lock of those who write to one database: `smsc` in ASCII."""
+
+WRITERS: Final = 2
+"""Connections that write: for what was learned, and for what is deleted beside it."""
+
+_READ_ONLY: Final = "25006"
+"""The SQLSTATE of a write to a standby: one that was the primary when it was reached."""
+
+
+class PostgresDatabase(Database):
+    """A PostgreSQL server, which replicas share."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url).set(drivername="postgresql+psycopg")
+        place = URL.create(
+            "postgresql", host=parsed.host, port=parsed.port, database=parsed.database
+        )
+        self.name = place.render_as_string()
+        self._unwanted: set[asyncio.Task[None]] = set()
+        options = (
+            f"-c statement_timeout={LONGEST_STATEMENT:.0f}s "
+            f"-c idle_in_transaction_session_timeout={LONGEST_STATEMENT:.0f}s"  # it holds the lock
+        )
+        self._readers, self._writers = (
+            create_async_engine(
+                parsed,
+                pool_size=size,
+                max_overflow=0,
+                pool_pre_ping=True,
+                pool_timeout=BUSY,
+                connect_args={
+                    "connect_timeout": ceil(BUSY),
+                    "options": options,
+                    "async_creator_fn": _connect,
+                },
+            )
+            for size in (READERS, WRITERS)
+        )
+        event.listen(self._writers.sync_engine, "handle_error", _leave_standby)
+
+    async def read(
+        self,
+        query: Callable[Concatenate[Connection, Given], Result],
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Result:
+        async with self._connected(self._readers) as connection, connection.begin():
+            return await connection.run_sync(query, *args, **kwargs)
+
+    async def write(
+        self,
+        change: Callable[Concatenate[Connection, Given], Result],
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Result:
+        async with self._connected(self._writers) as connection, connection.begin():
+            await connection.run_sync(_take_turn)
+            return await connection.run_sync(change, *args, **kwargs)
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection, given back in any case.
+
+        SQLAlchemy loses one whose user is cancelled while it is set up: so it is set up beside the
+        user, and what then is unwanted is given back.
+        """
+        connecting = asyncio.create_task(_connected(engine))
+        try:
+            connection = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            task = asyncio.create_task(_give_back(connecting))
+            self._unwanted.add(task)
+            task.add_done_callback(self._unwanted.discard)
+            raise
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(asyncio.create_task(connection.close()))
+
+    async def migrate(self) -> None:
+        async with asyncio.timeout(MIGRATING):
+            await self.write(_upgrade)
+
+    async def size(self) -> int:
+        tables = ("records", "changes", "names", "counters", "tallies")
+        query = " + ".join(f"pg_total_relation_size('{table}')" for table in tables)
+        return await self.read(lambda connection: connection.scalar(text(f"SELECT {query}")) or 0)
+
+    async def tidy(self) -> None:
+        """Vacuum: dead rows are no rows any more, and their place is used again."""
+        async with self._writers.connect() as opened:
+            connection = await opened.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(text("VACUUM records, changes"))
+
+    def _in_use(self) -> bool:
+        pools: list[Any] = [self._readers.pool, self._writers.pool]
+        return bool(self._unwanted) or any(pool.checkedout() for pool in pools)
+
+    async def _dispose(self) -> None:
+        await self._readers.dispose()
+        await self._writers.dispose()
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait until no other writer is at work."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+
+
+def _upgrade(connection: Connection) -> None:
+    connection.execute(text("SET LOCAL statement_timeout = 0"))  # it takes as long as it has to
+    upgrade(connection)
+
+
+async def _connected(engine: AsyncEngine) -> AsyncConnection:
+    return await engine.connect()
+
+
+async def _give_back(connecting: asyncio.Task[AsyncConnection]) -> None:
+    """Close a connection that nobody waits for any more, once it is there."""
+    await asyncio.wait({connecting}, timeout=BUSY)
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    if not connecting.cancelled() and connecting.exception() is None:
+        with suppress(*TROUBLE):
+            await connecting.result().close()
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """After a failover the connections that are there lead to what is the standby now."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
+
+
+async def _connect(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - psycopg's own
+    """A connection to PostgreSQL that whoever waits for it may leave at any time.
+
+    psycopg asks the server to cancel what is under way, and waits ten seconds for that; one that
+    says nothing any more would keep its callers, and the end of the process, waiting.
+    """
+    from psycopg import AsyncConnection as Connected  # noqa: PLC0415 - an extra
+    from psycopg import waiting  # noqa: PLC0415 - an extra
+
+    class Connection(Connected[Any]):
+        async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as above
+            try:
+                return await waiting.wait_async(gen, self.pgconn.socket, interval, timeout)
+            except asyncio.CancelledError:
+                self.pgconn.finish()
+                raise
+
+    return await Connection.connect(*arguments, **options)
