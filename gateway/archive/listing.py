@@ -6,18 +6,20 @@ first does. Of a filter with several values each is walked by itself, and the wa
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Connection,
     Select,
+    bindparam,
     cast,
     func,
-    literal,
     select,
     tuple_,
     union_all,
@@ -161,7 +163,7 @@ def page(
     while len(found) < limit:
         wanting = limit - len(found)
         query = page_query(conditions, order, after=after, limit=wanting, is_few=is_few)
-        rows = connection.execute(query).all()
+        rows = connection.execute(*query).all()
         for no, time, packed in rows:
             after = Position(time, no)
             if (entry := readable(packed)) is not None:
@@ -194,33 +196,71 @@ def page_query(
     after: Position | None,
     limit: int,
     is_few: bool = False,
-) -> Select[Any]:
-    """The query of a page: its rows are found in one index, and only then read.
+) -> tuple[Select[Any], dict[str, Any]]:
+    """The query of a page, and the values in it: rows are found in one index, and only then read.
 
     That is the index of the order, for it has both times: it is walked from the place of the page,
     past what the other time excludes. `is_few`: the other time leaves few, which are sorted.
     """
     any_of = dict(conditions.any_of)
     led_by = next((column for column in _LEADERS if column in any_of), None)
-    values = any_of.pop(led_by) if led_by else [None]
-    no, time = RECORDS.c.no, order.column + 0 if is_few else order.column
+    leaders = any_of.pop(led_by) if led_by else []
+    within, after = _closest(conditions.within, order, after)
+    values = {"limit": limit, **any_of}
+    values |= {f"leader{place}": leader for place, leader in enumerate(leaders)}
+    for name, (low, high) in within.items():
+        values |= {f"{name}_from": low, f"{name}_until": high}
+    if after is not None:
+        values |= {"time_after": after.time, "no_after": after.no}
+    values = {name: value for name, value in values.items() if value is not None}
+    shape = _Shape(order, led_by, len(leaders), tuple(any_of), frozenset(values), is_few=is_few)
+    return _statement(shape), values
+
+
+class _Shape(NamedTuple):
+    """What makes the statement of one page another than that of the next one."""
+
+    order: Order
+    led_by: str | None
+    """The column of the filter whose values are walked one by one."""
+    leaders: int
+    """How many values that has."""
+    any_of: tuple[str, ...]
+    """The columns of other filters."""
+    given: frozenset[str]
+    """The names of all values."""
+    is_few: bool
+
+
+@lru_cache(maxsize=512)
+def _statement(shape: _Shape) -> Select[Any]:
+    """Made once: that takes as long as the page does."""
+    order = shape.order
+    no, time = RECORDS.c.no, order.column + 0 if shape.is_few else order.column
     within: list[ColumnElement[bool]] = [RECORDS.c.account == ACCOUNT]
-    within += [RECORDS.c[name].in_(those) for name, those in any_of.items()]
-    for name, bounds in conditions.within.items():
-        if name != order.column.name:
-            is_led = is_few or led_by is not None
-            within += _in_range(RECORDS.c[name] if is_led else _aside(RECORDS.c[name]), bounds)
-    own = conditions.within.get(order.column.name, Range(None, None))
-    within += _behind(order, time, own, after)
+    within += [RECORDS.c[name].in_(bindparam(name, expanding=True)) for name in shape.any_of]
+    for column in (RECORDS.c.sent_at, RECORDS.c.changed_at):
+        is_led = shape.is_few or shape.led_by is not None
+        is_own = column.name == order.column.name
+        compared = time if is_own else column if is_led else _aside(column)
+        if (low := f"{column.name}_from") in shape.given:
+            within.append(compared >= _bound(low))
+        if (high := f"{column.name}_until") in shape.given:
+            within.append(compared < _bound(high))
+    if "no_after" in shape.given:
+        place, here = tuple_(time, no), tuple_(_bound("time_after"), _bound("no_after"))
+        within.append(place < here if order.is_descending else place > here)
     walks = []
-    for value in values:
+    for leader in range(shape.leaders if shape.led_by else 1):
         walk = select(no, time.label("time")).where(*within)
-        if led_by:
-            walk = walk.where(RECORDS.c[led_by] == value)
-        walks.append(walk.order_by(*_directed(order, time, no)).limit(limit).subquery())
+        if shape.led_by:
+            column = RECORDS.c[shape.led_by]
+            walk = walk.where(column == bindparam(f"leader{leader}", type_=column.type))
+        walk = walk.order_by(*_directed(order, time, no))
+        walks.append(walk.limit(_bound("limit")).subquery())
     found = walks[0] if len(walks) == 1 else union_all(*map(select, walks)).subquery()
-    some = select(found).order_by(*_directed(order, found.c.time, found.c.no)).limit(limit)
-    chosen = some.subquery()
+    some = select(found).order_by(*_directed(order, found.c.time, found.c.no))
+    chosen = some.limit(_bound("limit")).subquery()
     return (
         select(chosen.c.no, chosen.c.time, RECORDS.c.entry)
         .join_from(chosen, RECORDS, RECORDS.c.no == chosen.c.no)
@@ -228,30 +268,33 @@ def page_query(
     )
 
 
+def _bound(name: str) -> BindParameter[int]:
+    return bindparam(name, type_=BigInteger)
+
+
 def _aside(time: ColumnElement[int]) -> ColumnElement[int]:
     """The same time, by which SQLite looks for no index; PostgreSQL sees through it."""
     return cast(time, BigInteger)
 
 
-def _behind(
-    order: Order, time: ColumnElement[int], bounds: Range, after: Position | None
-) -> list[ColumnElement[bool]]:
-    """The range of the time that a list is ordered by, and the position that it goes on from.
+def _closest(
+    within: Mapping[str, Range], order: Order, after: Position | None
+) -> tuple[dict[str, Range], Position | None]:
+    """The ranges and the position to go on from, but of two bounds at one end the closer one.
 
-    Of two bounds at one end only the closer one is told: SQLite would begin at either.
+    SQLite would begin at either.
     """
+    column = order.column.name
+    low, high = within.get(column, Range(None, None))
     if after is None:
-        return _in_range(time, bounds)
-    place = tuple_(time, RECORDS.c.no)
-    here = tuple_(literal(after.time), literal(after.no))
-    low, high = bounds
+        return dict(within), None
     if order.is_descending:
-        if high is not None and high <= after.time:
-            return _in_range(time, bounds)
-        return [place < here, *_in_range(time, Range(low, None))]
-    if low is not None and low > after.time:
-        return _in_range(time, bounds)
-    return [place > here, *_in_range(time, Range(None, high))]
+        is_bound_closer = high is not None and high <= after.time
+        rest = Range(low, None)
+    else:
+        is_bound_closer = low is not None and low > after.time
+        rest = Range(None, high)
+    return (dict(within), None) if is_bound_closer else ({**within, column: rest}, after)
 
 
 def _in_range(time: ColumnElement[int], bounds: Range) -> list[ColumnElement[bool]]:

@@ -161,9 +161,8 @@ async def _pages_of(archive: Archive, bare: Bare, engine: str) -> list[Row]:
 
                     took += (await _took(read)).times
                     conditions = await _conditions(archive, wanted)
-                    alone += bare.took(
-                        page_query(conditions, order, after=after, limit=LIMIT + 1)
-                    ).times
+                    query, values = page_query(conditions, order, after=after, limit=LIMIT + 1)
+                    alone += bare.took(query.params(values)).times
                 label = f"page {'10,000' if deep else '1'} by {name}"
                 if len(orders) < len(Order):
                     by = "its time" if axis in orders[0] else "the other time"
