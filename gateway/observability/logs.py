@@ -30,7 +30,6 @@ QUIET = {
     "graphql": logging.WARNING,
     "opentelemetry": logging.WARNING,
     "alembic": logging.WARNING,
-    "aiosqlite": logging.INFO,  # at DEBUG it tells each statement with its values
     "psycopg": logging.ERROR,  # what it warns of is told by whoever asked
     "sqlalchemy": logging.WARNING,  # tells each statement with its values
     "urllib3": logging.WARNING,
