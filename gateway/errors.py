@@ -12,6 +12,7 @@ GatewayError
 │   ├── RouteNotFound           no such address
 │   ├── HostNotAllowed          asked under a host name that is not the gateway's
 │   ├── ArchiveOff              lists and history, where nothing is kept
+│   ├── CursorExpired           a cursor of the feed is older than what is kept
 │   ├── KindMismatch            a lookup asked as a message, or the other way
 │   └── NotCached               `only-if-cached`, and nothing usable is cached
 ├── LimitReached                a request the provider's limits do not allow now
@@ -147,6 +148,17 @@ class ArchiveOff(CallerError):
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or "Nothing is kept here; GATEWAY_ARCHIVE_URL changes that.")
+
+
+class CursorExpired(CallerError):
+    code = "CURSOR_EXPIRED"
+    title = "The cursor is older than what is kept"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Changes behind this cursor are not kept any more, so some may have been missed: begin "
+            "anew without `after`, and read the records themselves."
+        )
 
 
 class KindMismatch(CallerError):

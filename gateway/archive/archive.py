@@ -10,9 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Concatenate, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.engine import make_url
 
+from gateway.archive.changes import FORGOTTEN, Edge, FeedPage, FeedPosition, read_page
 from gateway.archive.database import (
     BUSY,
     LONGEST_STATEMENT,
@@ -21,6 +22,7 @@ from gateway.archive.database import (
     Given,
     Result,
 )
+from gateway.archive.feed import Feed
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import change_in, histories
 from gateway.archive.listing import Listed, Order, Position, count, page
@@ -32,7 +34,7 @@ from gateway.archive.rows import ACCOUNT, Kept, batches, entries_of
 from gateway.archive.sqlite import SqliteDatabase
 from gateway.archive.states import Source
 from gateway.archive.summary import RecordSummary, summarise
-from gateway.archive.tables import CHANGES, RECORDS
+from gateway.archive.tables import CHANGES, COUNTERS, RECORDS
 from gateway.archive.tallies import count_all, delete_records, forget_empty
 from gateway.archive.writer import Writer, advanced, short
 from gateway.clock import Clock
@@ -69,7 +71,10 @@ class Archive:
         self.names = Names()
         self._clock = clock
         self._days = days
-        self._writer = Writer(database, self.names, clock, content=content)
+        self.feed = Feed(database, clock, self._changes)
+        self._writer = Writer(
+            database, self.names, clock, content=content, on_written=self.feed.written
+        )
         self._look_ups = LookUps(database)
         self._sweeper: asyncio.Task[None] | None = None
         self._rows: int | None = None
@@ -84,6 +89,7 @@ class Archive:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait({self._sweeper}, timeout=GOODBYE)
+        await self.feed.aclose()
         self._look_ups.close()
         await self._writer.aclose(LAST_CHANCE)
         with suppress(*TROUBLE):
@@ -98,6 +104,7 @@ class Archive:
     def erase(self, key: StatusKey) -> None:
         """Delete what is kept of a key, soon."""
         self._writer.erase(key)
+        self.feed.forget(key)
 
     async def look_up(self, keys: Sequence[StatusKey]) -> Mapping[StatusKey, CacheEntry]:
         """What is kept of those of the keys of which something is; nothing, where it is away."""
@@ -140,6 +147,11 @@ class Archive:
     async def summary(self, wanted: RecordFilter) -> RecordSummary:
         """Counts and times of the records that match; `Overloaded` as above."""
         return await self.read(summarise, self.names, wanted)
+
+    async def _changes(
+        self, wanted: RecordFilter, after: FeedPosition | Edge, limit: int
+    ) -> FeedPage:
+        return await self.read(read_page, self.names, wanted, after, limit)
 
     async def read(
         self,
@@ -215,11 +227,25 @@ async def forget_before(database: Database, time: int) -> int:
     def forget(connection: Connection) -> int:
         numbers = connection.scalars(old).all()
         if numbers:
+            _note_forgotten(connection, numbers)
             delete_records(connection, table.no.in_(numbers))
             forget_empty(connection)
         return len(numbers)
 
     return await database.write(forget)
+
+
+def _note_forgotten(connection: Connection, records: Sequence[int]) -> None:
+    """Keep which changes go with these records: who reads the feed from before has missed some."""
+    last = connection.scalar(
+        select(func.max(CHANGES.c.no)).where(CHANGES.c.record.in_(list(records)))
+    )
+    counter = COUNTERS.c.name == FORGOTTEN
+    before = connection.scalar(select(COUNTERS.c.last).where(counter))
+    if before is None:
+        connection.execute(insert(COUNTERS).values(name=FORGOTTEN, last=last or 0))
+    elif last is not None and last > before:
+        connection.execute(update(COUNTERS).where(counter).values(last=last))
 
 
 class Rows(NamedTuple):

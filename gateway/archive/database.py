@@ -90,6 +90,12 @@ class Database(ABC):
         One whose caller is cancelled may still be made.
         """
 
+    async def listen(self, heard: Callable[[], None]) -> None:  # noqa: B027 - for a server
+        """Call `heard` when any process has written, until it is cancelled; raises `TROUBLE`.
+
+        It returns at once where there is no way to hear of others.
+        """
+
     @abstractmethod
     async def migrate(self) -> None:
         """Bring the schema up to date; `NewerSchemaError` where it is beyond this release's."""

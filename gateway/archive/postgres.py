@@ -25,8 +25,19 @@ from gateway.archive.database import (
 LOCK: Final = 0x736D7363
 """The advisory lock of those who write to one database: `smsc` in ASCII."""
 
+LISTENERS: Final = 1
+"""Connections that hear of what others write."""
+
 WRITERS: Final = 2
 """Connections that write: for what was learned, and for what is deleted beside it."""
+
+CHANNEL: Final = "smsc_gateway"
+"""What listeners are told on, as a transaction is committed."""
+
+_POOLS: Final = ((READERS + LISTENERS, "REPEATABLE READ"), (WRITERS, "READ COMMITTED"))
+"""Connections that read, each of one state of the database, and that write."""
+
+_TAKE_TURN: Final = text(f"SELECT pg_advisory_xact_lock({LOCK}), pg_notify('{CHANNEL}', '')")
 
 _READ_ONLY: Final = "25006"
 """The SQLSTATE of a write to a standby: one that was the primary when it was reached."""
@@ -53,13 +64,14 @@ class PostgresDatabase(Database):
                 max_overflow=0,
                 pool_pre_ping=True,
                 pool_timeout=BUSY,
+                isolation_level=isolation,
                 connect_args={
                     "connect_timeout": ceil(BUSY),
                     "options": options,
                     "async_creator_fn": _connect,
                 },
             )
-            for size in (READERS, WRITERS)
+            for size, isolation in _POOLS
         )
         event.listen(self._writers.sync_engine, "handle_error", _leave_standby)
 
@@ -106,6 +118,18 @@ class PostgresDatabase(Database):
         async with asyncio.timeout(MIGRATING):
             await self.write(_upgrade)
 
+    async def listen(self, heard: Callable[[], None]) -> None:
+        async with self._readers.connect() as opened:
+            connection = await opened.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(text(f"LISTEN {CHANNEL}"))
+            heard()
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                async for _ in driver.notifies():
+                    heard()
+            finally:
+                await connection.invalidate()
+
     async def size(self) -> int:
         tables = ("records", "changes", "names", "counters", "tallies")
         query = " + ".join(f"pg_total_relation_size('{table}')" for table in tables)
@@ -127,8 +151,8 @@ class PostgresDatabase(Database):
 
 
 def _take_turn(connection: Connection) -> None:
-    """Wait until no other writer is at work."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    """Wait until no other writer is at work, and have those who listen told at the end."""
+    connection.execute(_TAKE_TURN)
 
 
 def _upgrade(connection: Connection) -> None:

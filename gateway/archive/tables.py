@@ -87,7 +87,9 @@ COUNTERS: Final = Table(
     Column("last", BigInteger, nullable=False),
 )
 """The last number given to a row of each of the other tables. A number is never given twice, also
-when its row is gone: cursors of the feed are numbers of changes."""
+when its row is gone: cursors of the feed are numbers of changes. Beside them: when a record was
+last seen, the number of the last change that was too old to be kept, and `epoch`: a number made at
+random with the tables, by which cursors of one database are no other's."""
 
 TALLIES: Final = Table(
     "tallies",

@@ -6,7 +6,7 @@ waits in bounded memory, and is written when it is back.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -84,11 +84,20 @@ class Pending:
 class Writer:
     """Brings to the database what `add` and `erase` are told."""
 
-    def __init__(self, database: Database, names: Names, clock: Clock, *, content: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        names: Names,
+        clock: Clock,
+        *,
+        content: bool,
+        on_written: Callable[[], None],
+    ) -> None:
         self._database = database
         self._names = names
         self._clock = clock
         self._content = content
+        self._on_written = on_written
         self._pending: dict[StatusKey, Pending] = {}
         self._writing: dict[StatusKey, Pending] = {}
         self._awake = asyncio.Event()
@@ -293,6 +302,7 @@ class Writer:
     async def _write_once(self, batch: dict[StatusKey, Pending]) -> None:
         async with asyncio.timeout(SLOW):
             await self._database.write(_write_all, self._names, batch, content=self._content)
+        self._on_written()
 
     async def _fail(self, error: Exception) -> None:
         """One warning, however long it lasts, and another try later."""

@@ -1,5 +1,6 @@
 """Records, changes, names, counters, tallies."""
 
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,6 +70,8 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("last", sa.BigInteger, nullable=False),
     )
+    epoch = sa.text("INSERT INTO counters VALUES ('epoch', :number)")
+    op.execute(epoch.bindparams(number=secrets.randbelow(2**53)))
     op.create_table(
         "tallies",
         sa.Column("account", sa.Text, primary_key=True),
