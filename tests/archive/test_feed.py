@@ -45,8 +45,15 @@ async def fill(archive: Archive, count: int = 6) -> None:
     for number in range(count):
         of = key(number + 1, f"7999000000{number % 3}")
         status, err = (1, 0) if number % 2 else (20, (1, 254, 77)[number % 3])
-        names = {"sender_id": f"SHOP{number % 2}", "operator": f"OP{number % 2}"}
-        archive.record(of, entry(of, status, at=T0 + 60 + number, err=err, **names))
+        known = entry(
+            of,
+            status,
+            at=T0 + 60 + number,
+            err=err,
+            sender_id=f"SHOP{number % 2}",
+            operator=f"OP{number % 2}",
+        )
+        archive.record(of, known)
     await archive.flush()
 
 
