@@ -97,7 +97,7 @@ def create_app(
                 serving(settings, client, clock, tracing, archive=archive) as service,
             ):
                 watches = Watches(service, clock)
-                ending = asyncio.create_task(_end_streams(watches, lifetime))
+                ending = asyncio.create_task(_end_streams(watches, archive, lifetime))
                 try:
                     yield {
                         "callers": callers,
@@ -166,9 +166,11 @@ def create_engine(settings: Settings, counts: Counts) -> Engine:
     return Engine(schema, documents, operations=counts.operations)
 
 
-async def _end_streams(watches: Watches, lifetime: Lifetime) -> None:
+async def _end_streams(watches: Watches, archive: Archive | None, lifetime: Lifetime) -> None:
     await lifetime.until_closing()
     watches.end()
+    if archive is not None:
+        archive.feed.end()
 
 
 def create_callers(settings: Settings) -> Callers:

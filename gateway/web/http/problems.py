@@ -22,6 +22,7 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.RouteNotFound: 404,
     errors.HostNotAllowed: 421,
     errors.ArchiveOff: 501,
+    errors.CursorExpired: 410,
     errors.KindMismatch: 404,
     errors.DeleteRefused: 409,
     errors.RateLimited: 429,

@@ -41,6 +41,11 @@ def event(name: str, data: bytes = b"", *, id_: bytes | None = None) -> bytes:
     return head + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
+def position(id_: bytes) -> bytes:
+    """What keeps a reader's `Last-Event-ID` up to date without an event: no data is dispatched."""
+    return b"id: " + id_ + b"\n\n"
+
+
 async def stream(
     events: AsyncGenerator[bytes, None],
     receive: Receive,

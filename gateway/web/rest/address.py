@@ -81,3 +81,32 @@ def _one(given: dict[str, list[str]], name: str) -> str:
     if len(values) != 1:
         raise InvalidArgument(f"{name} must be given exactly once, in the query.")
     return values[0]
+
+
+def check_names(given: Mapping[str, object], known: frozenset[str]) -> None:
+    """Raise `InvalidArgument` for a parameter that is none of these."""
+    if unknown := sorted(given.keys() - known):
+        raise InvalidArgument(
+            f"{shortened(unknown[0])!r} is not a parameter here; there are "
+            f"{', '.join(sorted(known))}."
+        )
+
+
+def one_of(given: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The one value of a parameter; None: it is not there."""
+    values = given.get(name)
+    if values is None:
+        return None
+    if len(values) != 1:
+        raise InvalidArgument(f"{name} must be given once.")
+    return values[0]
+
+
+def number(given: Mapping[str, Sequence[str]], name: str, within: range, default: int) -> int:
+    """A parameter that is a number within a range."""
+    text = one_of(given, name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text[:9]) in within):
+        raise InvalidArgument(f"{name} must be a number from {within[0]} to {within[-1]}.")
+    return int(text)

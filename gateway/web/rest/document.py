@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from gateway import __version__, errors
+from gateway.archive import changes
 from gateway.archive.filters import MOST_VALUES
 from gateway.archive.listing import MOST, Order
 from gateway.model.detail import field_paths
@@ -38,6 +39,7 @@ from gateway.web.http.methods import JSON, Resource
 from gateway.web.http.problems import MEDIA_TYPE, STATUS, http_code
 from gateway.web.http.reply import Reply, Sending
 from gateway.web.rest import examples
+from gateway.web.rest.feed import CHANGE_MEMBERS, RECORD
 from gateway.web.rest.fields import KINDS
 from gateway.web.rest.follow import LONGEST_WAIT
 from gateway.web.rest.operations import OPERATIONS, Operation
@@ -72,6 +74,13 @@ def _values() -> Json:
         "MAX_ID": MAX_ID,
         "MAX_ITEMS": MAX_ITEMS,
         "MAX_LISTED": MOST,
+        "MAX_CHANGES": changes.MOST,
+        "CHANGE_FIELDS": [
+            *sorted(CHANGE_MEMBERS),
+            *(f"{RECORD}.{name}" for name in _field_names(*KINDS)),
+        ],
+        "CHANGE": examples.CHANGE,
+        "CHANGE_LINE": examples.line(examples.CHANGE),
         "MAX_VALUES": MOST_VALUES,
         "RECORD_STATES": [state.value for state in RecordState],
         "LIST_ORDERS": [order.value for order in Order],

@@ -6,9 +6,9 @@ knows already; if that was the final state, he gets a 204, which keeps a browser
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
@@ -34,6 +34,8 @@ from gateway.web.rest.address import RecordUrl, read_url
 
 if TYPE_CHECKING:
     from gateway.web.http.state import State
+
+T = TypeVar("T")
 
 EVENTS = "text/event-stream"
 
@@ -157,10 +159,34 @@ async def awaited(
     """
     state: State = scope["state"]
     before = asked.projection.tag(answer).state
+    reader = _reader(asked, state["service"].peek(asked.key), who(scope, caller_of(scope)))
+    coming = _next(state["watches"], asked, reader, before)
+
+    def newest() -> Answer | GatewayError | None:
+        return state["watches"].latest(asked.key, reader.detail)
+
+    found = await first_of(scope, receive, coming, seconds, newest)
+    if isinstance(found, GatewayError):
+        raise found
+    return found or answer
+
+
+async def first_of(
+    scope: Scope,
+    receive: Receive,
+    coming: Coroutine[Any, Any, T],
+    seconds: float,
+    otherwise: Callable[[], T],
+) -> T:
+    """What comes within so many seconds, else something else; counted as a stream.
+
+    It is not waited for any longer when the caller has left, and raises what a caller is told who
+    has lost the key meanwhile.
+    """
+    state: State = scope["state"]
     callers, caller = state["callers"], caller_of(scope)
-    reader = _reader(asked, state["service"].peek(asked.key), who(scope, caller))
     with callers.quota.stream(caller), callers.held(caller) as held:
-        change = asyncio.ensure_future(_next(state["watches"], asked, reader, before))
+        change = asyncio.ensure_future(coming)
         pause = asyncio.ensure_future(state["clock"].sleep(seconds))
         gone = asyncio.ensure_future(_gone(receive))
         waited_for: set[asyncio.Future[Any]] = {change, pause, gone, held.lost}
@@ -168,16 +194,11 @@ async def awaited(
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
             if held.lost.done():
                 raise callers.refusal(caller, state["clock"].time())
-            if change.done():
-                return change.result() or answer
-            newest = state["watches"].latest(asked.key, reader.detail)
+            return change.result() if change.done() else otherwise()
         finally:
             for task in waited_for:
                 task.cancel()
             await asyncio.wait(waited_for)
-    if isinstance(newest, GatewayError):
-        raise newest
-    return newest or answer
 
 
 async def _next(

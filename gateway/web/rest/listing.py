@@ -23,7 +23,7 @@ from gateway.archive.listing import (
     position_of,
 )
 from gateway.callers.model import hidden_fields
-from gateway.errors import InvalidArgument, shortened
+from gateway.errors import InvalidArgument
 from gateway.model.freshness import Answer
 from gateway.model.records import HlrLookup, Message, shown_fields
 from gateway.web.http.auth import caller_of
@@ -32,7 +32,7 @@ from gateway.web.http.headers import named_headers
 from gateway.web.http.methods import JSON, check_accept, negotiated
 from gateway.web.http.reply import Reply, respond
 from gateway.web.http.sse import stream
-from gateway.web.rest.address import parameters_of
+from gateway.web.rest.address import check_names, number, one_of, parameters_of
 from gateway.web.rest.fields import HISTORY, KINDS, FieldSet, shape_of
 from gateway.web.rest.history import archive_for, histories_of, with_history
 
@@ -79,15 +79,8 @@ async def list_records(scope: Scope, receive: Receive, send: Send) -> Reply | No
     told = await _written(archive, asked.shape, records, now())
     cursor = cursor_of(asked.order, records[-1].position) if more else None
     body = b'{"records":[%b],"next":%b}' % (b",".join(told), orjson.dumps(cursor))
-    answered: Headers = [(b"content-type", JSON.encode()), _NO_STORE]
-    answered.append((b"vary", b"accept, accept-encoding"))
-    if cursor is not None:
-        answered.append((b"link", _next_link(scope["path"], given, cursor)))
-    if takes_gzip(headers.get(b"accept-encoding", b"")):
-        body = await compressed(body, answered)
-    answered.append((b"content-length", b"%d" % len(body)))
-    reply = Reply(200, answered, body)
-    return reply.headless if scope["method"] == "HEAD" else reply
+    more = [] if cursor is None else [(b"link", _next_link(scope["path"], given, cursor))]
+    return await json_reply(scope, body, *more, vary=b"accept, accept-encoding")
 
 
 async def summarise_records(scope: Scope, _: Receive, __: Send) -> Reply:
@@ -96,11 +89,16 @@ async def summarise_records(scope: Scope, _: Receive, __: Send) -> Reply:
     check_accept(headers.get(b"accept"), JSON)
     archive = archive_for(caller_of(scope), scope["state"]["archive"])
     given = parameters_of(scope["query_string"])
-    _check_names(given, NAMES)
+    check_names(given, NAMES)
     summary = await archive.summary(read_filter(given))
     body = orjson.dumps(summary.model_dump(mode="json", by_alias=True))
-    answered: Headers = [(b"content-type", JSON.encode()), _NO_STORE, (b"vary", b"accept-encoding")]
-    if takes_gzip(headers.get(b"accept-encoding", b"")):
+    return await json_reply(scope, body, vary=b"accept-encoding")
+
+
+async def json_reply(scope: Scope, body: bytes, *more: tuple[bytes, bytes], vary: bytes) -> Reply:
+    """What the archive told as JSON, compressed for who takes that; not to be kept."""
+    answered: Headers = [(b"content-type", JSON.encode()), _NO_STORE, (b"vary", vary), *more]
+    if takes_gzip(named_headers(scope).get(b"accept-encoding", b"")):
         body = await compressed(body, answered)
     answered.append((b"content-length", b"%d" % len(body)))
     reply = Reply(200, answered, body)
@@ -109,50 +107,25 @@ async def summarise_records(scope: Scope, _: Receive, __: Send) -> Reply:
 
 def read_list(given: Mapping[str, Sequence[str]], hidden: frozenset[str]) -> ListUrl:
     """Read the parameters of a list; raises `InvalidArgument` naming the one that is wrong."""
-    _check_names(given, NAMES | {"order", "limit", "cursor", "fields"})
+    check_names(given, NAMES | {"order", "limit", "cursor", "fields"})
     fields = given.get("fields")
     names = None if fields is None else tuple(",".join(fields).split(","))
-    order = _order(_one(given, "order") or Order.CHANGED_DESC)
-    cursor = _one(given, "cursor")
+    order = _order(one_of(given, "order") or Order.CHANGED_DESC)
+    cursor = one_of(given, "cursor")
     return ListUrl(
         wanted=read_filter(given),
         order=order,
-        limit=_limit(_one(given, "limit")),
+        limit=number(given, "limit", range(1, MOST + 1), DEFAULT_LIMIT),
         after=None if cursor is None else position_of(cursor, order),
         shape=shape_of(KINDS, names, hidden),
         fields=names,
     )
 
 
-def _check_names(given: Mapping[str, object], known: frozenset[str]) -> None:
-    if unknown := sorted(given.keys() - known):
-        raise InvalidArgument(
-            f"{shortened(unknown[0])!r} is not a parameter here; there are "
-            f"{', '.join(sorted(known))}."
-        )
-
-
-def _one(given: Mapping[str, Sequence[str]], name: str) -> str | None:
-    values = given.get(name)
-    if values is None:
-        return None
-    if len(values) != 1:
-        raise InvalidArgument(f"{name} must be given once.")
-    return values[0]
-
-
 def _order(text: str) -> Order:
     if text not in list(Order):
         raise InvalidArgument(f"order must be one of {', '.join(Order)}.")
     return Order(text)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MOST):
-        raise InvalidArgument(f"limit must be a number from 1 to {MOST}.")
-    return int(text)
 
 
 def _next_link(path: str, given: Mapping[str, Sequence[str]], cursor: str) -> bytes:

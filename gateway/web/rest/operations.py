@@ -18,6 +18,7 @@ from gateway.web.http.methods import MAX_QUERY_BYTES, Resource
 from gateway.web.http.reply import Endpoint, Sending
 from gateway.web.ops import health
 from gateway.web.rest import push
+from gateway.web.rest.feed import list_changes
 from gateway.web.rest.follow import EventsEndpoint
 from gateway.web.rest.listing import list_records, summarise_records
 from gateway.web.rest.records import RecordEndpoint, delete_message, post_batch
@@ -130,6 +131,20 @@ OPERATIONS: tuple[Operation, ...] = (
         summarise_records,
         Scope.RECORD_LIST,
         problems=(errors.InvalidArgument, errors.ArchiveOff, errors.Overloaded),
+        refusals=(406,),
+    ),
+    Operation(
+        "GET",
+        "/v1/changes",
+        "listChanges",
+        list_changes,
+        Scope.RECORD_LIST,
+        problems=(
+            errors.InvalidArgument,
+            errors.ArchiveOff,
+            errors.CursorExpired,
+            errors.Overloaded,
+        ),
         refusals=(406,),
     ),
     Operation(

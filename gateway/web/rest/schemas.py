@@ -13,6 +13,7 @@ from gateway.model.described import twin
 from gateway.model.records import HlrLookup, Message, Record, shown_fields
 from gateway.upstream.status import LinkState
 from gateway.web.http.problems import Problem
+from gateway.web.rest.feed import RECORD, ChangeEvent
 from gateway.web.rest.fields import HIDDEN, KINDS
 from gateway.web.rest.records import StatusResult
 
@@ -25,6 +26,7 @@ _MODELS: Final = (
     Problem,
     LinkState,
     RecordSummary,
+    ChangeEvent,
 )
 """The models they refer to are added by Pydantic."""
 
@@ -36,6 +38,9 @@ def schemas() -> Json:
         ref_template="#/components/schemas/{model}",
     )
     made: Json = document["$defs"]
+    made["ChangeEvent"]["required"].remove(RECORD)  # it comes where `fields` names it
+    told = [made["StatusResult"]["properties"]["record"], made["ChangeEvent"]["properties"][RECORD]]
+    told[1]["anyOf"] = [*told[0]["anyOf"]]
     for kind in KINDS:
         model = kind.__name__
         selection = _selection(made[model], made)
@@ -44,8 +49,8 @@ def schemas() -> Json:
             "description": f"Those fields of a {model} that were asked for.",
         }
         made[f"{model}Selection"] = selection
-        record = made["StatusResult"]["properties"]["record"]
-        record["anyOf"].insert(-1, {"$ref": f"#/components/schemas/{model}Selection"})
+        for record in told:
+            record["anyOf"].insert(-1, {"$ref": f"#/components/schemas/{model}Selection"})
         made[model]["properties"][HIDDEN] = _hidden(kind)
         made[model]["required"].remove("history")  # it comes where `fields` names it
     return made
