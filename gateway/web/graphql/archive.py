@@ -35,14 +35,13 @@ def _filter(description: str) -> Any:  # noqa: ANN401 - a field of any type
 
 
 @strawberry.input(
-    name="RecordFilter",
-    description="Which records are meant. All that are given must hold; of a list, any value.",
+    name="ChangeFilter",
+    description="Which changes are meant. All that are given must hold; of a list, any value.",
 )
-class RecordFilterInput:
-    """Which records are meant."""
+class ChangeFilterInput:
+    """Which changes are meant."""
 
     phone: list[str] | None = _filter("Numbers or e-mail addresses, in any spelling.")
-    id: list[strawberry.ID] | None = _filter("Ids, in decimal.")
     kind: list[RecordKind] | None = _filter("Messages or lookups.")
     state: list[RecordState] | None = _filter("States of messages or lookups.")
     state_group: list[StateGroup] | None = _filter("Groups of message states.")
@@ -50,13 +49,23 @@ class RecordFilterInput:
     error_code: list[DeliveryErrorCode] | None = _filter("Delivery errors.")
     operator: list[str] | None = _filter("Names of operators, as the records have them.")
     sender: list[str] | None = _filter("Sender names.")
+
+
+@strawberry.input(
+    name="RecordFilter",
+    description="Which records are meant. All that are given must hold; of a list, any value.",
+)
+class RecordFilterInput(ChangeFilterInput):
+    """Which records are meant."""
+
+    id: list[strawberry.ID] | None = _filter("Ids, in decimal.")
     sent_after: dt.datetime | None = _filter("Sent at this time or later.")
     sent_before: dt.datetime | None = _filter("Sent before this time.")
     changed_after: dt.datetime | None = _filter("Whose state was learned then or later.")
     changed_before: dt.datetime | None = _filter("Whose state was learned before this time.")
 
 
-def wanted_of(given: RecordFilterInput | None) -> RecordFilter:
+def wanted_of(given: ChangeFilterInput | None) -> RecordFilter:
     """The filter that an argument names; `InvalidArgument` names what is wrong with it."""
     if not given:
         return RecordFilter()

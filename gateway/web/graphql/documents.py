@@ -136,6 +136,8 @@ class Operation:
         """For the log."""
         self.program: Program | None = None
         """What it was compiled to; for the engine to keep it with the document."""
+        self.is_feed = False
+        """Does it tell events, each of which is news, though it may look like the one before?"""
         self._lists: list[str] = []
         self._firsts: list[str] = []
         self._cost = 0
@@ -143,6 +145,7 @@ class Operation:
     def measure(self) -> None:
         """Count the records that the operation asks for, and the variables that hold more."""
         for root in self.document.root_fields(self.node.selection_set, set()):
+            self.is_feed |= root.name.value == "changes"
             if root.name.value in _OF_ARCHIVE:
                 self._measure_archive(root)
                 continue

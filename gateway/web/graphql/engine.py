@@ -133,13 +133,14 @@ class Engine:
     ) -> AsyncGenerator[bytes | None, None]:
         """The response bodies to any operation, one after the other; raises `RequestRefused`.
 
-        A change of what was not selected is none. None: `signal`, which wakes it, was set by
-        others, or there is nothing new.
+        A change of what was not selected of a record is none. None: `signal`, which wakes it, was
+        set by others, or there is nothing new.
         """
         told = b""
+        is_feed = prepared.operation.is_feed
         async with aclosing(self._bodies(prepared, context, signal)) as bodies:
             async for body in bodies:
-                if body is None or body == told:
+                if body is None or (body == told and not is_feed):
                     yield None
                 else:
                     told = body

@@ -29,6 +29,8 @@ from gateway.watch import Following, check_until
 from gateway.web.graphql.archive import RecordConnection, RecordSummary, record_summary
 from gateway.web.graphql.archive import records as list_records
 from gateway.web.graphql.arguments import key_of, seconds, valid
+from gateway.web.graphql.changes import ChangeEvent
+from gateway.web.graphql.changes import changes as list_changes
 from gateway.web.graphql.errors import field_error
 from gateway.web.graphql.selection import selected_paths
 from gateway.web.graphql.shown import History, histories, shown
@@ -249,6 +251,13 @@ class Subscription:
             async for event in events:
                 (history,) = await histories(info.context, paths, [event])
                 yield _event(event, caller, history)
+
+    changes: AsyncGenerator[ChangeEvent, None] = strawberry.subscription(
+        resolver=list_changes,
+        description="Each change of a state, of all messages and lookups, in the order in which "
+        "they were learned: who goes on from the last `cursor` sees each exactly once. Needs the "
+        "scope `record:list`.",
+    )
 
 
 def _event(event: Answer | GatewayError, caller: Caller, history: History = None) -> Model:

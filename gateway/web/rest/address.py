@@ -1,10 +1,11 @@
-"""Parses the URL of a record: id, phone, `fields`, `until`."""
+"""Parses URLs: that of a record (id, phone, `fields`, `until`), and parameters of others."""
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from gateway.errors import InvalidArgument
+from gateway.errors import InvalidArgument, shortened
 from gateway.memo import LONGEST
 from gateway.model.records import DetailLevel, Message, MessageState, Record, StatusKey
 from gateway.service import StatusQuery

@@ -40,7 +40,7 @@ from gateway.web.http.problems import MEDIA_TYPE, STATUS, http_code
 from gateway.web.http.reply import Reply, Sending
 from gateway.web.rest import examples
 from gateway.web.rest.feed import CHANGE_MEMBERS, RECORD
-from gateway.web.rest.fields import KINDS
+from gateway.web.rest.fields import HISTORY, KINDS
 from gateway.web.rest.follow import LONGEST_WAIT
 from gateway.web.rest.operations import OPERATIONS, Operation
 from gateway.web.rest.schemas import Json, schemas
@@ -75,10 +75,8 @@ def _values() -> Json:
         "MAX_ITEMS": MAX_ITEMS,
         "MAX_LISTED": MOST,
         "MAX_CHANGES": changes.MOST,
-        "CHANGE_FIELDS": [
-            *sorted(CHANGE_MEMBERS),
-            *(f"{RECORD}.{name}" for name in _field_names(*KINDS)),
-        ],
+        "CHANGE_FIELDS": sorted(CHANGE_MEMBERS)
+        + [f"{RECORD}.{name}" for name in _field_names(*KINDS) if name != HISTORY],
         "CHANGE": examples.CHANGE,
         "CHANGE_LINE": examples.line(examples.CHANGE),
         "MAX_VALUES": MOST_VALUES,

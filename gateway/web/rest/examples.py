@@ -87,6 +87,18 @@ def selection(record: dict[str, Any]) -> dict[str, Any]:
 MESSAGE = _shown(_MESSAGE)
 LOOKUP = _shown(_LOOKUP)
 
+CHANGE = {
+    "cursor": "fDEyMzR8Nw",
+    **_KEY,
+    "kind": "Message",
+    "at": "2026-01-15T10:00:20Z",
+    **{
+        name: MESSAGE[name]
+        for name in ("state", "stateGroup", "isFinal", "providerStatus", "error", "lastStatusTime")
+    },
+    "source": "CALLBACK",
+}
+
 RESULTS = {
     "results": [
         {

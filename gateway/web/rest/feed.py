@@ -4,7 +4,7 @@ It reads the archive alone, and never asks the provider.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 from pydantic import Field
@@ -25,7 +25,7 @@ from gateway.archive.filters import RecordFilter, read_filter
 from gateway.archive.states import STATES
 from gateway.callers.model import hidden_fields
 from gateway.errors import GatewayError, InvalidArgument, shortened
-from gateway.model.described import Model, RecordModel, twin
+from gateway.model.described import Model, RecordModel, model_of, twin
 from gateway.model.freshness import Answer
 from gateway.model.records import RecordId, RecordKind, StateChange
 from gateway.service import StatusService
@@ -235,13 +235,13 @@ def _fields(
     return own or None, shape
 
 
-def model_of_change(change: FeedChange, about: Model, **more: Any) -> ChangeEvent:
-    """A change as GraphQL has it; `about` is its `StateChange`."""
-    return ChangeEvent.model_construct(
-        **dict(about),
-        cursor=cursor_of(change.position),
-        id=RecordId(str(change.key.id)),
-        phone=change.key.phone,
-        kind=RecordKind[STATES[change.state].kind.__name__],
-        **more,
-    )
+def model_of_change(change: FeedChange, record: Model | None = None) -> Model:
+    """A change as GraphQL has it."""
+    values = dict(model_of(change.change)) | {
+        "cursor": cursor_of(change.position),
+        "id": RecordId(str(change.key.id)),
+        "phone": change.key.phone,
+        "kind": RecordKind[STATES[change.state].kind.__name__],
+        "record": record,
+    }
+    return ChangeEvent.model_construct(**values)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gateway.web.http.state import State
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 EVENTS = "text/event-stream"
 
@@ -176,8 +177,8 @@ async def first_of(
     receive: Receive,
     coming: Coroutine[Any, Any, T],
     seconds: float,
-    otherwise: Callable[[], T],
-) -> T:
+    otherwise: Callable[[], U],
+) -> T | U:
     """What comes within so many seconds, else something else; counted as a stream.
 
     It is not waited for any longer when the caller has left, and raises what a caller is told who

@@ -79,8 +79,8 @@ async def list_records(scope: Scope, receive: Receive, send: Send) -> Reply | No
     told = await _written(archive, asked.shape, records, now())
     cursor = cursor_of(asked.order, records[-1].position) if more else None
     body = b'{"records":[%b],"next":%b}' % (b",".join(told), orjson.dumps(cursor))
-    more = [] if cursor is None else [(b"link", _next_link(scope["path"], given, cursor))]
-    return await json_reply(scope, body, *more, vary=b"accept, accept-encoding")
+    link = [] if cursor is None else [(b"link", _next_link(scope["path"], given, cursor))]
+    return await json_reply(scope, body, *link, vary=b"accept, accept-encoding")
 
 
 async def summarise_records(scope: Scope, _: Receive, __: Send) -> Reply:

@@ -53,6 +53,11 @@ def schemas() -> Json:
             record["anyOf"].insert(-1, {"$ref": f"#/components/schemas/{model}Selection"})
         made[model]["properties"][HIDDEN] = _hidden(kind)
         made[model]["required"].remove("history")  # it comes where `fields` names it
+    made["ChangeEventSelection"] = made["ChangeEvent"] | {
+        "title": "ChangeEventSelection",
+        "description": "Those members of a change that were asked for.",
+        "required": ["cursor", "id", "phone", "kind"],
+    }
     return made
 
 
