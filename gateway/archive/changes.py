@@ -116,7 +116,7 @@ def read_page(
 ) -> FeedPage:
     """The next changes that match; raises `CursorExpired` where some before them are gone."""
     counters = select(COUNTERS.c.name, COUNTERS.c.last)
-    told = dict(connection.execute(counters).tuples().all())
+    told = dict(iter(connection.execute(counters)))
     epoch, last, forgotten = told["epoch"], told.get("changes", 0), told.get(FORGOTTEN, 0)
     if isinstance(after, Edge):
         after = FeedPosition(epoch, forgotten if after is Edge.OLDEST else last)

@@ -166,6 +166,11 @@ async def until(is_so: Callable[[], bool], clock: FakeClock | None = None) -> No
             await asyncio.sleep(0.01)
 
 
+def same(some: list[FeedChange], others: list[FeedChange]) -> bool:
+    """The same changes, though of their records more may be known by now."""
+    return [one[:4] for one in some] == [one[:4] for one in others]
+
+
 class Live:
     """A feed with its readers."""
 
@@ -214,8 +219,9 @@ async def test_a_thousand_that_wait_cost_no_query_each(archive: Archive) -> None
         told = await asyncio.gather(*tasks)
     assert live.queries - before < 20
     every = await pages(archive)
-    assert all(one == every for one in told[500:])
-    assert all(one == [c for c in every if c.key.phone == "79990000001"] for one in told[:500])
+    of_number = [one for one in every if one.key.phone == "79990000001"]
+    assert all(same(one, every) for one in told[500:])
+    assert all(same(one, of_number) for one in told[:500])
     await live.feed.aclose()
 
 
@@ -232,7 +238,7 @@ async def test_another_process_is_heard_of(url: str) -> None:
         await asyncio.sleep(0)
         await clock.advance(feed_module.LOOK)  # no file tells that it was written
     async with asyncio.timeout(PATIENCE):
-        assert await task == await pages(other)
+        assert same(await task, await pages(other))
     await live.feed.aclose()
     await ours.aclose()
     await other.aclose()

@@ -116,7 +116,10 @@ ROWS = {
     "shutting down": Row("OVERLOADED", 503, True, 1, first=stop),
     "not cached": Row("NOT_CACHED", 504, headers={"cache-control": "only-if-cached"}, graphql=None),
 }
-ELSEWHERE = {"ARCHIVE_OFF", "QUERY_TOO_COMPLEX", "ROUTE_NOT_FOUND", "HOST_NOT_ALLOWED"}
+ELSEWHERE = {
+    *("ARCHIVE_OFF", "CURSOR_EXPIRED", "QUERY_TOO_COMPLEX", "ROUTE_NOT_FOUND"),
+    "HOST_NOT_ALLOWED",
+}
 """What no question about one message can lead to."""
 
 

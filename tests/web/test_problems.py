@@ -26,6 +26,7 @@ CONTRACT = {
     ("HOST_NOT_ALLOWED", 421, False),
     ("QUERY_TOO_COMPLEX", 400, False),
     ("ARCHIVE_OFF", 501, False),
+    ("CURSOR_EXPIRED", 410, False),
 }
 
 

@@ -291,6 +291,7 @@ async def test_where_it_is_off_that_is_said(tmp_path: Path) -> None:
         for url in (
             "/v1/records",
             "/v1/records/summary",
+            "/v1/changes",
             f"/v1/messages/1?phone={PHONE}&fields=history",
         ):
             answer = await setup.client.get(url)
