@@ -34,6 +34,9 @@ KEPT: Final = 60.0
 AT_ONCE: Final = 200
 """Changes that are read at a time, for all readers: to find whom they are for takes a while."""
 
+BACK: Final = 1000
+"""Changes of before that are kept in memory from the first: who comes again is not far behind."""
+
 MATCHED_AT_ONCE: Final = 100
 """Readers that are compared with them in one turn of the event loop."""
 
@@ -76,6 +79,8 @@ class Feed:
         self._kept_to: FeedPosition | None = None
         self._times: deque[tuple[float, FeedPosition]] = deque()
         """When what is kept was read, and up to which position."""
+        self._begun = asyncio.Event()
+        """Was it tried to keep something, since somebody reads?"""
         self._signal = Signal()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -95,6 +100,8 @@ class Feed:
 
         Raises `CursorExpired`, and `Overloaded` where the database is away.
         """
+        if reader in self._readers:
+            await self._begun.wait()
         while True:
             page = self._kept_page(reader, limit)
             if page is None:
@@ -127,7 +134,11 @@ class Feed:
     def _kept_page(self, reader: FeedReader, limit: int) -> FeedPage | None:
         """A page from memory, if that reaches back far enough."""
         after, start, end = reader.position, self._kept_from, self._kept_to
-        if isinstance(after, Edge) or start is None or end is None or after.epoch != end.epoch:
+        if start is None or end is None:
+            return None
+        if after is Edge.NOW:
+            return FeedPage([], end, is_end=True)
+        if isinstance(after, Edge) or after.epoch != end.epoch:
             return None
         if not start.no <= after.no <= end.no:
             return None
@@ -145,6 +156,7 @@ class Feed:
             if self._readers:
                 with suppress(GatewayError):  # it is told to whoever reads a page
                     await self._catch_up()
+                self._begun.set()
                 self._forget_old()
             else:
                 self._begin_anew()
@@ -164,22 +176,31 @@ class Feed:
     async def _catch_up(self) -> None:
         """Keep what has come since the last time, and wake those whom it is for."""
         while True:
-            is_new = self._kept_to is None
+            if self._kept_to is None:
+                self._kept_from = self._kept_to = await self._start()
+                self.wakeups.wake(*[reader.signal for reader in self._readers])
             try:
-                page = await self._read(ALL, self._kept_to or Edge.NOW, AT_ONCE)
+                page = await self._read(ALL, self._kept_to, AT_ONCE)
             except CursorExpired:  # it is another database now, or an earlier state of it
                 self._begin_anew()
                 continue
             self._kept_to = page.next
-            if is_new:
-                self._kept_from = page.next
-                self.wakeups.wake(*[reader.signal for reader in self._readers])
-            elif page.changes:
+            if page.changes:
                 self._kept += page.changes
                 self._times.append((self._clock.monotonic(), page.next))
                 await self._tell(page.changes)
             if page.is_end:
                 return
+
+    async def _start(self) -> FeedPosition:
+        """Where to begin: some way before the end."""
+        end = (await self._read(ALL, Edge.NOW, 1)).next
+        start = end._replace(no=max(0, end.no - BACK))
+        try:
+            await self._read(ALL, start, 1)
+        except CursorExpired:
+            return end
+        return start
 
     async def _tell(self, changes: list[FeedChange]) -> None:
         readers = list(self._readers)
@@ -198,4 +219,5 @@ class Feed:
 
     def _begin_anew(self) -> None:
         self._kept, self._kept_from, self._kept_to = [], None, None
+        self._begun.clear()
         self._times.clear()

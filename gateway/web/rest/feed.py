@@ -131,19 +131,17 @@ async def list_changes(scope: Scope, receive: Receive, send: Send) -> Reply | No
     last = headers.get(b"last-event-id") if media == EVENTS else None
     after = position_of(last.decode("latin-1")) if last else asked.after
     reading = FeedReader(asked.wanted, after, Signal())
-    with feed.reading(reading):
-        page = await feed.page(reading, asked.limit)  # what is wrong is told before a stream begins
-        if media == EVENTS:
-            with state["callers"].quota.stream(caller):
-                if scope["method"] == "HEAD":
-                    await sse.head()(scope, receive, send)
-                else:
-                    events = _events(scope, feed, reading, asked, page)
-                    await sse.stream(events, receive, send)
-            return None
-        if not page.changes and asked.wait and scope["method"] != "HEAD":
-            coming = _coming(feed, reading, asked.limit)
-            page = await first_of(scope, receive, coming, asked.wait, lambda: _nothing(reading))
+    page = await feed.page(reading, asked.limit)  # what is wrong is told before a stream begins
+    if media == EVENTS:
+        with state["callers"].quota.stream(caller):
+            if scope["method"] == "HEAD":
+                await sse.head()(scope, receive, send)
+            else:
+                await sse.stream(_events(scope, feed, reading, asked, page), receive, send)
+        return None
+    if not page.changes and asked.wait and scope["method"] != "HEAD":
+        coming = _coming(feed, reading, asked.limit)
+        page = await first_of(scope, receive, coming, asked.wait, lambda: _nothing(reading))
     changes = [asked.json(one, state["service"]) for one in page.changes]
     cursor = orjson.dumps(cursor_of(page.next))
     body = b'{"changes":[%b],"next":%b}' % (b",".join(changes), cursor)
@@ -157,11 +155,12 @@ def _nothing(reading: FeedReader) -> FeedPage:
 
 async def _coming(feed: Feed, reading: FeedReader, limit: int) -> FeedPage:
     """The next page that tells something, or what there is when the gateway stops."""
-    while True:
-        await reading.signal.wait()
-        page = await feed.page(reading, limit)
-        if page.changes or feed.ended:
-            return page
+    with feed.reading(reading):
+        while True:
+            page = await feed.page(reading, limit)
+            if page.changes or feed.ended:
+                return page
+            await reading.signal.wait()
 
 
 async def _events(
@@ -174,7 +173,7 @@ async def _events(
     )
     text, told_to = sse.RETRY, page.next
     try:
-        with keep_alive:
+        with keep_alive, feed.reading(reading):
             while not feed.ended:
                 for one in page.changes:
                     id_ = cursor_of(one.position).encode()
@@ -185,9 +184,9 @@ async def _events(
                     told_to = page.next
                     yield text
                     text = b""
-                if not page.changes:
+                page, was_empty = await feed.page(reading, asked.limit), not page.changes
+                if not page.changes and was_empty:
                     await reading.signal.wait()
-                page = await feed.page(reading, asked.limit)
     except GatewayError as error:
         yield text + sse.event("problem", told(scope["path"], error))
 
