@@ -20,6 +20,7 @@ from gateway.web.rest import address as question
 from gateway.web.rest import follow as live
 
 KEYS_ARE_OURS = {
+    "gateway.archive.listing._statement": "columns of our queries, and a few of a filter's values",
     "gateway.archive.rows._wanted": "powers of two",
     "gateway.archive.rows.keyed": "powers of two, and columns of our queries",
     "gateway.callers.model._hidden": "sets of five scopes",

@@ -214,7 +214,8 @@ def page_query(
         values |= {"time_after": after.time, "no_after": after.no}
     values = {name: value for name, value in values.items() if value is not None}
     shape = _Shape(order, led_by, len(leaders), tuple(any_of), frozenset(values), is_few=is_few)
-    return _statement(shape), values
+    make = _kept_statement if len(leaders) <= FEW_LEADERS else _statement
+    return make(shape), values
 
 
 class _Shape(NamedTuple):
@@ -232,9 +233,7 @@ class _Shape(NamedTuple):
     is_few: bool
 
 
-@lru_cache(maxsize=512)
 def _statement(shape: _Shape) -> Select[Any]:
-    """Made once: that takes as long as the page does."""
     order = shape.order
     no, time = RECORDS.c.no, order.column + 0 if shape.is_few else order.column
     within: list[ColumnElement[bool]] = [RECORDS.c.account == ACCOUNT]
@@ -266,6 +265,13 @@ def _statement(shape: _Shape) -> Select[Any]:
         .join_from(chosen, RECORDS, RECORDS.c.no == chosen.c.no)
         .order_by(*_directed(order, chosen.c.time, chosen.c.no))
     )
+
+
+FEW_LEADERS: Final = 8
+"""Values of a filter with which a statement is kept; it grows with them."""
+
+_kept_statement: Final = lru_cache(maxsize=256)(_statement)
+"""To make one takes as long as the page does."""
 
 
 def _bound(name: str) -> BindParameter[int]:

@@ -38,6 +38,7 @@ def schemas() -> Json:
         ref_template="#/components/schemas/{model}",
     )
     made: Json = document["$defs"]
+    del made["StatusRecord"]  # GraphQL's interface; REST names the kinds
     made["ChangeEvent"]["required"].remove(RECORD)  # it comes where `fields` names it
     told = [made["StatusResult"]["properties"]["record"], made["ChangeEvent"]["properties"][RECORD]]
     told[1]["anyOf"] = [*told[0]["anyOf"]]
