@@ -107,6 +107,11 @@ def running(script: str, *arguments: str) -> Iterator[Running]:
             process.kill()
 
 
+def executable() -> str:
+    """Node itself, for a script that needs no package."""
+    return _command(_packages_or_skip(), "node")
+
+
 def _command(folder: Path, name: str) -> str:
     found = shutil.which("node") if name == "node" else str(folder / "node_modules" / ".bin" / name)
     assert found
