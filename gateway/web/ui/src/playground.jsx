@@ -8,6 +8,7 @@ import { createClient } from "graphql-ws";
 import { useCallback, useState } from "react";
 import { createRoot } from "react-dom/client";
 
+import changes from "../../../../schema/examples/changes.graphql";
 import hlrLookup from "../../../../schema/examples/hlr_lookup.graphql";
 import message from "../../../../schema/examples/message.graphql";
 import records from "../../../../schema/examples/records.graphql";
@@ -91,7 +92,7 @@ const headers = `// A gateway that asks for a key takes it here, for all tabs:
 // { "Authorization": "Bearer KEY" }
 `;
 
-const examples = [message, hlrLookup, statuses, subscription, records, summary];
+const examples = [message, hlrLookup, statuses, subscription, changes, records, summary];
 const tabs = examples.map((query) => ({ query, headers }));
 const plugins = [HISTORY_PLUGIN, explorerPlugin({ showAttribution: false })];
 
