@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, false, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, false, or_, select
 
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import change_of
@@ -123,15 +123,7 @@ def read_page(
     if after.epoch != epoch or not forgotten <= after.no <= last:
         raise CursorExpired
     end = last if wanted.phones is not None else min(last, after.no + SPAN)
-    conditions = _conditions(connection, names, wanted)
-    query = (
-        select(*CHANGES.c, *[RECORDS.c[name] for name in _OF_RECORD])
-        .join_from(CHANGES, RECORDS)
-        .where(RECORDS.c.account == ACCOUNT, CHANGES.c.no > after.no, CHANGES.c.no <= end)
-        .where(*conditions)
-        .order_by(CHANGES.c.no)
-        .limit(limit)
-    )
+    query = page_query(connection, names, wanted, range(after.no, end), limit)
     rows = connection.execute(query).all()
     words = names.names(
         connection,
@@ -151,6 +143,26 @@ def read_page(
     ]
     at = rows[-1].no if len(rows) == limit else end
     return FeedPage(changes, FeedPosition(epoch, at), at >= last)
+
+
+def page_query(
+    connection: Connection, names: Names, wanted: RecordFilter, within: range, limit: int
+) -> Select[Any]:
+    """The changes behind a range's start, up to its stop, that match.
+
+    They are walked by number, but those of given phones are found by these.
+    """
+    account: ColumnElement[str] = RECORDS.c.account
+    if wanted.phones is None:  # else SQLite would begin at all records of the account
+        account = cast(account, Text)
+    return (
+        select(*CHANGES.c, *[RECORDS.c[name] for name in _OF_RECORD])
+        .join_from(CHANGES, RECORDS)
+        .where(account == ACCOUNT, CHANGES.c.no > within.start, CHANGES.c.no <= within.stop)
+        .where(*_conditions(connection, names, wanted))
+        .order_by(CHANGES.c.no)
+        .limit(limit)
+    )
 
 
 _OF_RECORD: Final = ("phone", "id", "operator", "sender", "entry")

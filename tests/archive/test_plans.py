@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, Select, text
 
 from gateway.archive.archive import open_database
+from gateway.archive.changes import page_query as feed_query
 from gateway.archive.database import Database
 from gateway.archive.filters import RecordFilter
 from gateway.archive.listing import Order, Position, numbered, page_query
@@ -74,6 +75,24 @@ async def test_each_key_is_looked_up_in_the_index(filled: Database) -> None:
     plan = await filled.read(explained, query)
     (search,) = [line for line in plan if re.search(r"\brecords\b", line)]
     assert "records_by_key" in search or "records_by_id" in search, plan
+
+
+async def test_the_feed_is_walked_by_number(filled: Database) -> None:
+    names, wanted = Names(), RecordFilter(states=frozenset({4}), senders=(SENDERS[0],))
+    for one in (RecordFilter(), wanted):
+        query = await filled.read(feed_query, names, one, range(10, 2000), LIMIT)
+        plan = await filled.read(explained, query)
+        assert any(
+            "changes_pkey" in line or "SEARCH changes USING INTEGER" in line for line in plan
+        )
+        assert not any("sort" in line.lower() or "TEMP B-TREE" in line for line in plan), plan
+
+
+async def test_the_feed_of_a_number_is_found_by_it(filled: Database) -> None:
+    of_one = RecordFilter(phones=(WATCHED,))
+    query = await filled.read(feed_query, Names(), of_one, range(9000), LIMIT)
+    plan = await filled.read(explained, query)
+    assert any("records_by_phone" in line or "records_by_key" in line for line in plan), plan
 
 
 def explained(connection: Connection, query: Select[Any]) -> list[str]:

@@ -1,12 +1,23 @@
 """`python -m tests.bench [NAME…]`: everything, or the parts named.
 
 One table: `hits`, `speed`, `memory`. More: `many`, `streams`, `trips`, `simulation`, `http`,
-`archive`.
+`archive`, `feed`.
 """
 
 import sys
 
-from tests.bench import archive, hits, many, memory, over_http, simulation, speed, streams, trips
+from tests.bench import (
+    archive,
+    feed,
+    hits,
+    many,
+    memory,
+    over_http,
+    simulation,
+    speed,
+    streams,
+    trips,
+)
 from tests.bench.harness import print_table
 
 TABLE = {"hits": hits.rows, "speed": speed.rows, "memory": memory.rows}
@@ -17,6 +28,7 @@ MORE = {
     "simulation": simulation.main,
     "http": over_http.main,
     "archive": archive.main,
+    "feed": feed.main,
 }
 
 names = sys.argv[1:] or [*TABLE, *MORE]

@@ -19,7 +19,7 @@ FEW, SOME, MANY = 1_000, 100_000, 1_000_000
 READS = 200_000
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of this process that are in memory (Linux)."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -30,11 +30,11 @@ def _size(count: int) -> float:
     for _ in records.told(records.BATCH):
         pass  # what reading them keeps for all is there before
     gc.collect()
-    before = _resident()
+    before = resident()
     for key, known in records.told(count):
         store.put(key, known)
     gc.collect()
-    return (_resident() - before) / count
+    return (resident() - before) / count
 
 
 def _reading(count: int) -> tuple[float, float]:
