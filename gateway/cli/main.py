@@ -395,7 +395,9 @@ Three calls to paste:
     '{{"query":"{{ message(id: 100, phone: \\"79990000100\\") {{ state isFinal }} }}"}}'
 
 The last 24 hours, as the archive has them: http://{gateway}/v1/records?state=UNDELIVERABLE, or
-http://{gateway}/v1/records/summary, counted.
+http://{gateway}/v1/records/summary, counted. What changes, as it does:
+
+  curl -N -H 'accept: text/event-stream' 'http://{gateway}/v1/changes?after=now&fields=state'
 
 Message 100 is on its way: ask again and again for a minute. Below, what the provider is asked,
 and what it pushes to the gateway by itself.
