@@ -119,6 +119,8 @@ class PostgresDatabase(Database):
             await self.write(_upgrade)
 
     async def listen(self, heard: Callable[[], None]) -> None:
+        from psycopg import Error  # noqa: PLC0415 - an extra
+
         async with self._readers.connect() as opened:
             connection = await opened.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(text(f"LISTEN {CHANNEL}"))
@@ -127,6 +129,8 @@ class PostgresDatabase(Database):
             try:
                 async for _ in driver.notifies():
                     heard()
+            except Error as error:  # SQLAlchemy knows nothing of it
+                raise ConnectionError(str(error)) from None
             finally:
                 await connection.invalidate()
 

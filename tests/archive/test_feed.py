@@ -242,6 +242,34 @@ async def test_another_process_is_heard_of(url: str) -> None:
     await other.aclose()
 
 
+async def test_a_server_that_was_killed_is_heard_again(server: Postgres) -> None:
+    with server.database() as address:
+        clock = FakeClock()
+        ours, other = (
+            Archive(open_database(address), clock, content=False, days=0) for _ in range(2)
+        )
+        await ours.flush()
+        live = Live(ours, clock)
+        task = asyncio.create_task(live.read(ALL, 12))
+        await live.ready()
+        with server.away():
+            await clock.advance(feed_module.LOOK)
+
+        def is_heard() -> bool:
+            told = server.execute(
+                address, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+            )
+            return bool(told)
+
+        await until(is_heard, clock)
+        await fill(other)
+        await until(task.done)  # no time passes: it was heard of
+        assert same(await task, await pages(other))
+        await live.feed.aclose()
+        await ours.aclose()
+        await other.aclose()
+
+
 async def test_what_was_erased_or_is_old_is_not_kept_in_memory(archive: Archive) -> None:
     clock = FakeClock()
     live = Live(archive, clock)
