@@ -1,8 +1,8 @@
 """The archive on a PostgreSQL server, which replicas share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from math import ceil
 from typing import Any, Concatenate, Final
 
@@ -81,8 +81,9 @@ class PostgresDatabase(Database):
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Result:
-        async with self._connected(self._readers) as connection, connection.begin():
-            return await connection.run_sync(query, *args, **kwargs)
+        with _cancelled_as_such():
+            async with self._connected(self._readers) as connection, connection.begin():
+                return await connection.run_sync(query, *args, **kwargs)
 
     async def write(
         self,
@@ -90,9 +91,10 @@ class PostgresDatabase(Database):
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Result:
-        async with self._connected(self._writers) as connection, connection.begin():
-            await connection.run_sync(_take_turn)
-            return await connection.run_sync(change, *args, **kwargs)
+        with _cancelled_as_such():
+            async with self._connected(self._writers) as connection, connection.begin():
+                await connection.run_sync(_take_turn)
+                return await connection.run_sync(change, *args, **kwargs)
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -152,6 +154,19 @@ class PostgresDatabase(Database):
     async def _dispose(self) -> None:
         await self._readers.dispose()
         await self._writers.dispose()
+
+
+@contextmanager
+def _cancelled_as_such() -> Iterator[None]:
+    """Of a cancellation that meets them in the middle, drivers make errors of other kinds."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    except Exception:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from None
+        raise
 
 
 def _take_turn(connection: Connection) -> None:

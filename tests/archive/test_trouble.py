@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import event, func, select, text, update
+from sqlalchemy import Connection, event, func, select, text, update
 
 from gateway.archive import archive as archive_module
 from gateway.archive import lookups
@@ -697,6 +697,19 @@ async def test_whoever_is_cancelled_gives_the_connection_back(url: str) -> None:
     # It is given back beside who was cancelled: a busy machine may be at it still.
     await soon(FakeClock(), lambda: not database._in_use())  # noqa: SLF001
     await archive.aclose()
+
+
+async def test_who_is_cancelled_is_told_so_whatever_the_driver_makes_of_it(address: str) -> None:
+    database = PostgresDatabase(address)
+
+    def query(_: Connection) -> None:
+        assert task.cancel()
+        raise AssertionError  # as psycopg does of a connection that is closed meanwhile
+
+    task = asyncio.create_task(database.read(query))
+    await asyncio.wait({task})
+    assert task.cancelled()
+    await database.aclose()
 
 
 async def test_whoever_is_cancelled_while_a_connection_is_set_up_loses_none(address: str) -> None:
