@@ -166,7 +166,10 @@ async def test_an_empty_page_waits_until_something_comes(tmp_path: Path) -> None
         await filled(setup)
         waiting = Stream(setup, f"/v1/changes?after=now&wait=30&phone={PHONE}")
         other = Stream(setup, "/v1/changes?after=now&wait=30&phone=79990000003")
-        await settle()
+        archive = setup.state["archive"]
+        assert archive is not None
+        readers = archive.feed._readers  # noqa: SLF001
+        await until(lambda: len(readers) == 2)  # both know where the end was
         await pushed(setup, 1, 2)
         await until(lambda: waiting.is_over)
         (change,) = json.loads(waiting.body)["changes"]
