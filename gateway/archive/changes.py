@@ -152,15 +152,21 @@ def page_query(
 
     They are walked by number, but those of given phones are found by these.
     """
+    some = select(CHANGES).where(
+        CHANGES.c.no > within.start, CHANGES.c.no <= within.stop, *_of_change(wanted)
+    )
+    of_record = _of_record(connection, names, wanted)
+    if not of_record:  # their place is known before any record is read
+        some = some.order_by(CHANGES.c.no).limit(limit)
+    changes = some.subquery()
     account: ColumnElement[str] = RECORDS.c.account
     if wanted.phones is None:  # else SQLite would begin at all records of the account
         account = cast(account, Text)
     return (
-        select(*CHANGES.c, *[RECORDS.c[name] for name in _OF_RECORD])
-        .join_from(CHANGES, RECORDS)
-        .where(account == ACCOUNT, CHANGES.c.no > within.start, CHANGES.c.no <= within.stop)
-        .where(*_conditions(connection, names, wanted))
-        .order_by(CHANGES.c.no)
+        select(*changes.c, *[RECORDS.c[name] for name in _OF_RECORD])
+        .join_from(changes, RECORDS, RECORDS.c.no == changes.c.record)
+        .where(account == ACCOUNT, *of_record)
+        .order_by(changes.c.no)
         .limit(limit)
     )
 
@@ -168,17 +174,23 @@ def page_query(
 _OF_RECORD: Final = ("phone", "id", "operator", "sender", "entry")
 
 
-def _conditions(
-    connection: Connection, names: Names, wanted: RecordFilter
-) -> list[ColumnElement[bool]]:
-    """What `matcher` says in SQL."""
+def _of_change(wanted: RecordFilter) -> list[ColumnElement[bool]]:
+    """What `matcher` says of the changes, in SQL."""
     found: list[ColumnElement[bool]] = []
-    if wanted.phones is not None:
-        found.append(RECORDS.c.phone.in_(wanted.phones))
     if wanted.states is not None:
         found.append(CHANGES.c.state.in_(sorted(wanted.states)))
     if wanted.errors is not None:
         found.append(or_(false(), *map(_is_error, wanted.errors)))
+    return found
+
+
+def _of_record(
+    connection: Connection, names: Names, wanted: RecordFilter
+) -> list[ColumnElement[bool]]:
+    """What it says of their records."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.phones is not None:
+        found.append(RECORDS.c.phone.in_(wanted.phones))
     for column, words in (
         (RECORDS.c.operator, wanted.operators),
         (RECORDS.c.sender, wanted.senders),

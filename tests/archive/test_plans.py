@@ -85,7 +85,9 @@ async def test_the_feed_is_walked_by_number(filled: Database) -> None:
         assert any(
             "changes_pkey" in line or "SEARCH changes USING INTEGER" in line for line in plan
         )
-        assert not any("sort" in line.lower() or "TEMP B-TREE" in line for line in plan), plan
+        is_sorted = any("sort" in line.lower() or "TEMP B-TREE" in line for line in plan)
+        is_limited = one.senders is None  # to a page, before its records are read
+        assert is_limited or not is_sorted, plan
 
 
 async def test_the_feed_of_a_number_is_found_by_it(filled: Database) -> None:
