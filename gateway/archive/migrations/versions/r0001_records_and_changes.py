@@ -1,6 +1,5 @@
 """Records, changes, names, counters, tallies."""
 
-import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -70,8 +69,6 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("last", sa.BigInteger, nullable=False),
     )
-    epoch = sa.text("INSERT INTO counters VALUES ('epoch', :number)")
-    op.execute(epoch.bindparams(number=secrets.randbelow(2**53)))
     op.create_table(
         "tallies",
         sa.Column("account", sa.Text, primary_key=True),
