@@ -121,6 +121,7 @@ async def test_a_walk_tells_each_record_once_and_survives_a_restart(tmp_path: Pa
         ("limit=0", "limit must be a number from 1 to 1000."),
         ("limit=1001", "limit must be a number from 1 to 1000."),
         ("limit=1&limit=2", "limit must be given once."),
+        ("order=", "order must be one of -changedAt,"),
         ("order=phone", "order must be one of -changedAt, changedAt, -sentAt, sentAt."),
         ("cursor=abc", "cursor must be the `next` of an earlier page of the same order."),
         ("sentAfter=2027-01-15", "sentAfter must be one time with its zone,"),

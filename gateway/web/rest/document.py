@@ -207,6 +207,10 @@ def _problems(row: Operation, *, has_query: bool) -> dict[int, Json]:
     }
 
 
+_BEFORE_PARSING = frozenset({414})
+"""What may be refused before it is known what is asked for, and then in one plain line."""
+
+
 def _problem(status: int, codes: list[str], *, retryable: bool) -> Json:
     headers = ["X-Request-Id"]
     if retryable:
@@ -216,10 +220,13 @@ def _problem(status: int, codes: list[str], *, retryable: bool) -> Json:
     shown: Json = {"schema": _ref("schemas", "HttpProblem")}
     if known := [code for code in codes if code in examples.PROBLEMS]:
         shown["examples"] = {code: _ref("examples", code) for code in known}
+    content: Json = {MEDIA_TYPE: shown}
+    if status in _BEFORE_PARSING:
+        content["text/plain"] = {"schema": {"type": "string"}}
     return {
         "description": " or ".join(codes),
         "headers": {name: _ref("headers", name) for name in headers},
-        "content": {MEDIA_TYPE: shown},
+        "content": content,
     }
 
 

@@ -110,7 +110,7 @@ def read_list(given: Mapping[str, Sequence[str]], hidden: frozenset[str]) -> Lis
     check_names(given, NAMES | {"order", "limit", "cursor", "fields"})
     fields = given.get("fields")
     names = None if fields is None else tuple(",".join(fields).split(","))
-    order = _order(one_of(given, "order") or Order.CHANGED_DESC)
+    order = _order(one_of(given, "order"))
     cursor = one_of(given, "cursor")
     return ListUrl(
         wanted=read_filter(given),
@@ -122,7 +122,9 @@ def read_list(given: Mapping[str, Sequence[str]], hidden: frozenset[str]) -> Lis
     )
 
 
-def _order(text: str) -> Order:
+def _order(text: str | None) -> Order:
+    if text is None:
+        return Order.CHANGED_DESC
     if text not in list(Order):
         raise InvalidArgument(f"order must be one of {', '.join(Order)}.")
     return Order(text)
