@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from gateway.archive.archive import START, Archive, open_database
 from gateway.archive.database import TROUBLE, NewerSchemaError
+from gateway.archive.leader import Leader
 from gateway.archive.writer import short
 from gateway.cache import Reading, RecordCache
 from gateway.callers.fetch import fetch
@@ -51,7 +52,10 @@ from gateway.web.pages import files as pages
 from gateway.web.pages import root
 from gateway.web.rest import document as docs
 from gateway.web.rest import operations as api
+from gateway.web.rest.feed import webhook_body
 from gateway.web.rest.push import Callback
+from gateway.webhooks.address import read_address
+from gateway.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +79,7 @@ def create_app(
     clock = clock or Clock()
     lifetime = lifetime or Lifetime()
     callers = callers or create_callers(settings)
+    require_archive(settings, callers)
     counts = Counts(callers)
     secret = settings.callback_secret
     callback = Callback(secret.get_secret_value(), clock, counts.pushes) if secret else None
@@ -95,6 +100,7 @@ def create_app(
                 client,
                 archiving(settings, clock) as archive,
                 serving(settings, client, clock, tracing, archive=archive) as service,
+                delivering(callers, archive, service, clock) as webhooks,
             ):
                 watches = Watches(service, clock)
                 ending = asyncio.create_task(_end_streams(watches, archive, lifetime))
@@ -105,6 +111,7 @@ def create_app(
                         "service": service,
                         "archive": archive,
                         "watches": watches,
+                        "webhooks": webhooks,
                         "counts": counts,
                         "lifetime": lifetime,
                     }
@@ -180,7 +187,14 @@ def create_callers(settings: Settings) -> Callers:
         allow_anonymous=settings.allow_anonymous,
         fetch=fetch,
         anonymous_scopes=settings.scopes_of_anonymous,
+        check_webhook=read_address,
     )
+
+
+def require_archive(settings: Settings, callers: Callers) -> None:
+    """Raise `SettingsError` where webhooks are to be told of changes, and none are kept."""
+    if callers.webhooks and settings.archive is None:
+        raise SettingsError(f"Webhooks need the archive. {settings.why_no_archive}")
 
 
 def create_journal(settings: Settings, clock: Clock) -> Journal:
@@ -289,6 +303,25 @@ async def archiving(settings: Settings, clock: Clock) -> AsyncIterator[Archive |
         yield archive
     finally:
         await archive.aclose()
+
+
+@asynccontextmanager
+async def delivering(
+    callers: Callers, archive: Archive | None, service: StatusService, clock: Clock
+) -> AsyncIterator[Webhooks | None]:
+    """The webhooks, which are told of changes by one of the processes that share the archive."""
+    if archive is None:
+        yield None
+        return
+    webhooks = Webhooks(lambda: callers.webhooks, archive, clock, partial(webhook_body, service))
+    await webhooks.open()
+    leader = Leader(archive.database, clock, webhooks.deliver)
+    callers.on_reload = webhooks.reload
+    leader.start()
+    try:
+        yield webhooks
+    finally:
+        await leader.aclose()
 
 
 @asynccontextmanager

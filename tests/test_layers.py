@@ -19,6 +19,7 @@ ORDER = [
     {"observability/tracing"},
     {"service"},
     {"watch"},
+    {"webhooks"},
     {"web/projection"},
     {"web/http"},
     {"web/rest/push"},
@@ -35,7 +36,11 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 HOMES = {
-    "httpx": {"upstream/client", "app", "cli/check", "callers/fetch", "simulator/push"},
+    "httpx": {
+        *("upstream/client", "app", "cli/check", "callers/fetch", "simulator/push"),
+        "webhooks/post",
+    },
+    "standardwebhooks": {"webhooks/address"},
     "joserfc": {"callers/jwt"},
     "python_multipart": {"simulator/form"},
     "redis": {"replicas"},

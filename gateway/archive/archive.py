@@ -169,6 +169,21 @@ class Archive:
             self._writer.suspect(error, era)
             raise Overloaded("The archive's database is away; try again.", retry_after=5) from None
 
+    async def write(
+        self,
+        change: Callable[Concatenate[Connection, Given], Result],
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Result:
+        """Make a change beside those of what was learned; `Overloaded` as above."""
+        era = self.database.era
+        try:
+            async with asyncio.timeout(LONGEST_STATEMENT):
+                return await self.database.write(change, *args, **kwargs)
+        except TROUBLE as error:
+            self._writer.suspect(error, era)
+            raise Overloaded("The archive's database is away; try again.", retry_after=5) from None
+
     async def flush(self) -> None:
         """Write all that waits, now."""
         await self._writer.flush()

@@ -4,11 +4,22 @@ A page begins behind a position and ends at another, which the next one begins b
 goes on from the last position sees each change once, in the order in which they were learned.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, false, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    and_,
+    cast,
+    false,
+    or_,
+    select,
+)
 
 from gateway.archive.cursors import decoded, encoded
 from gateway.archive.filters import RecordFilter
@@ -57,6 +68,8 @@ class FeedChange(NamedTuple):
     """A change of a state, and what it may be filtered by."""
 
     position: FeedPosition
+    record: int
+    """The number of its record."""
     key: StatusKey
     change: StateChange
     state: int
@@ -121,13 +134,23 @@ def read_page(
     end = last if wanted.phones is not None else min(last, after.no + SPAN)
     query = page_query(connection, names, wanted, range(after.no, end), limit)
     rows = connection.execute(query).all()
+    changes = changes_of(connection, names, epoch, rows)
+    at = rows[-1].no if len(rows) == limit else end
+    return FeedPage(changes, FeedPosition(epoch, at), at >= last)
+
+
+def changes_of(
+    connection: Connection, names: Names, epoch: int, rows: Sequence[Row[Any]]
+) -> list[FeedChange]:
+    """The changes in the rows of a `page_query`."""
     words = names.names(
         connection,
         {no for row in rows for no in (row.status_text, row.operator, row.sender) if no},
     )
-    changes = [
+    return [
         FeedChange(
             FeedPosition(epoch, row.no),
+            row.record,
             StatusKey(row.phone, row.id),
             change_of(row, words),
             row.state,
@@ -137,8 +160,18 @@ def read_page(
         )
         for row in rows
     ]
-    at = rows[-1].no if len(rows) == limit else end
-    return FeedPage(changes, FeedPosition(epoch, at), at >= last)
+
+
+def by_number(connection: Connection, names: Names, numbers: Iterable[int]) -> list[FeedChange]:
+    """These changes, in their order."""
+    query = (
+        select(*CHANGES.c, *[RECORDS.c[name] for name in _OF_RECORD])
+        .join_from(CHANGES, RECORDS)
+        .where(CHANGES.c.no.in_(list(numbers)))
+        .order_by(CHANGES.c.no)
+    )
+    epoch = connection.scalar(select(COUNTERS.c.last).where(COUNTERS.c.name == "epoch"))
+    return changes_of(connection, names, epoch or 0, connection.execute(query).all())
 
 
 def page_query(

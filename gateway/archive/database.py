@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -48,6 +48,18 @@ TROUBLE: Final = (SQLAlchemyError, OSError, TimeoutError)
 
 class NewerSchemaError(Exception):
     """The database was written by a newer release; the message says so in one sentence."""
+
+
+class Lead(Protocol):
+    """What only one process among those that share a database has, until it ends or loses it."""
+
+    async def holds(self) -> bool:
+        """Is it still ours?"""
+        ...
+
+    async def aclose(self) -> None:
+        """Leave it to another process."""
+        ...
 
 
 class Schema(Enum):
@@ -95,6 +107,10 @@ class Database(ABC):
 
         It returns at once where there is no way to hear of others.
         """
+
+    @abstractmethod
+    async def try_lead(self) -> "Lead | None":
+        """Be the one process that does what only one may do; None: another one is it."""
 
     @abstractmethod
     async def migrate(self) -> None:

@@ -90,6 +90,8 @@ class Feed:
         self._readers[reader] = None
         if not self._tasks:
             self._tasks = [asyncio.create_task(run()) for run in (self._run, self._listen)]
+        elif len(self._readers) == 1:
+            self._signal.set()  # nothing was kept while nobody read
         try:
             yield
         finally:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from math import ceil
 from typing import Any, Concatenate, Final
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from gateway.archive.database import (
     BUSY,
@@ -18,6 +19,7 @@ from gateway.archive.database import (
     TROUBLE,
     Database,
     Given,
+    Lead,
     Result,
     upgrade,
 )
@@ -25,11 +27,21 @@ from gateway.archive.database import (
 LOCK: Final = 0x736D7363
 """The advisory lock of those who write to one database: `smsc` in ASCII."""
 
+LEAD: Final = LOCK + 1
+"""The advisory lock of the one process that has the lead."""
+
+KEEP_ALIVE: Final = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2"
+)
+"""The server's own look at whether we are still there: 15 seconds after a machine was lost, what it
+locked is free."""
+
 LISTENERS: Final = 1
 """Connections that hear of what others write."""
 
-WRITERS: Final = 2
-"""Connections that write: for what was learned, and for what is deleted beside it."""
+WRITERS: Final = 3
+"""Connections that write: for what was learned, for what is deleted beside it, and for what was
+delivered."""
 
 CHANNEL: Final = "smsc_gateway"
 """What listeners are told on, as a transaction is committed."""
@@ -55,7 +67,18 @@ class PostgresDatabase(Database):
         self._unwanted: set[asyncio.Task[None]] = set()
         options = (
             f"-c statement_timeout={LONGEST_STATEMENT:.0f}s "
-            f"-c idle_in_transaction_session_timeout={LONGEST_STATEMENT:.0f}s"  # it holds the lock
+            f"-c idle_in_transaction_session_timeout={LONGEST_STATEMENT:.0f}s "  # it holds the lock
+            f"{KEEP_ALIVE}"
+        )
+        self._leaders = create_async_engine(
+            parsed,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={
+                "connect_timeout": ceil(BUSY),
+                "options": options,
+                "async_creator_fn": _connect,
+            },
         )
         self._readers, self._writers = (
             create_async_engine(
@@ -116,6 +139,15 @@ class PostgresDatabase(Database):
         finally:
             await asyncio.shield(asyncio.create_task(connection.close()))
 
+    async def try_lead(self) -> Lead | None:
+        with _cancelled_as_such():
+            async with AsyncExitStack() as stack:
+                connection = await stack.enter_async_context(self._connected(self._leaders))
+                taken = await connection.scalar(text(f"SELECT pg_try_advisory_lock({LEAD})"))
+                if not taken:
+                    return None
+                return _Lead(connection, stack.pop_all())
+
     async def migrate(self) -> None:
         async with asyncio.timeout(MIGRATING):
             await self.write(_upgrade)
@@ -137,7 +169,7 @@ class PostgresDatabase(Database):
                 await connection.invalidate()
 
     async def size(self) -> int:
-        tables = ("records", "changes", "names", "counters", "tallies")
+        tables = ("records", "changes", "names", "counters", "tallies", "webhooks", "deliveries")
         query = " + ".join(f"pg_total_relation_size('{table}')" for table in tables)
         return await self.read(lambda connection: connection.scalar(text(f"SELECT {query}")) or 0)
 
@@ -154,6 +186,26 @@ class PostgresDatabase(Database):
     async def _dispose(self) -> None:
         await self._readers.dispose()
         await self._writers.dispose()
+        await self._leaders.dispose()
+
+
+class _Lead:
+    """The lead belongs to whose connection holds the lock: it ends with it."""
+
+    def __init__(self, connection: AsyncConnection, stack: AsyncExitStack) -> None:
+        self._connection = connection
+        self._stack = stack
+
+    async def holds(self) -> bool:
+        try:
+            async with asyncio.timeout(BUSY):
+                await self._connection.execute(text("SELECT 1"))
+        except TROUBLE:
+            return False
+        return True
+
+    async def aclose(self) -> None:
+        await self._stack.aclose()
 
 
 @contextmanager

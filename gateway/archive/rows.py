@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import (
     CTE,
@@ -29,6 +29,8 @@ from gateway.model.records import HlrLookup, Record, StatusKey
 
 ACCOUNT: Final = ""
 """The account of all rows, while there is one."""
+
+One = TypeVar("One")
 
 
 class Kept(NamedTuple):
@@ -189,6 +191,6 @@ def _country(record: Record) -> str | None:
     return None if record.subscriber is None else record.subscriber.country
 
 
-def batches(keys: Sequence[StatusKey], size: int) -> Iterable[Sequence[StatusKey]]:
-    """The keys, so many at a time: a statement takes a bounded number of values."""
+def batches(keys: Sequence[One], size: int) -> Iterable[Sequence[One]]:
+    """The keys, or rows, so many at a time: a statement takes a bounded number of values."""
     return (keys[first : first + size] for first in range(0, len(keys), size))

@@ -22,6 +22,7 @@ from gateway.archive.database import (
     READERS,
     Database,
     Given,
+    Lead,
     Result,
     Schema,
     upgrade,
@@ -80,6 +81,23 @@ class SqliteDatabase(Database):
     ) -> Result:
         doing = partial(_run, self._writers, change, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._writing, doing)
+
+    async def try_lead(self) -> Lead | None:
+        return await asyncio.to_thread(self._try_lead)
+
+    def _try_lead(self) -> Lead | None:
+        """By a lock on a file beside it, which the system takes back when the process has ended."""
+        descriptor = os.open(self._beside(self._path, "lead"), os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            import fcntl  # noqa: PLC0415 - Windows has none, and then every process leads
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return _Lead(descriptor)
 
     async def migrate(self) -> None:
         await asyncio.to_thread(self._create)
@@ -193,6 +211,17 @@ class SqliteDatabase(Database):
     async def _dispose(self) -> None:
         for engine in (self._readers, self._writers):
             await asyncio.to_thread(engine.dispose)
+
+
+class _Lead:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    async def holds(self) -> bool:
+        return True
+
+    async def aclose(self) -> None:
+        os.close(self._descriptor)
 
 
 def _run(engine: Engine, query: Callable[..., Result], *args: object, **kwargs: object) -> Result:

@@ -105,6 +105,53 @@ TALLIES: Final = Table(
 """How many records there are of each kind, so that a summary of all need not read them: see
 `tallies`, which keeps them right with each row that is written or deleted."""
 
+WEBHOOKS: Final = Table(
+    "webhooks",
+    METADATA,
+    Column("account", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("failing_since", BigInteger),
+    Column("last_success_at", BigInteger),
+    Column("last_error_at", BigInteger),
+    Column("last_error", Text),
+    Column("off_at", BigInteger),
+)
+"""How far each webhook is: all changes up to `position` were delivered, or stand in `deliveries`.
+
+Who delivers writes only while `generation` is the one it read: another process that takes over, and
+a replay, give it the next one. `off_at`: when the address was switched off.
+"""
+
+DELIVERIES: Final = Table(
+    "deliveries",
+    METADATA,
+    Column(
+        "change",
+        _NUMBER,
+        ForeignKey(CHANGES.c.no, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("account", Text, primary_key=True),
+    Column("webhook", Text, primary_key=True),
+    Column("record", _NUMBER, nullable=False),
+    Column("tries", SmallInteger, nullable=False),
+    Column("next_at", BigInteger),
+    Column("given_up_at", BigInteger),
+    Column("error", Text),
+)
+"""The changes that a webhook did not take at the first try, or that wait behind one of those.
+
+`next_at`: when the next try is due; null where an earlier change of the record has to go before it,
+or where it was given up.
+"""
+
+_D: Final = DELIVERIES.c
+Index("deliveries_by_next_at", _D.account, _D.webhook, _D.next_at)
+Index("deliveries_by_record", _D.account, _D.webhook, _D.record, _D.change)
+
 _R: Final = RECORDS.c
 
 Index("records_by_key", _R.account, _R.phone, _R.id, unique=True)

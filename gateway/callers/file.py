@@ -9,6 +9,12 @@ expires = 2027-01-01T00:00:00Z     # optional
 quota_per_minute = 600             # optional: requests in any sixty seconds
 max_streams = 20                   # optional: subscriptions and event streams open at a time
 
+[[client.webhook]]                 # optional: an address of the client's that is told of changes
+name = "billing-receiver"
+url = "https://billing.internal/sms"
+secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" # or a list of two
+isFinal = true                     # optional: the filters of the feed, a value or a list each
+
 [jwt]                              # optional: tokens of an issuer, beside the keys
 jwks_url = "https://id.example/jwks.json"  # or jwks_file, beside this file
 issuer = "https://id.example/"
@@ -22,11 +28,13 @@ It is read strictly: what is wrong is one sentence that names the file, the entr
 was written in place of a hash is never repeated, for it may be a key.
 """
 
+import binascii
 import difflib
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +42,7 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -44,7 +53,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from gateway.callers.model import Allowance, Caller, Scope
+from gateway.callers.model import Allowance, Caller, Scope, WebhookEntry
+from gateway.errors import InvalidArgument
 from gateway.loopback import is_loopback
 
 KEY_PREFIX = "sgw_"
@@ -75,6 +85,8 @@ class Clients:
     callers: Mapping[str, Caller]
     """By name."""
     jwt: "JwtRules | None"
+    webhooks: Mapping[str, WebhookEntry]
+    """By name."""
 
 
 def _listed(value: object) -> object:
@@ -102,6 +114,32 @@ def _moment(value: object) -> datetime:
     return value
 
 
+SECRET_PREFIX = "whsec_"  # noqa: S105 - of a webhook's secret, by Standard Webhooks
+
+SECRET_BYTES = range(24, 65)
+"""How long a secret may be, by Standard Webhooks."""
+
+
+def _secret(value: object) -> str:
+    """What is wrong with it is told without it."""
+    text = value if isinstance(value, str) else ""
+    try:
+        coded = text.removeprefix(SECRET_PREFIX)
+        length = len(b64decode(coded + "=" * (-len(coded) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        length = 0
+    if not text.startswith(SECRET_PREFIX) or length not in SECRET_BYTES:
+        raise ValueError(
+            f"must be {SECRET_PREFIX} and {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} bytes in base64; "
+            "`openssl rand -base64 32` makes some"
+        )
+    return text
+
+
+def _filter(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -115,20 +153,65 @@ class _Limited(_Table):
         return Allowance(self.quota_per_minute, self.max_streams)
 
 
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(NAME_RULE)
+    return value
+
+
+_Name = Annotated[str, AfterValidator(_name)]
+_Filter = Annotated[
+    list[Annotated[str, BeforeValidator(_filter)]],
+    BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+    Field(min_length=1),
+]
+
+
+class _Webhook(_Table):
+    name: _Name
+    url: str
+    secret: Annotated[
+        list[Annotated[str, BeforeValidator(_secret)]],
+        BeforeValidator(_listed),
+        Field(min_length=1, max_length=2),
+    ]
+    phone: _Filter | None = None
+    kind: _Filter | None = None
+    state: _Filter | None = None
+    stateGroup: _Filter | None = None  # noqa: N815 - as callers name it
+    isFinal: _Filter | None = None  # noqa: N815 - as above
+    errorCode: _Filter | None = None  # noqa: N815 - as above
+    operator: _Filter | None = None
+    sender: _Filter | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            is_good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            is_good = False
+        if not is_good or not value.isascii() or not value.isprintable() or " " in value:
+            raise ValueError("must be an http(s) address, such as https://billing.internal/sms")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("must hold no user name and no password: the signature tells who asks")
+        return value
+
+    def entry(self, client: Caller) -> WebhookEntry:
+        given = self.model_dump(exclude={"name", "url", "secret"}, exclude_none=True)
+        filters = {name: tuple(values) for name, values in given.items()}
+        return WebhookEntry(self.name, self.url, tuple(self.secret), filters, client)
+
+
 class _Client(_Limited):
-    name: str
+    name: _Name
     key_sha256: Annotated[
         list[Annotated[bytes, BeforeValidator(_digest)]], BeforeValidator(_listed)
     ] = Field(min_length=1)
     scopes: list[Annotated[Scope, BeforeValidator(_scope)]] = Field(min_length=1)
     expires: Annotated[datetime, BeforeValidator(_moment)] | None = None
-
-    @field_validator("name")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        if not NAME.fullmatch(value):
-            raise ValueError(NAME_RULE)
-        return value
+    webhook: list[_Webhook] = Field(default=[])
 
     @property
     def caller(self) -> Caller:
@@ -179,9 +262,13 @@ class _File(_Table):
         return self
 
 
-def read(path: Path) -> Clients:
+CheckWebhook = Callable[[WebhookEntry], object]
+"""Raises `InvalidArgument` for filters that are none."""
+
+
+def read(path: Path, check_webhook: CheckWebhook | None = None) -> Clients:
     """What the file says. Raises `ClientsFileError`."""
-    return parse(text_of(path), path)
+    return parse(text_of(path), path, check_webhook)
 
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -202,7 +289,7 @@ def text_of(path: Path) -> str:
         raise ClientsFileError(f"{path} is not UTF-8 text.") from None
 
 
-def parse(text: str, path: Path) -> Clients:
+def parse(text: str, path: Path, check_webhook: CheckWebhook | None = None) -> Clients:
     """What a file of this text says; `path` is how it is called in `ClientsFileError`."""
     try:
         tables = tomllib.loads(text)
@@ -215,6 +302,7 @@ def parse(text: str, path: Path) -> Clients:
         raise ClientsFileError(f"{path}: {_sentence(first, tables)}") from None
     keys: dict[bytes, tuple[bytes, Caller]] = {}
     callers: dict[str, Caller] = {}
+    webhooks: dict[str, WebhookEntry] = {}
     for number, client in enumerate(found.client, 1):
         where, caller = f"{path}: client {number} ({client.name})", client.caller
         if caller.name in callers:
@@ -226,7 +314,24 @@ def parse(text: str, path: Path) -> Clients:
                     f"{where}: key_sha256: {keys[digest][1].name} has the same key; give it to one."
                 )
             keys[digest] = (digest, replace(caller, credential=digest))
-    return Clients(keys, callers, found.jwt)
+        for webhook in client.webhook:
+            place = f"{where}: webhook {webhook.name}"
+            if webhook.name in webhooks:
+                raise ClientsFileError(f"{place}: another webhook has that name; change one.")
+            webhooks[webhook.name] = _entry(webhook, caller, check_webhook, place)
+    return Clients(keys, callers, found.jwt, webhooks)
+
+
+def _entry(
+    webhook: _Webhook, client: Caller, check: CheckWebhook | None, place: str
+) -> WebhookEntry:
+    entry = webhook.entry(client)
+    try:
+        if check is not None:
+            check(entry)
+    except InvalidArgument as error:
+        raise ClientsFileError(f"{place}: {error.detail}") from None
+    return entry
 
 
 def _sentence(error: ErrorDetails, tables: Mapping[str, Any]) -> str:
@@ -235,13 +340,29 @@ def _sentence(error: ErrorDetails, tables: Mapping[str, Any]) -> str:
     table = ""
     where: type[BaseModel] = _File
     if places[:1] == ["client"] and len(places) > 1:
-        table, where = _called(int(places[1]), tables), _Client
+        clients = tables["client"]
+        table, where = _called("client", int(places[1]), clients), _Client
+        if places[2:3] == ["webhook"] and len(places) > 3:  # noqa: PLR2004 - behind its number
+            of_client = clients[int(places[1])]["webhook"]
+            table += ": " + _called("webhook", int(places[3]), of_client)
+            where = _Webhook
+            places = places[2:]
         places = places[2:]
     elif places[:1] == ["jwt"]:
         table, where = "[jwt]", JwtRules
         places = places[1:]
     field = str(places[0]) if places else ""
     return ": ".join(part for part in (table, _reason(error, field, where)) if part)
+
+
+_SENTENCES = {
+    "missing": "{field} is missing.",
+    "too_short": "{field} is empty.",
+    "string_too_short": "{field} is empty.",
+    "too_long": "{field} may have at most {max_length} values.",
+    "list_type": "a {field} is written as [[{table}]], with two brackets.",
+}
+_TABLES = {"client": "client", "webhook": "client.webhook"}
 
 
 def _reason(error: ErrorDetails, field: str, table: type[BaseModel]) -> str:
@@ -251,19 +372,16 @@ def _reason(error: ErrorDetails, field: str, table: type[BaseModel]) -> str:
         similar = difflib.get_close_matches(field, table.model_fields, n=1, cutoff=0.4)
         hint = f"did you mean {similar[0]}?" if similar else "leave it out."
         return f"{field!r} is not known here; {hint}"
-    if error["type"] == "missing":
-        return f"{field} is missing."
-    if error["type"] in {"too_short", "string_too_short"}:
-        return f"{field} is empty."
-    if table is _File and error["type"] == "list_type":
-        return "a client is written as [[client]], with two brackets."
+    sentence = _SENTENCES.get(error["type"])
+    if sentence and (error["type"] != "list_type" or field in _TABLES):
+        return sentence.format(field=field, table=_TABLES.get(field), **error.get("ctx", {}))
     reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     end = "" if reason.endswith("?") else "."
     return f"{field}: {reason}{end}" if field else f"{reason}{end}"
 
 
-def _called(index: int, tables: Mapping[str, Any]) -> str:
-    client = tables["client"][index]
-    name = client.get("name") if isinstance(client, dict) else None
+def _called(what: str, index: int, tables: Sequence[Any]) -> str:
+    table = tables[index]
+    name = table.get("name") if isinstance(table, dict) else None
     shown = isinstance(name, str) and NAME.fullmatch(name) and not name.startswith(KEY_PREFIX)
-    return f"client {index + 1} ({name})" if shown else f"client {index + 1}"
+    return f"{what} {index + 1} ({name})" if shown else f"{what} {index + 1}"

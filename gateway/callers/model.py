@@ -69,6 +69,20 @@ class Caller:
     """What it was let in by: a key's digest, or who signed its token; None: nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class WebhookEntry:
+    """An address that is told of changes, as the operator wrote it under a client."""
+
+    name: str
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """What bodies are signed with: one, or two while one takes the other's place."""
+    filters: Mapping[str, tuple[str, ...]]
+    """Which changes it is told, as callers of the feed filter them."""
+    client: Caller
+    """Whose it is: its scopes decide what is told."""
+
+
 class WrongKey(Exception):
     """Nobody's key, or not a token of the issuer: somebody guesses, or mistook the address."""
 

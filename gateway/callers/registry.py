@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -11,8 +11,8 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
-from gateway.callers.file import Clients, ClientsFileError, JwtRules, read
-from gateway.callers.model import ALL_SCOPES, Caller, Scope, WrongKey
+from gateway.callers.file import CheckWebhook, Clients, ClientsFileError, JwtRules, read
+from gateway.callers.model import ALL_SCOPES, Caller, Scope, WebhookEntry, WrongKey
 from gateway.callers.quota import Quota, Throttle
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
 
@@ -72,6 +72,7 @@ class Callers:
         allow_anonymous: bool,
         fetch: Fetch,
         anonymous_scopes: frozenset[Scope] = ALL_SCOPES,
+        check_webhook: CheckWebhook | None = None,
     ) -> None:
         self.anonymous = Caller("", anonymous_scopes)
         self.quota = Quota()
@@ -81,8 +82,11 @@ class Callers:
         """Is there a file of them?"""
         self._allow_anonymous = allow_anonymous or path is None
         self._fetch = fetch
+        self._check_webhook = check_webhook
+        self.on_reload: Callable[[], None] = lambda: None
+        """Called when the file has been read anew."""
         self._held: set[Holder] = set()
-        self._clients = Clients({}, {}, None)
+        self._clients = Clients({}, {}, None, {})
         self._tokens: Tokens | None = None
         if path is not None:
             self._clients, self._tokens = self._read(path)
@@ -176,7 +180,13 @@ class Callers:
             return False
         log.info("the clients file was read anew: %d clients", len(self._clients.callers))
         self._check_held()
+        self.on_reload()
         return True
+
+    @property
+    def webhooks(self) -> Mapping[str, WebhookEntry]:
+        """The addresses that are told of changes, by name."""
+        return self._clients.webhooks
 
     def _check_held(self) -> None:
         """Tell what is open for callers who have lost what they were let in by."""
@@ -201,7 +211,7 @@ class Callers:
         raise Unauthenticated("The key or token is not known here.")
 
     def _read(self, path: Path) -> tuple[Clients, "Tokens | None"]:
-        clients = read(path)
+        clients = read(path, self._check_webhook)
         if clients.jwt is None:
             return clients, None
         if self._tokens is not None and self._tokens.rules == clients.jwt and clients.jwt.jwks_url:

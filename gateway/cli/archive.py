@@ -44,7 +44,7 @@ def archive() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 def stats(*, as_json: bool) -> None:
     """Tell what is kept: where, how much, since when, and in which states."""
-    found = _run(_settings(), _stats)
+    found = with_database(archive_settings(), _stats)
     if as_json:
         click.echo(orjson.dumps(found.model_dump(mode="json", by_alias=True)))
         return
@@ -64,7 +64,7 @@ def erase(phone: str, *, yes: bool) -> None:
         wanted = parse_phone(phone)
     except InvalidArgument as error:
         raise click.BadParameter(error.detail or "", param_hint="--phone") from None
-    _run(_settings(), lambda database: _erase(database, wanted, is_asked=not yes))
+    with_database(archive_settings(), lambda database: _erase(database, wanted, is_asked=not yes))
 
 
 @archive.command(name="import")
@@ -76,15 +76,15 @@ def import_(context: click.Context, file: IO[bytes]) -> None:
     What is kept and newer stays as it is, so it does no harm to import a file again. A line that
     can't be read is told and left out; the status is 1 then.
     """
-    settings = _settings()
+    settings = archive_settings()
     importer = _Importer(settings, file)
-    _run(settings, importer.run)
+    with_database(settings, importer.run)
     click.echo(importer.told())
     if importer.wrong:
         context.exit(1)
 
 
-def _settings() -> Settings:
+def archive_settings() -> Settings:
     """Those of the environment, with which there is an archive."""
     configure_logging("error", "auto")
     try:
@@ -97,11 +97,11 @@ def _settings() -> Settings:
     return settings
 
 
-def _run(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
+def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
     """Do it with the database; what stands in the way is told in one sentence."""
 
     async def main() -> T:
-        assert settings.archive is not None  # noqa: S101 - see `_settings`
+        assert settings.archive is not None  # noqa: S101 - see `archive_settings`
         database = open_database(settings.archive)
         try:
             return await work(database)

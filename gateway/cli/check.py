@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
+from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 import httpx
@@ -18,6 +19,7 @@ from gateway.app import (
     create_callers,
     create_engine,
     create_upstream,
+    require_archive,
     require_postgres,
     require_redis,
 )
@@ -80,6 +82,7 @@ def check(
     yield _clients(settings)
     yield _state(settings)
     yield _archive(settings)
+    yield from _webhooks(settings)
     yield _documents(settings)
     yield _redis(settings)
     yield from asyncio.run(_provider(settings, clock or Clock(), transport))
@@ -161,6 +164,29 @@ async def _database(url: str) -> Finding:
     finally:
         await database.aclose()
     return Finding("archive", ok=True, about=about)
+
+
+def _webhooks(settings: Settings) -> Iterator[Finding]:
+    """Nothing is sent: `smsc-gateway webhook test` does that."""
+    try:
+        callers = create_callers(settings)
+        require_archive(settings, callers)
+    except ClientsFileError:
+        return
+    except SettingsError as error:
+        yield Finding("webhooks", ok=False, about=str(error))
+        return
+    hosts = {name: urlsplit(one.url) for name, one in callers.webhooks.items()}
+    plain = [
+        name
+        for name, url in hosts.items()
+        if url.scheme == "http" and not is_loopback(url.hostname or "")
+    ]
+    if plain:
+        about = f"phone numbers travel unencrypted (http) to {', '.join(plain)}."
+        yield Finding("webhooks", ok=True, about=about, caution=True)
+    elif hosts:
+        yield Finding("webhooks", ok=True, about=", ".join(hosts))
 
 
 def _documents(settings: Settings) -> Finding:

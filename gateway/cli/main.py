@@ -1,4 +1,4 @@
-"""The command `smsc-gateway`: serve, check, demo, simulator, decode, archive, schema, openapi."""
+"""The command `smsc-gateway`; its groups `client`, `archive`, `webhook` are beside it."""
 
 import asyncio
 import codecs
@@ -27,6 +27,7 @@ from gateway.cli.archive import archive
 from gateway.cli.check import cautions, check, strangers
 from gateway.cli.client import client
 from gateway.cli.sample import add_to, keep, sample_day
+from gateway.cli.webhook import webhook
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument, NotFound
 from gateway.loopback import is_loopback
@@ -61,6 +62,7 @@ def main() -> None:
 
 main.add_command(client)
 main.add_command(archive)
+main.add_command(webhook)
 
 
 @main.command()

@@ -11,6 +11,8 @@ from gateway.callers import file
 from gateway.callers.file import ClientsFileError, parse, read
 from gateway.callers.model import Allowance, Caller, Scope
 from gateway.callers.write import append, create_key, entry
+from gateway.webhooks.address import read_address
+from tests.support.receiver import OTHER_SECRET, SECRET
 
 PATH = Path("clients.toml")
 A, B = sha256(b"a").hexdigest(), sha256(b"b").hexdigest()
@@ -73,6 +75,95 @@ def test_the_form_in_the_module_is_read() -> None:
     clients = parse(form, PATH)
     assert clients.callers["billing"].quota == Allowance(600, 20)
     assert clients.jwt is not None
+
+
+WEBHOOK = f"""
+[[client.webhook]]
+name = "receiver"
+url = "https://billing.internal/sms?token=1"
+secret = "{SECRET}"
+"""
+
+
+def test_everything_a_webhook_can_have() -> None:
+    more = f"""
+    state = "DELIVERED,READ"
+    sender = ["SHOP", "BANK"]
+    isFinal = true
+    {WEBHOOK.replace("receiver", "other").replace(f'"{SECRET}"', f'["{SECRET}", "{OTHER_SECRET}"]')}
+    """
+    clients = parse(CLIENT + WEBHOOK + more, PATH)
+    one, other = clients.webhooks.values()
+    assert (one.name, one.url, one.secrets) == (
+        "receiver",
+        "https://billing.internal/sms?token=1",
+        (SECRET,),
+    )
+    assert one.filters == {
+        "state": ("DELIVERED,READ",),
+        "sender": ("SHOP", "BANK"),
+        "isFinal": ("true",),
+    }
+    assert one.client is clients.callers["billing"]
+    assert (other.name, other.secrets, other.filters) == ("other", (SECRET, OTHER_SECRET), {})
+    assert SECRET not in repr(clients)
+    assert "token=1" not in repr(clients)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (WEBHOOK * 2, ": client 1 (billing): webhook receiver: another webhook has that name;"),
+        (WEBHOOK.replace("name", "nam"), ": client 1 (billing): webhook 1: name is missing."),
+        (WEBHOOK.replace("url", "uri"), ": client 1 (billing): webhook 1 (receiver): url is missi"),
+        (
+            WEBHOOK.replace("https:", "ftp:"),
+            ": client 1 (billing): webhook 1 (receiver): url: must",
+        ),
+        (
+            WEBHOOK.replace("//", "//me:pw@"),
+            ": client 1 (billing): webhook 1 (receiver): url: must",
+        ),
+        (
+            WEBHOOK.replace("internal", "a b"),
+            ": client 1 (billing): webhook 1 (receiver): url: mus",
+        ),
+        (
+            WEBHOOK.replace("whsec_", ""),
+            ": client 1 (billing): webhook 1 (receiver): secret: must ",
+        ),
+        (WEBHOOK.replace("MfKQ", "M?KQ"), ": client 1 (billing): webhook 1 (receiver): secret: mu"),
+        (WEBHOOK.replace("MfKQ9r8GKYqr", ""), ": client 1 (billing): webhook 1 (receiver): secret"),
+        (
+            WEBHOOK.replace(f'"{SECRET}"', f"{[SECRET] * 3}"),
+            ": client 1 (billing): webhook 1 (receiver): secret may have at most 2 values.",
+        ),
+        (
+            WEBHOOK + 'stat = "red"',
+            ": client 1 (billing): webhook 1 (receiver): 'stat' is not known here; did you mean ",
+        ),
+        (
+            WEBHOOK.replace("[[client.webhook]]", "[client.webhook]"),
+            ": client 1 (billing): a webhook is written as [[client.webhook]], with two brackets.",
+        ),
+        (
+            WEBHOOK + 'state = "LOST"',
+            ": client 1 (billing): webhook receiver: state must not be 'LOST'; there are QUEUED, ",
+        ),
+        (
+            WEBHOOK + "phone = 7",
+            ": client 1 (billing): webhook 1 (receiver): phone: should be a val",
+        ),
+    ],
+)
+def test_what_a_webhook_can_not_have(text: str, sentence: str) -> None:
+    with pytest.raises(ClientsFileError) as caught:
+        parse(CLIENT + text, PATH, read_address)
+    told = str(caught.value)
+    assert told.startswith(f"{PATH}{sentence}"), told
+    assert told.endswith((".", "?"))
+    assert SECRET.removeprefix("whsec_") not in told
+    assert "pw" not in told
 
 
 def refused(text: str) -> str:

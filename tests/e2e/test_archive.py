@@ -111,9 +111,10 @@ class Load:
                 status = (await client.get(url)).status_code
             except httpx.TransportError:
                 return  # it was killed
-            if status != httpx.codes.OK:
+            if status == httpx.codes.OK:
+                self.answered[id_] = time.monotonic()
+            else:
                 self.failed.append(status)
-            self.answered[id_] = time.monotonic()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from gateway.watch import Watches
 from gateway.web.http.auth import address_of
 from gateway.web.http.lifetime import Lifetime
 from gateway.web.http.traffic import Counts
+from gateway.webhooks.webhooks import Webhooks
 
 
 class State(TypedDict):
@@ -23,6 +24,7 @@ class State(TypedDict):
     service: StatusService
     archive: Archive | None
     watches: Watches
+    webhooks: Webhooks | None
     counts: Counts
     lifetime: Lifetime
 

@@ -1,11 +1,15 @@
 """Endpoints for operators: provider status, metrics, liveness, readiness."""
 
+import asyncio
+from collections import Counter
+from contextlib import suppress
 from typing import Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.errors import GatewayError
 from gateway.upstream.budget.port import Sharing
 from gateway.web.http.state import State
 from gateway.web.ops import metrics
@@ -14,6 +18,9 @@ STOPPING: Final = "STOPPING"
 """Why a gateway that is about to stop is not ready."""
 REDIS_LOST: Final = "REDIS_LOST"
 """Why one that shares limits can't ask the provider."""
+
+PATIENCE: Final = 2.0
+"""Seconds that a scrape waits for the archive."""
 
 _NO_STORE = {"cache-control": "no-store"}
 
@@ -25,7 +32,15 @@ async def get_provider(request: Request[State]) -> Response:
 
 
 async def get_metrics(request: Request[State]) -> Response:
-    body = metrics.render(request.state["service"].link(), request.state["counts"])
+    webhooks, reports = request.state["webhooks"], None
+    if webhooks is not None:
+        with suppress(GatewayError, TimeoutError):  # the database is away: all else is told
+            async with asyncio.timeout(PATIENCE):
+                reports = await webhooks.reports()
+    counts = Counter[tuple[str, str]]() if webhooks is None else webhooks.counts
+    body = metrics.render(
+        request.state["service"].link(), request.state["counts"], counts, reports or ()
+    )
     return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
 
 

@@ -3,7 +3,7 @@
 No label ever has a value that a caller or the provider could make up.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
@@ -23,6 +23,7 @@ from gateway.upstream.budget.port import Sharing
 from gateway.upstream.status import LinkState
 from gateway.web.http.traffic import BUCKETS, Counts
 from gateway.web.rest.push import RESULTS
+from gateway.webhooks.report import WebhookReport, WebhookState
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -31,18 +32,31 @@ _PROCESS = ProcessCollector(registry=None)
 """Memory, CPU time and open files of the process, where the system tells them (Linux)."""
 
 
-def render(link: LinkState, counts: Counts) -> bytes:
-    """All metrics, as one scrape."""
+def render(
+    link: LinkState,
+    counts: Counts,
+    tries: Mapping[tuple[str, str], int],
+    webhooks: Sequence[WebhookReport],
+) -> bytes:
+    """All metrics, as one scrape. `tries` are those of webhooks, by name and result."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(link, counts))
+    registry.register(_Scrape(link, counts, tries, webhooks))
     registry.register(_PROCESS)
     return generate_latest(registry)
 
 
 class _Scrape(Collector):
-    def __init__(self, link: LinkState, counts: Counts) -> None:
+    def __init__(
+        self,
+        link: LinkState,
+        counts: Counts,
+        tries: Mapping[tuple[str, str], int],
+        webhooks: Sequence[WebhookReport],
+    ) -> None:
         self._link = link
         self._counts = counts
+        self._tries = tries
+        self._webhooks = webhooks
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("smsc_gateway", "What runs here.", {"version": __version__})
@@ -56,6 +70,7 @@ class _Scrape(Collector):
         yield _state("archive_state", "1 for whether what is learned is kept.", self._link.archive)
         if self._link.archive_report is not None:
             yield from _archive(self._link.archive_report)
+        yield from _webhooks(self._webhooks, self._tries)
         ages = GaugeMetricFamily(
             "smsc_gateway_answer_age_seconds",
             "How old the last thousand answers were.",
@@ -73,6 +88,46 @@ class _Scrape(Collector):
         for result in RESULTS:
             pushes.add_metric([result], self._counts.pushes[result])
         yield pushes
+
+
+def _webhooks(
+    reports: Sequence[WebhookReport], tries: Mapping[tuple[str, str], int]
+) -> Iterator[Metric]:
+    """Every replica tells how they stand, and who delivers the tries; names are the operator's."""
+    deliveries = CounterMetricFamily(
+        "smsc_gateway_webhook_tries",
+        "Tries to tell a webhook of a change, by what became of them, in this process.",
+        labels=["webhook", "result"],
+    )
+    for (name, result), count in sorted(tries.items()):
+        deliveries.add_metric([name, result], count)
+    yield deliveries
+    lag = GaugeMetricFamily(
+        "smsc_gateway_webhook_lag",
+        "Changes that a webhook was not told yet; no more than 10,000 are counted.",
+        labels=["webhook"],
+    )
+    oldest = GaugeMetricFamily(
+        "smsc_gateway_webhook_oldest_undelivered_timestamp_seconds",
+        "When the oldest of them was learned.",
+        labels=["webhook"],
+    )
+    given_up = GaugeMetricFamily(
+        "smsc_gateway_webhook_given_up", "Changes that were given up.", labels=["webhook"]
+    )
+    state = GaugeMetricFamily(
+        "smsc_gateway_webhook_state",
+        "1 for the state a webhook is in.",
+        labels=["webhook", "state"],
+    )
+    for one in reports:
+        lag.add_metric([one.name], one.lag)
+        if one.oldest_undelivered is not None:
+            oldest.add_metric([one.name], one.oldest_undelivered.timestamp())
+        given_up.add_metric([one.name], one.given_up)
+        for known in WebhookState:
+            state.add_metric([one.name, known], known is one.state)
+    yield from (lag, oldest, given_up, state)
 
 
 def _web(counts: Counts) -> Iterator[Metric]:

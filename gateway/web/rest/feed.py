@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 from pydantic import Field
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as Request
 
 from gateway.archive.changes import (
     FILTERS,
@@ -23,7 +24,7 @@ from gateway.archive.changes import (
 from gateway.archive.feed import Feed, FeedReader
 from gateway.archive.filters import RecordFilter, read_filter
 from gateway.archive.states import STATES
-from gateway.callers.model import hidden_fields
+from gateway.callers.model import Caller, Scope, hidden_fields
 from gateway.errors import GatewayError, InvalidArgument, shortened
 from gateway.model.described import Model, RecordModel, model_of, twin
 from gateway.model.freshness import Answer
@@ -42,6 +43,7 @@ from gateway.web.rest.fields import HISTORY, KINDS, FieldSet, shape_of
 from gateway.web.rest.follow import EVENTS, LONGEST_WAIT, first_of
 from gateway.web.rest.history import archive_for
 from gateway.web.rest.listing import json_reply
+from gateway.webhooks.address import CHANGED
 
 if TYPE_CHECKING:
     from gateway.web.http.state import State
@@ -95,21 +97,39 @@ class FeedUrl(NamedTuple):
 
     def json(self, change: FeedChange, service: StatusService) -> bytes:
         """A change as it was asked for."""
-        about = {
-            "cursor": cursor_of(change.position),
-            "id": str(change.key.id),
-            "phone": change.key.phone,
-            "kind": STATES[change.state].kind.kind,
-        } | _READ(change.change)
-        if self.members is not None:
-            kept = self.members.union(_ALWAYS)
-            about = {name: value for name, value in about.items() if name in kept}
-        text = to_json(about)
-        if self.shape is None:
-            return text
-        answer = newest(change, service)
-        record = b"null" if answer is None else self.shape.alone.write_once(answer)
-        return text[:-1] + b',"record":' + record + b"}"
+        return _json(change, service, self.members, self.shape)
+
+
+def _json(
+    change: FeedChange,
+    service: StatusService,
+    members: frozenset[str] | None,
+    shape: FieldSet | None,
+) -> bytes:
+    about = {
+        "cursor": cursor_of(change.position),
+        "id": str(change.key.id),
+        "phone": change.key.phone,
+        "kind": STATES[change.state].kind.kind,
+    } | _READ(change.change)
+    if members is not None:
+        kept = members.union(_ALWAYS)
+        about = {name: value for name, value in about.items() if name in kept}
+    text = to_json(about)
+    if shape is None:
+        return text
+    answer = newest(change, service)
+    record = b"null" if answer is None else shape.alone.write_once(answer)
+    return text[:-1] + b',"record":' + record + b"}"
+
+
+def webhook_body(service: StatusService, change: FeedChange, client: Caller) -> bytes:
+    """The body that tells a client's address of a change; a record as far as its scopes reach."""
+    may_read = not client.scopes.isdisjoint({Scope.STATUS_READ, Scope.RECORD_LIST})
+    shape = shape_of(KINDS, None, hidden_fields(client)) if may_read else None
+    told = _json(change, service, None, shape)
+    at = to_json(change.change.at)
+    return b'{"type":"%b","timestamp":%b,"data":%b}' % (CHANGED.encode(), at, told)
 
 
 def newest(change: FeedChange, service: StatusService) -> Answer | None:
@@ -121,7 +141,7 @@ def newest(change: FeedChange, service: StatusService) -> Answer | None:
     return None if kept is None or kept.record is None else Answer(kept, service.now())
 
 
-async def list_changes(scope: Scope, receive: Receive, send: Send) -> Reply | None:
+async def list_changes(scope: Request, receive: Receive, send: Send) -> Reply | None:
     """A page of changes as JSON, at once or when something comes; or all of them as events."""
     headers, caller = named_headers(scope), caller_of(scope)
     state: State = scope["state"]
@@ -164,7 +184,7 @@ async def _coming(feed: Feed, reading: FeedReader, limit: int) -> FeedPage:
 
 
 async def _events(
-    scope: Scope, feed: Feed, reading: FeedReader, asked: FeedUrl, page: FeedPage
+    scope: Request, feed: Feed, reading: FeedReader, asked: FeedUrl, page: FeedPage
 ) -> AsyncGenerator[bytes, None]:
     """The changes as events. A heartbeat tells how far a reader is whom nothing was for."""
     state: State = scope["state"]

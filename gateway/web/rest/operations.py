@@ -22,6 +22,7 @@ from gateway.web.rest.feed import list_changes
 from gateway.web.rest.follow import EventsEndpoint
 from gateway.web.rest.listing import list_records, summarise_records
 from gateway.web.rest.records import RecordEndpoint, delete_message, post_batch
+from gateway.web.rest.webhooks import list_webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,14 @@ OPERATIONS: tuple[Operation, ...] = (
             errors.Overloaded,
         ),
         refusals=(406,),
+    ),
+    Operation(
+        "GET",
+        "/v1/webhooks",
+        "listWebhooks",
+        _plain(list_webhooks),
+        Scope.PROVIDER_READ,
+        problems=(errors.ArchiveOff, errors.Overloaded),
     ),
     Operation(
         "GET", "/v1/provider", "getProvider", _plain(health.get_provider), Scope.PROVIDER_READ

@@ -16,6 +16,7 @@ from gateway.web.http.problems import Problem
 from gateway.web.rest.feed import RECORD, ChangeEvent
 from gateway.web.rest.fields import HIDDEN, KINDS
 from gateway.web.rest.records import StatusResult
+from gateway.web.rest.webhooks import WebhookReports
 
 Json: TypeAlias = dict[str, Any]
 
@@ -27,6 +28,7 @@ _MODELS: Final = (
     LinkState,
     RecordSummary,
     ChangeEvent,
+    WebhookReports,
 )
 """The models they refer to are added by Pydantic."""
 

@@ -1,0 +1,1 @@
+"""Tells services' addresses of changes, by Standard Webhooks (https://www.standardwebhooks.com)."""

@@ -1,0 +1,93 @@
+"""A service that takes webhooks, on a real port: what it got, and what it answers."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from standardwebhooks import Webhook
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tests.support.server import serving
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD9Pz1Q2fB0sU="
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """A request, and what it was answered."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    status: int
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.body)
+        return told
+
+    @property
+    def change(self) -> tuple[str, str]:
+        """The message, and the state that it is told to be in."""
+        return self.told["data"]["id"], self.told["data"]["state"]
+
+    def verified(self, secret: str = SECRET) -> Any:  # noqa: ANN401 - JSON
+        """The body; raises where it was signed with another secret."""
+        return Webhook(secret).verify(self.body, self.headers)
+
+
+@dataclass
+class Receiver:
+    """`answer` gives the status for a message's id and state, or headers as well."""
+
+    url: str = ""
+    answer: Callable[[str, str], int] = lambda id_, state: 204  # noqa: ARG005 - named for who reads
+    headers: dict[str, str] = field(default_factory=dict)
+    got: list[Got] = field(default_factory=list)
+    hold: threading.Event | None = None
+    """While it is not set, nothing is answered."""
+
+    @property
+    def taken(self) -> list[tuple[str, str]]:
+        """The changes it took, in order."""
+        return [one.change for one in self.got if one.status < 300]
+
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        """Those it was told, in order."""
+        return [one.change for one in self.got]
+
+    def _receive(self, request: Request, body: bytes) -> Response:
+        if self.hold is not None:
+            self.hold.wait()
+        data = json.loads(body)["data"]
+        status = self.answer(data.get("id", ""), data.get("state", ""))
+        self.got.append(Got(request.url.path, dict(request.headers), body, status))
+        return Response(status_code=status, headers=self.headers)
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    async def receive(request: Request) -> Response:
+        import anyio.to_thread  # noqa: PLC0415 - so that one that is held holds nobody else
+
+        body = await request.body()
+        return await anyio.to_thread.run_sync(receiver._receive, request, body)  # noqa: SLF001 - its own
+
+    app = Starlette(routes=[Route("/{path:path}", receive, methods=["POST", "GET"])])
+    with serving(app) as address:
+        receiver.url = f"{address}/sms"
+        yield receiver
