@@ -1,7 +1,7 @@
 """`python -m tests.bench [NAME…]`: everything, or the parts named.
 
 One table: `hits`, `speed`, `memory`. More: `many`, `streams`, `trips`, `simulation`, `http`,
-`archive`, `feed`.
+`archive`, `feed`, `webhooks`.
 """
 
 import sys
@@ -17,6 +17,7 @@ from tests.bench import (
     speed,
     streams,
     trips,
+    webhooks,
 )
 from tests.bench.harness import print_table
 
@@ -29,6 +30,7 @@ MORE = {
     "http": over_http.main,
     "archive": archive.main,
     "feed": feed.main,
+    "webhooks": webhooks.main,
 }
 
 names = sys.argv[1:] or [*TABLE, *MORE]

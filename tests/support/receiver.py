@@ -3,17 +3,18 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio.to_thread
 from standardwebhooks import Webhook
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.support.server import serving
+from tests.support.server import closed_port, serving
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD9Pz1Q2fB0sU="
@@ -51,12 +52,17 @@ class Got:
 class Receiver:
     """`answer` gives the status for a message's id and state, or headers as well."""
 
-    url: str = ""
     answer: Callable[[str, str], int] = lambda id_, state: 204  # noqa: ARG005 - named for who reads
     headers: dict[str, str] = field(default_factory=dict)
     got: list[Got] = field(default_factory=list)
     hold: threading.Event | None = None
     """While it is not set, nothing is answered."""
+    _port: int = field(default_factory=closed_port)
+    _server: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/sms"
 
     @property
     def taken(self) -> list[tuple[str, str]]:
@@ -76,18 +82,27 @@ class Receiver:
         self.got.append(Got(request.url.path, dict(request.headers), body, status))
         return Response(status_code=status, headers=self.headers)
 
+    def start(self) -> None:
+        """Be there, at the same address as before."""
+        self._server.enter_context(serving(self._app(), self._port))
+
+    def stop(self) -> None:
+        """Be away; what it got is kept."""
+        self._server.close()
+
+    def _app(self) -> Starlette:
+        async def receive(request: Request) -> Response:
+            body = await request.body()  # in a thread: one that is held holds nobody else
+            return await anyio.to_thread.run_sync(self._receive, request, body)
+
+        return Starlette(routes=[Route("/{path:path}", receive, methods=["POST", "GET"])])
+
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
     receiver = Receiver()
-
-    async def receive(request: Request) -> Response:
-        import anyio.to_thread  # noqa: PLC0415 - so that one that is held holds nobody else
-
-        body = await request.body()
-        return await anyio.to_thread.run_sync(receiver._receive, request, body)  # noqa: SLF001 - its own
-
-    app = Starlette(routes=[Route("/{path:path}", receive, methods=["POST", "GET"])])
-    with serving(app) as address:
-        receiver.url = f"{address}/sms"
+    receiver.start()
+    try:
         yield receiver
+    finally:
+        receiver.stop()
