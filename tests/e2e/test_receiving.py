@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,20 +16,31 @@ import pytest
 
 from gateway.simulator.push import signed
 from tests.support.callers import client
-from tests.support.node import executable
+from tests.support.node import executable, packages
 from tests.support.process import command, drained
+from tests.support.receiver import SECRET as WEBHOOK_SECRET
+from tests.support.server import closed_port
 from tests.support.size import PATIENCE
 
 DOCS = Path(__file__).parents[2] / "docs" / "receiving.md"
 PHONE = "79990000001"
 SECRET = "a-good-and-long-secret"
-BLOCKS = dict(re.findall(r"```(python|js)\n(.*?)```", DOCS.read_text(), re.DOTALL))
+BLOCKS = dict(
+    re.findall(r"```(python|js|python receiver|js receiver)\n(.*?)```", DOCS.read_text(), re.DOTALL)
+)
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[str]:
+    with serving(tmp_path, client("orders")) as address:
+        yield address
+
+
+@contextmanager
+def serving(tmp_path: Path, clients_file: str) -> Iterator[str]:
+    """A gateway with these clients."""
     clients = tmp_path / "clients.toml"
-    clients.write_text(client("orders"))
+    clients.write_text(clients_file)
     with (
         command(
             "serve",
@@ -51,7 +64,16 @@ def push(address: str, id: int, status: int) -> None:
 
 @contextmanager
 def reader(program: list[str], folder: Path, address: str) -> Iterator["subprocess.Popen[str]"]:
-    environ = os.environ | {"GATEWAY": address, "GATEWAY_KEY": "key of orders"}
+    environ = {"GATEWAY": address, "GATEWAY_KEY": "key of orders"}
+    with started(program, folder, environ) as process:
+        yield process
+
+
+@contextmanager
+def started(
+    program: list[str], folder: Path, environ: dict[str, str]
+) -> Iterator["subprocess.Popen[str]"]:
+    environ = os.environ | environ
     with subprocess.Popen(
         program, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -100,3 +122,39 @@ def test_a_reader_that_may_not_says_why(gateway: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "UNAUTHENTICATED" in done.stderr
+
+
+@pytest.mark.timeout(PATIENCE)
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_a_receiver_is_told_and_takes_nothing_unsigned(language: str, tmp_path: Path) -> None:
+    port = closed_port()
+    url = f"http://127.0.0.1:{port}/"
+    webhook = f'[[client.webhook]]\nname = "one"\nurl = "{url}"\nsecret = "{WEBHOOK_SECRET}"\n'
+    program = [sys.executable, str(tmp_path / "receiver.py")]
+    if language == "js":
+        program = [executable(), str(tmp_path / "receiver.mjs")]
+        (tmp_path / "node_modules").symlink_to(packages() / "node_modules")
+    Path(program[1]).write_text(BLOCKS[f"{language} receiver"])
+    environ = {"WEBHOOK_SECRET": WEBHOOK_SECRET, "PORT": str(port)}
+    with (
+        started(program, tmp_path, environ) as process,
+        serving(tmp_path, client("orders", more=webhook)) as gateway,
+    ):
+        until_there(port)
+        push(gateway, 1, 0)
+        assert told(process, 1) == [f"1 {PHONE} SENT"]
+        push(gateway, 1, 1)
+        assert told(process, 1) == [f"1 {PHONE} DELIVERED"]
+        assert httpx.post(url, json={"type": "status.changed", "data": {}}).status_code == 401
+
+
+def until_there(port: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        else:
+            return
