@@ -22,6 +22,7 @@ from gateway.callers.fetch import fetch
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.follows import Follows
 from gateway.observability.accesslog import AccessLog
 from gateway.observability.tracing import TracedProvider, Tracing
 from gateway.service import StatusService
@@ -100,7 +101,7 @@ def create_app(
                 client,
                 archiving(settings, clock) as archive,
                 serving(settings, client, clock, tracing, archive=archive) as service,
-                delivering(callers, archive, service, clock) as webhooks,
+                leading(callers, archive, service, clock) as (webhooks, follows),
             ):
                 watches = Watches(service, clock)
                 ending = asyncio.create_task(_end_streams(watches, archive, lifetime))
@@ -112,6 +113,7 @@ def create_app(
                         "archive": archive,
                         "watches": watches,
                         "webhooks": webhooks,
+                        "follows": follows,
                         "counts": counts,
                         "lifetime": lifetime,
                     }
@@ -306,20 +308,21 @@ async def archiving(settings: Settings, clock: Clock) -> AsyncIterator[Archive |
 
 
 @asynccontextmanager
-async def delivering(
+async def leading(
     callers: Callers, archive: Archive | None, service: StatusService, clock: Clock
-) -> AsyncIterator[Webhooks | None]:
-    """The webhooks, which are told of changes by one of the processes that share the archive."""
+) -> AsyncIterator[tuple[Webhooks | None, Follows | None]]:
+    """What one of the processes that share the archive does for all: webhooks, and follows."""
     if archive is None:
-        yield None
+        yield None, None
         return
     webhooks = Webhooks(lambda: callers.webhooks, archive, clock, partial(webhook_body, service))
+    follows = Follows(archive, service, clock)
     await webhooks.open()
-    leader = Leader(archive.database, clock, webhooks.deliver)
     callers.on_reload = webhooks.reload
+    leader = Leader(archive.database, clock, [webhooks.deliver, follows.keep_asking])
     leader.start()
     try:
-        yield webhooks
+        yield webhooks, follows
     finally:
         await leader.aclose()
 

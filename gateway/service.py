@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -42,7 +43,7 @@ from gateway.upstream import planner
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.budget.port import Budget
 from gateway.upstream.demand import RecentDemand
-from gateway.upstream.dispatcher import Dispatcher, Provider
+from gateway.upstream.dispatcher import Dispatcher, Followed, Provider
 from gateway.upstream.planner import Why
 from gateway.upstream.status import HitCounters, LinkState, describe
 
@@ -103,6 +104,8 @@ class StatusService:
         self._budget = budget
         self._breaker = Breaker()
         self._cache = cache
+        self._notified: list[Callable[[StatusKey], None]] = []
+        cache.on_change = self._changed
         self._clock = clock
         self._demand = RecentDemand()
         self._served = HitCounters()
@@ -365,9 +368,23 @@ class StatusService:
         """Other processes have taken or left room within the provider's limits."""
         self._dispatcher.look_again()
 
-    def notify(self, on_change: Callable[[StatusKey], None]) -> None:
-        """Set the callback that is given the key of each cache entry written."""
-        self._cache.on_change = on_change
+    def notify(self, on_change: Callable[[StatusKey], None]) -> Callable[[], None]:
+        """Call it with the key of each cache entry written; what is returned ends that."""
+        self._notified.append(on_change)
+        return partial(self._notified.remove, on_change)
+
+    def _changed(self, key: StatusKey) -> None:
+        for on_change in self._notified:
+            on_change(key)
+
+    def follow(self, followed: Followed[CacheEntry] | None) -> None:
+        """Ask for what is followed in bulk with what nobody else needs of the limits."""
+        self._dispatcher.followed = followed
+        self._dispatcher.look_again()
+
+    def seconds_for_followed(self, keys: int) -> float:
+        """Seconds until so many followed keys have been asked for, by the planner's arithmetic."""
+        return self._dispatcher.seconds_for_followed(keys)
 
     def peek(self, key: StatusKey) -> CacheEntry | None:
         """What is known, fresh or not, under either spelling of the number; nobody is asked."""

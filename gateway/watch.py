@@ -347,11 +347,7 @@ class Watches:
 
     def _due(self, entry: CacheEntry) -> float:
         """When to ask again."""
-        record = entry.record
-        pause = AGAIN if record is None else watch_for(record, entry.observed_at)
-        if record is not None and record.is_final:
-            pause = min(pause, BEYOND_DELIVERY)
-        return self._monotonic(entry.observed_at) + pause
+        return self._monotonic(entry.observed_at) + pause_after(entry)
 
     def _monotonic(self, moment: float) -> float:
         return moment - self._clock.time() + self._clock.monotonic()
@@ -396,17 +392,32 @@ def _is_answered(entry: CacheEntry | None, following: Following) -> bool:
     )
 
 
+def pause_after(entry: CacheEntry) -> float:
+    """Seconds from when it was observed until who watches it wants to see it again."""
+    record = entry.record
+    if record is None:
+        return AGAIN
+    pause = watch_for(record, entry.observed_at)
+    return min(pause, BEYOND_DELIVERY) if record.is_final else pause
+
+
 def _is_last(entry: CacheEntry | None, following: Following, now: float) -> bool:
     if entry is None:
         return False
     if entry.record is None:
-        is_deleted = entry.deleted and now < entry.fresh_until  # later the id may be used again
-        return is_deleted or entry.misses >= GIVE_UP
+        return is_missing(entry, now)
     is_whole = _is_whole(entry, following.detail, content=following.content)
-    return _is_reached(entry.record, following.until) and is_whole
+    return is_reached(entry.record, following.until) and is_whole
 
 
-def _is_reached(record: Record, until: MessageState | None) -> bool:
+def is_missing(entry: CacheEntry, now: float) -> bool:
+    """Does the provider not know it, for good?"""
+    is_deleted = entry.deleted and now < entry.fresh_until  # later the id may be used again
+    return is_deleted or entry.misses >= GIVE_UP
+
+
+def is_reached(record: Record, until: MessageState | None) -> bool:
+    """Is it in the state to which it is followed, or in one from which it can't come there?"""
     if until is None or not isinstance(record, Message) or record.archived:
         return record.is_final
     return record.is_final and (

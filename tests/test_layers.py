@@ -19,6 +19,8 @@ ORDER = [
     {"observability/tracing"},
     {"service"},
     {"watch"},
+    {"followed"},
+    {"follows"},
     {"webhooks"},
     {"web/projection"},
     {"web/http"},

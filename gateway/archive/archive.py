@@ -24,6 +24,7 @@ from gateway.archive.database import (
 )
 from gateway.archive.feed import Feed
 from gateway.archive.filters import RecordFilter
+from gateway.archive.following import forget_phones
 from gateway.archive.history import change_in, histories
 from gateway.archive.listing import Listed, Order, Position, count, page
 from gateway.archive.lookups import AT_ONCE, LookUps
@@ -293,6 +294,7 @@ async def erase_phones(database: Database, phones: Iterable[str]) -> Rows:
 
 def _erase_phones(connection: Connection, phones: Sequence[str]) -> Rows:
     erased = count_phones(connection, phones)
+    forget_phones(connection, phones)
     delete_records(connection, *_of_phones(phones))
     forget_empty(connection)
     return erased

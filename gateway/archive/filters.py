@@ -45,6 +45,8 @@ class RecordFilter(NamedTuple):
     sent_before: int | None = None
     changed_after: int | None = None
     changed_before: int | None = None
+    follow: int | None = None
+    """The number of a follow: only its keys."""
 
 
 def read_filter(given: Mapping[str, Sequence[str]], *, splits: bool = True) -> RecordFilter:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -19,15 +19,15 @@ FAREWELL: Final = 5.0
 
 
 class Leader:
-    """Runs a duty while this process has the lead; `duty` is to end soon when it is cancelled."""
+    """Runs duties while this process has the lead; each is to end soon when it is cancelled."""
 
     def __init__(
-        self, database: Database, clock: Clock, duty: Callable[[], Awaitable[None]]
+        self, database: Database, clock: Clock, duties: Sequence[Callable[[], Awaitable[None]]]
     ) -> None:
         self.is_leading = False
         self._database = database
         self._clock = clock
-        self._duty = duty
+        self._duties = duties
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -55,18 +55,20 @@ class Leader:
     async def _lead(self, lead: Lead) -> None:
         log.debug("this process has the lead")
         self.is_leading = True
-        duty = asyncio.ensure_future(self._duty())
+        duties = {asyncio.ensure_future(duty()) for duty in self._duties}
         try:
             while await lead.holds():
                 look = asyncio.ensure_future(self._clock.sleep(AGAIN))
                 try:
-                    await asyncio.wait({duty, look}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({*duties, look}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     look.cancel()
-                if duty.done():
-                    log.error("what only one process does has ended", exc_info=duty.exception())
-                    return
+                for duty in duties:
+                    if duty.done():
+                        log.error("what only one process does ended", exc_info=duty.exception())
+                        return
         finally:
             self.is_leading = False
-            duty.cancel()
-            await asyncio.wait({duty}, timeout=FAREWELL)
+            for duty in duties:
+                duty.cancel()
+            await asyncio.wait(duties, timeout=FAREWELL)

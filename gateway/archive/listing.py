@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    and_,
     bindparam,
     cast,
     func,
@@ -27,7 +28,7 @@ from gateway.archive.cursors import decoded, encoded
 from gateway.archive.filters import RecordFilter
 from gateway.archive.names import Names
 from gateway.archive.rows import ACCOUNT, readable
-from gateway.archive.tables import RECORDS
+from gateway.archive.tables import FOLLOWED, RECORDS
 from gateway.archive.tallies import count_all
 from gateway.errors import InvalidArgument
 from gateway.model.freshness import CacheEntry
@@ -104,6 +105,8 @@ class Numbered(NamedTuple):
 
     any_of: dict[str, list[Any]]
     within: dict[str, Range]
+    follow: int | None = None
+    """Of a follow: those whose keys it has."""
 
 
 def numbered(connection: Connection, names: Names, wanted: RecordFilter) -> Numbered | None:
@@ -126,7 +129,7 @@ def numbered(connection: Connection, names: Names, wanted: RecordFilter) -> Numb
         any_of["state"] = sorted(wanted.states)
     if not all(any_of.values()):
         return None
-    return Numbered(any_of, _bounds(wanted))
+    return Numbered(any_of, _bounds(wanted), wanted.follow)
 
 
 def _bounds(wanted: RecordFilter) -> dict[str, Range]:
@@ -154,7 +157,7 @@ def page(
     conditions = numbered(connection, names, wanted)
     if conditions is None:
         return []
-    is_few = _are_few(connection, conditions, order)
+    is_few = conditions.follow is not None or _are_few(connection, conditions, order)
     found: list[Listed] = []
     while len(found) < limit:
         wanting = limit - len(found)
@@ -208,6 +211,7 @@ def page_query(
         values |= {f"{name}_from": low, f"{name}_until": high}
     if after is not None:
         values |= {"time_after": after.time, "no_after": after.no}
+    values["follow"] = conditions.follow
     values = {name: value for name, value in values.items() if value is not None}
     shape = _Shape(order, led_by, len(leaders), tuple(any_of), frozenset(values), is_few=is_few)
     make = _kept_statement if len(leaders) <= FEW_LEADERS else _statement
@@ -234,6 +238,8 @@ def _statement(shape: _Shape) -> Select[Any]:
     no, time = RECORDS.c.no, order.column + 0 if shape.is_few else order.column
     within: list[ColumnElement[bool]] = [RECORDS.c.account == ACCOUNT]
     within += [RECORDS.c[name].in_(bindparam(name, expanding=True)) for name in shape.any_of]
+    if "follow" in shape.given:
+        within.append(no.in_(_followed(_bound("follow"))))
     for column in (RECORDS.c.sent_at, RECORDS.c.changed_at):
         is_led = shape.is_few or shape.led_by is not None
         is_own = column.name == order.column.name
@@ -260,6 +266,18 @@ def _statement(shape: _Shape) -> Select[Any]:
         select(chosen.c.no, chosen.c.time, RECORDS.c.entry)
         .join_from(chosen, RECORDS, RECORDS.c.no == chosen.c.no)
         .order_by(*_directed(order, chosen.c.time, chosen.c.no))
+    )
+
+
+def _followed(follow: BindParameter[int]) -> Select[tuple[int]]:
+    """The numbers of the records of a follow's keys."""
+    is_key = and_(
+        RECORDS.c.account == ACCOUNT,
+        RECORDS.c.phone == FOLLOWED.c.phone,
+        RECORDS.c.id == FOLLOWED.c.id,
+    )
+    return (
+        select(RECORDS.c.no).join_from(FOLLOWED, RECORDS, is_key).where(FOLLOWED.c.follow == follow)
     )
 
 

@@ -23,6 +23,7 @@ from gateway.archive.database import (
     Result,
     upgrade,
 )
+from gateway.archive.tables import METADATA
 
 LOCK: Final = 0x736D7363
 """The advisory lock of those who write to one database: `smsc` in ASCII."""
@@ -169,7 +170,7 @@ class PostgresDatabase(Database):
                 await connection.invalidate()
 
     async def size(self) -> int:
-        tables = ("records", "changes", "names", "counters", "tallies", "webhooks", "deliveries")
+        tables = METADATA.tables
         query = " + ".join(f"pg_total_relation_size('{table}')" for table in tables)
         return await self.read(lambda connection: connection.scalar(text(f"SELECT {query}")) or 0)
 

@@ -16,14 +16,16 @@ from sqlalchemy import (
     and_,
     bindparam,
     column,
+    insert,
     select,
     text,
+    update,
 )
 
 from gateway.archive.codec import pack, unpack
 from gateway.archive.names import LONGEST
 from gateway.archive.states import Source, number_of
-from gateway.archive.tables import RECORDS
+from gateway.archive.tables import COUNTERS, RECORDS
 from gateway.model.freshness import CacheEntry
 from gateway.model.records import HlrLookup, Record, StatusKey
 
@@ -194,3 +196,14 @@ def _country(record: Record) -> str | None:
 def batches(keys: Sequence[One], size: int) -> Iterable[Sequence[One]]:
     """The keys, or rows, so many at a time: a statement takes a bounded number of values."""
     return (keys[first : first + size] for first in range(0, len(keys), size))
+
+
+def take_numbers(connection: Connection, table: str, count: int) -> int:
+    """The last number given before to a row of a table; so many behind it are taken."""
+    of_table = COUNTERS.c.name == table
+    last = connection.scalar(select(COUNTERS.c.last).where(of_table))
+    if last is None:
+        connection.execute(insert(COUNTERS).values(name=table, last=count))
+    elif count:
+        connection.execute(update(COUNTERS).where(of_table).values(last=last + count))
+    return last or 0

@@ -148,6 +148,48 @@ DELIVERIES: Final = Table(
 or where it was given up.
 """
 
+FOLLOWS: Final = Table(
+    "follows",
+    METADATA,
+    Column("no", _NUMBER, primary_key=True, autoincrement=False),
+    Column("account", Text, nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text),
+    Column("token", Text),
+    Column("digest", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("until_at", BigInteger, nullable=False),
+    Column("until_state", Text),
+    Column("detail", SmallInteger, nullable=False),
+    Column("done_at", BigInteger),
+)
+"""What callers have the gateway keep asking for. `token`: the `Idempotency-Key` it came with, and
+`digest` what was asked with it. `detail`: the provider's number of the level."""
+
+FOLLOWED: Final = Table(
+    "followed",
+    METADATA,
+    Column(
+        "follow",
+        _NUMBER,
+        ForeignKey(FOLLOWS.c.no, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("phone", Text, nullable=False),
+    Column("id", BigInteger, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    Column("state", SmallInteger),
+)
+"""The keys of each follow. `phone`: as the record is known by now. `outcome`: see `following`;
+`state`: see `states`, null while none is known."""
+
+Index("follows_by_owner", FOLLOWS.c.account, FOLLOWS.c.owner, FOLLOWS.c.token)
+Index("followed_by_key", FOLLOWED.c.phone, FOLLOWED.c.id)
+Index("followed_by_outcome", FOLLOWED.c.follow, FOLLOWED.c.outcome, FOLLOWED.c.state)
+
 _D: Final = DELIVERIES.c
 Index("deliveries_by_next_at", _D.account, _D.webhook, _D.next_at)
 Index("deliveries_by_record", _D.account, _D.webhook, _D.record, _D.change)

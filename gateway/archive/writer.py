@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from gateway.archive.database import TROUBLE, Database, NewerSchemaError
+from gateway.archive.following import forget_keys
 from gateway.archive.names import Names
 from gateway.archive.report import ArchiveState
 from gateway.archive.rows import (
@@ -26,10 +27,11 @@ from gateway.archive.rows import (
     entries_of,
     record_values,
     rows_of,
+    take_numbers,
     words_of,
 )
 from gateway.archive.states import Source
-from gateway.archive.tables import CHANGES, COUNTERS, RECORDS
+from gateway.archive.tables import CHANGES, RECORDS
 from gateway.archive.tallies import COLUMNS, Counted, Tally, delete_records
 from gateway.clock import Clock
 from gateway.model.freshness import CacheEntry
@@ -378,8 +380,8 @@ def write(
     moved = {key: advanced(kept.get(key), steps) for key, steps in wanted.items()}
     numbers = names.number(connection, _words(moved.values()))
     rows = _Rows(
-        last_record=_take_numbers(connection, "records", len(moved) - len(kept)),
-        last_change=_take_numbers(
+        last_record=take_numbers(connection, "records", len(moved) - len(kept)),
+        last_change=take_numbers(
             connection, "changes", sum(len(changes) for _, _, changes in moved.values())
         ),
     )
@@ -488,22 +490,14 @@ def advanced(kept: Kept | None, steps: Iterable[tuple[CacheEntry, Source]]) -> _
     return entry, told_by, changes
 
 
-def _take_numbers(connection: Connection, table: str, count: int) -> int:
-    """The last number given before to a row of a table; so many behind it are taken."""
-    of_table = COUNTERS.c.name == table
-    last = connection.scalar(select(COUNTERS.c.last).where(of_table))
-    if last is None:
-        connection.execute(insert(COUNTERS).values(name=table, last=count))
-    elif count:
-        connection.execute(update(COUNTERS).where(of_table).values(last=last + count))
-    return last or 0
-
-
 def erase_keys(connection: Connection, keys: Iterable[StatusKey]) -> None:
     """Delete these records and their changes."""
-    rows = rows_of(connection, list(keys), RECORDS.c.no)
+    keys = list(keys)
+    rows = rows_of(connection, keys, RECORDS.c.no)
     if rows:
         delete_records(connection, RECORDS.c.no.in_([no for (no,) in rows]))
+    if keys:
+        forget_keys(connection, keys)
 
 
 def is_refusal(error: Exception) -> bool:

@@ -22,6 +22,8 @@ class Scope(StrEnum):
     """Delete a message at the provider."""
     RECORD_LIST = "record:list"
     """List, count and export what is kept, and its history."""
+    RECORD_FOLLOW = "record:follow"
+    """Have the gateway keep asking for many, and see how far that is."""
     PROVIDER_READ = "provider:read"
     """See how the provider link is doing, metrics included."""
 
@@ -98,7 +100,7 @@ def hidden_fields(caller: Caller) -> frozenset[str]:
     return _hidden(caller.scopes)
 
 
-@cache  # of at most 32 sets of scopes
+@cache  # of at most 128 sets of scopes
 def _hidden(scopes: frozenset[Scope]) -> frozenset[str]:
     hidden = (fields for scope, fields in HIDDEN_WITHOUT.items() if scope not in scopes)
     return frozenset().union(*hidden)

@@ -34,12 +34,23 @@ from gateway.upstream.budget.port import Budget, Full, Lease
 from gateway.upstream.deletions import Deletions
 from gateway.upstream.flight import Flight, Waiter, answer_of
 from gateway.upstream.inflight import InFlight, outcome_of
-from gateway.upstream.planner import Ask, FetchRequest, Pace, Why, fill_up, hopeless, plan
+from gateway.upstream.planner import (
+    FOLLOW_TURN,
+    KEPT_PLACES,
+    Ask,
+    FetchRequest,
+    Pace,
+    Why,
+    fill_up,
+    hopeless,
+    plan,
+)
 from gateway.upstream.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -66,6 +77,30 @@ class Provider(Protocol):
 
     async def delete(self, key: StatusKey) -> None:
         """Delete a message; raises a `GatewayError`, `DeleteRefused` among them."""
+        ...
+
+
+class Followed(Protocol[T_contra]):
+    """Keys that are followed in bulk: too many for a flight of each to wait here."""
+
+    def due(
+        self, now: float, at_most: int, is_free: Callable[[StatusKey], bool]
+    ) -> list[FetchRequest]:
+        """Those to be asked for first, at this moment, of those that may be asked for."""
+        ...
+
+    def next_due(self) -> float:
+        """When the next is due, which may be long ago; never: infinity."""
+        ...
+
+    def sent(self, key: StatusKey) -> None:
+        """A request goes out for a key, which may be none of them."""
+        ...
+
+    def answered(
+        self, key: StatusKey, result: T_contra | GatewayError | None, *, mass: bool
+    ) -> None:
+        """It was answered; None: it was not sent after all. `mass`: together with others."""
         ...
 
 
@@ -110,6 +145,10 @@ class Dispatcher(Generic[T]):
         self._served: dict[str, int] = {}
         self._order = count()
         self._callers_mass_at = -math.inf
+        self.followed: Followed[T] | None = None
+        self._offered: dict[StatusKey, FetchRequest] = {}
+        """Followed keys that may be sent in this turn."""
+        self._followed_at = -math.inf
         self._arrived_at = -math.inf
 
     async def ask(
@@ -201,7 +240,8 @@ class Dispatcher(Generic[T]):
 
     def look_again(self) -> None:
         """Other processes have taken or left room."""
-        if self._board.waiting or self._board.all_elsewhere() or self._deletions:
+        is_followed = self.followed is not None
+        if self._board.waiting or self._board.all_elsewhere() or self._deletions or is_followed:
             self._alarm.soon()
 
     def planned_at(self, key: StatusKey) -> float | None:
@@ -210,6 +250,11 @@ class Dispatcher(Generic[T]):
         if later is not None:
             return later.fetch.due
         return self._clock.monotonic() if self._board.has(key) else None
+
+    def seconds_for_followed(self, keys: int) -> float:
+        """Seconds until so many followed keys have been asked for."""
+        kept = min(KEPT_PLACES, self._budget.limits.concurrency - 1)
+        return self.throughput.seconds_for_all(keys, self._clock.monotonic(), kept_places=kept)
 
     def standing(self) -> tuple[int, int]:
         """Queue lengths: keys and deletions that callers wait for, and background keys."""
@@ -303,14 +348,22 @@ class Dispatcher(Generic[T]):
             for flight in self._board.waiting.values():
                 flight.settle(refusal)
             self._board.waiting.clear()
+        if self.followed is not None:
+            next_due = self.followed.next_due()
+            self._alarm.set(next_due if next_due > now else now + FOLLOW_TURN)
 
     def _send_planned(self, now: float) -> None:
+        self._offered = self._due_of_followed(now)
         decided = plan(
-            [flight.fetch for flight in self._board.waiting.values()],
+            chain(
+                [flight.fetch for flight in self._board.waiting.values()], self._offered.values()
+            ),
             self._budget,
             now,
             mass_max_ids=self._mass_max_ids,
-            pace=Pace(self.throughput.latency, self._callers_mass_at, self._served),
+            pace=Pace(
+                self.throughput.latency, self._callers_mass_at, self._served, self._followed_at
+            ),
         )
         waiting = self._board.callers - len(decided.refusals)
         for key, full in decided.refusals:
@@ -325,6 +378,20 @@ class Dispatcher(Generic[T]):
             self._alarm.set(self._budget.changes_at())
             if any(flight.callers for flight in self._board.waiting.values()):
                 self._budget.queue_up()
+
+    def _due_of_followed(self, now: float) -> dict[StatusKey, FetchRequest]:
+        """No more of them than one turn could send."""
+        if self.followed is None or not self._budget.places():
+            return {}
+        at_most = self._budget.places() if self._budget.mass_full() else self._mass_max_ids
+        fetches = self.followed.due(now, at_most, self._may_be_followed)
+        return {
+            fetch.key: replace(fetch, alone=fetch.alone or fetch.key in self._refused_keys)
+            for fetch in fetches
+        }
+
+    def _may_be_followed(self, key: StatusKey) -> bool:
+        return not self._board.has(key) and self._budget.message_full(key, keep=1) is None
 
     def _tell_the_impatient(self, now: float) -> None:
         """Who can fall back on an older record has waited long enough for a slow answer."""
@@ -379,7 +446,7 @@ class Dispatcher(Generic[T]):
             return mass
         riders = [
             rider
-            for rider in chain(self._board.soonest(room), self._riders())
+            for rider in chain(self._board.soonest(room), self._riders(), self._offered.values())
             if not self._board.has(rider.key) and rider.key not in self._refused_keys
         ]
         filled = fill_up(mass, riders, self._budget, mass_max_ids=self._mass_max_ids)
@@ -392,6 +459,13 @@ class Dispatcher(Generic[T]):
         lease = self._budget.take(ask.keys, mass=ask.mass)
         if not isinstance(lease, Lease):
             return
+        for key in ask.keys:
+            if key not in self._board.waiting:
+                self._board.take_along(self._offered[key])
+            if key in self._offered:
+                self._followed_at = now
+            if self.followed is not None:
+                self.followed.sent(key)
         flights = [self._board.send(key) for key in ask.keys]
         for flight in flights:
             flight.fetch = replace(flight.fetch, detail=ask.detail)
@@ -405,6 +479,7 @@ class Dispatcher(Generic[T]):
         if confirmed is not True:
             self._in_flight.withdraw(lease, began)
             self._put_back(flights, confirmed or None)
+            self._tell_followed(ask, dict.fromkeys(ask.keys))
             return
         answer = await outcome_of(self._provider.ask(ask.keys, ask.detail))
         rows, failure = ({}, answer) if isinstance(answer, GatewayError) else (answer, None)
@@ -417,12 +492,23 @@ class Dispatcher(Generic[T]):
         if isinstance(failure, InvalidArgument) and not ask.mass:
             _remember(self._refused_keys, ask.keys[0], None, at_most=REFUSED_KEYS)
         failure = self._in_flight.ended(lease, began, failure)
+        if any(flight.fetch.why is not Why.FOLLOW for flight in flights):
+            now = self._clock.monotonic()
+            self.throughput.took_place(now - began, now)
         for key, flight in zip(ask.keys, flights, strict=True):
             self._board.land(flight)
             if failure is not None and self._goes_again(ask, flight, failure):
                 self._board.wait(flight)
             else:
                 flight.settle(failure or merged[key])
+        self._tell_followed(ask, dict.fromkeys(ask.keys, failure) if failure else merged)
+
+    def _tell_followed(
+        self, ask: Ask, results: Mapping[StatusKey, T | GatewayError | None]
+    ) -> None:
+        if self.followed is not None:
+            for key, result in results.items():
+                self.followed.answered(key, result, mass=ask.mass)
 
     def _put_back(self, flights: Iterable[Flight[T]], failure: GatewayError | None) -> None:
         """The request was not sent: have its flights wait again, or tell what is wrong."""

@@ -4,6 +4,7 @@ Singles have no limit a minute for the login but only a few places at a time; a 
 carries many keys but goes out once a minute, and counts for each of them. So few keys go as
 singles, many as one mass request with the rest behind it as singles. Callers come first, in fair
 order; watchers and refreshes get what no caller needs, and fill up a mass request that goes anyway.
+What is followed in bulk gets what is left then, and one request every few seconds in any case.
 Times are monotonic seconds.
 """
 
@@ -33,6 +34,9 @@ PATIENCE = 60.0
 """Seconds after which an overdue watcher stands in line like a caller, or overload would starve
 it."""
 
+FOLLOW_TURN = 5.0
+"""Seconds after which a followed key gets a place before callers: overload is not to stop it."""
+
 MASS_IS_CALLERS = 5
 """Windows for which the mass request is the callers' alone after they needed one."""
 
@@ -43,6 +47,7 @@ class Why(Enum):
     CALLER = "a caller waits"
     WATCHER = "somebody is to be told of changes"
     REFRESH = "what is known may be renewed; nobody waits"
+    FOLLOW = "it is one of many that somebody wants to know one day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +88,14 @@ class Ask(NamedTuple):
 class Pace(NamedTuple):
     """Recent traffic, as far as planning needs it.
 
-    Seconds that a request usually takes, the moment callers last needed a mass request, and when
-    each caller was last served, in any unit that grows.
+    Seconds that a request usually takes, the moment callers last needed a mass request, when each
+    caller was last served, in any unit that grows, and when a followed key was last asked for.
     """
 
     latency: float = 0.0
     callers_mass_at: float = -math.inf
     served: Mapping[str, float] = MappingProxyType({})
+    followed_at: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -114,9 +120,12 @@ def plan(
 ) -> Plan:
     """Decide for all fetch requests, given in the order they came."""
     result = Plan()
-    callers, background = _askable(fetches, budget, now, result)
+    callers, background, followed = _askable(fetches, budget, now, result)
     callers = _fair(callers, pace.served)
     background.sort(key=lambda fetch: urgency(fetch, now), reverse=True)
+    background += followed
+    if callers and followed and now >= pace.followed_at + FOLLOW_TURN:
+        callers.insert(0, background.pop(-len(followed)))
 
     places = budget.places()
     mass, held_until = _mass(callers, background, budget, now, pace=pace, max_ids=mass_max_ids)
@@ -165,10 +174,11 @@ def fill_up(mass: Ask, riders: Iterable[FetchRequest], budget: Budget, *, mass_m
 
 def _askable(
     fetches: Iterable[FetchRequest], budget: Budget, now: float, result: Plan
-) -> tuple[list[FetchRequest], list[FetchRequest]]:
-    """Callers and background whose message has room; the rest is refused or waited for."""
+) -> tuple[list[FetchRequest], list[FetchRequest], list[FetchRequest]]:
+    """Callers, background and follows whose message has room; the rest is refused or waited for."""
     callers: list[FetchRequest] = []
     background: list[FetchRequest] = []
+    followed: list[FetchRequest] = []
     for fetch in fetches:
         if fetch.why is Why.CALLER:
             full = budget.message_full(fetch.key)
@@ -184,9 +194,11 @@ def _askable(
             result.wake_at = min(result.wake_at, full.until or math.inf)
         elif fetch.why is Why.WATCHER and (fetch.seen == -math.inf or now - fetch.due > PATIENCE):
             callers.append(fetch)
+        elif fetch.why is Why.FOLLOW:
+            followed.append(fetch)
         else:
             background.append(fetch)
-    return callers, background
+    return callers, background, followed
 
 
 def _fair(fetches: Iterable[FetchRequest], served: Mapping[str, float]) -> list[FetchRequest]:

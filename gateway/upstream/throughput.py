@@ -11,6 +11,15 @@ from gateway.upstream.budget.port import Budget, Full
 UNTRIED = 1.0
 """Seconds that a request is taken to last before the first one was answered."""
 
+BUSY_MEMORY = 60.0
+"""Seconds over which it is averaged how many places are taken."""
+
+LEAST_PLACES = 0.1
+"""What is followed gets at least so much of a place, for it has a turn in any case."""
+
+MANY = 100
+"""Requests that make a mean which a few slow ones do not move."""
+
 _LIMIT_SENTENCES = {
     Limit.PER_MESSAGE: "This message was asked for as often as the provider allows in a minute.",
     Limit.MASS: "A mass request was sent less than a minute ago.",
@@ -44,10 +53,15 @@ class Throughput:
         self.latency = 0.0
         """How long a request usually takes, in seconds: RFC 6298's smoothed time."""
         self._deviation = 0.0
+        self._mean = 0.0
+        """The same over more requests, for what is told of hundreds of them."""
+        self._answered = 0
         self._budget = budget
         self._max_wait = max_wait
         self._mass_max_ids = mass_max_ids
         self._backlog = Backlog()
+        self._busy = 0.0
+        self._busy_at = 0.0
 
     def start_by(self, since: float) -> float:
         """The last moment to send what a caller waits for, to have the answer in time."""
@@ -93,7 +107,35 @@ class Throughput:
         wait = self._turn(key, now, waiting)
         return Overloaded("The gateway has too many requests waiting.", retry_after=wait)
 
+    def seconds_for_all(self, keys: int, now: float, *, kept_places: int) -> float:
+        """Seconds until so many keys have been asked for that get what nobody else needs.
+
+        `kept_places` are left for callers, and what they and others took lately they will take.
+        """
+        if not keys:
+            return 0.0
+        takes, limits = self._mean or UNTRIED, self._budget.limits
+        places = limits.concurrency - kept_places - self.busy(now)
+        capacity = Capacity(
+            rate=max(places, LEAST_PLACES) / takes,
+            mass_in=math.inf if not limits.mass else self._mass_in(now, takes),
+            mass_ids=self._mass_max_ids,
+            window=limits.window,
+        )
+        return capacity.seconds_for(keys) + takes
+
+    def took_place(self, seconds: float, now: float) -> None:
+        """A request that was not for what is followed held a place for so long."""
+        self._busy = self.busy(now) + seconds / BUSY_MEMORY
+        self._busy_at = now
+
+    def busy(self, now: float) -> float:
+        """Places that requests of this kind have held lately, on average."""
+        return self._busy * math.exp((self._busy_at - now) / BUSY_MEMORY)
+
     def _took(self, seconds: float) -> None:
+        self._answered += 1
+        self._mean += (seconds - self._mean) / min(self._answered, MANY)
         if not self.latency:
             self.latency, self._deviation = seconds, seconds / 2
             return

@@ -45,7 +45,7 @@ class Processes:
         self.duty = Duty()
         self.databases: dict[str, Database] = {who: open_database(url) for who in ("a", "b")}
         self.leaders = {
-            who: Leader(database, self.clock, partial(self.duty.do, who))
+            who: Leader(database, self.clock, [partial(self.duty.do, who)])
             for who, database in self.databases.items()
         }
 
@@ -117,7 +117,7 @@ async def test_a_duty_that_ends_by_itself_is_begun_again(
 
     database = open_database(url)
     await database.migrate()
-    leader = Leader(database, clock, fail)
+    leader = Leader(database, clock, [fail])
     leader.start()
     end = asyncio.get_running_loop().time() + PATIENCE
     while begun < 3:
@@ -126,4 +126,4 @@ async def test_a_duty_that_ends_by_itself_is_begun_again(
         await clock.advance(0.5)
     await leader.aclose()
     await database.aclose()
-    assert "what only one process does has ended" in caplog.text
+    assert "what only one process does ended" in caplog.text

@@ -8,6 +8,7 @@ from gateway.archive.archive import Archive
 from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
+from gateway.follows import Follows
 from gateway.service import StatusService
 from gateway.watch import Watches
 from gateway.web.http.auth import address_of
@@ -25,6 +26,7 @@ class State(TypedDict):
     archive: Archive | None
     watches: Watches
     webhooks: Webhooks | None
+    follows: Follows | None
     counts: Counts
     lifetime: Lifetime
 

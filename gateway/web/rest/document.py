@@ -18,6 +18,7 @@ from gateway import __version__, errors
 from gateway.archive import changes
 from gateway.archive.filters import MOST_VALUES
 from gateway.archive.listing import MOST, Order
+from gateway.follows import MOST_KEYS
 from gateway.model.detail import field_paths
 from gateway.model.records import (
     EMAIL_PATTERN,
@@ -88,6 +89,10 @@ def _values() -> Json:
         "PHONE_PATTERN": PHONE_PATTERN,
         "EMAIL_PATTERN": EMAIL_PATTERN,
         "UNTIL_STATES": [state.value for state in UNTIL_STATES],
+        "UNTIL_STATES_OR_NULL": [*[state.value for state in UNTIL_STATES], None],
+        "MAX_FOLLOWED": MOST_KEYS,
+        "FOLLOW": examples.FOLLOW,
+        "FOLLOW_LINE": examples.line(examples.FOLLOW),
         "LIMITS": [limit.value for limit in errors.Limit],
         "MESSAGE_FIELDS": _field_names(Message),
         "LOOKUP_FIELDS": _field_names(HlrLookup),

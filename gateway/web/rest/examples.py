@@ -13,6 +13,7 @@ from gateway.model import records
 from gateway.model.described import as_model
 from gateway.model.records import HlrLookup, Message
 from gateway.web.http.problems import STATUS, Outcome, problem_of, told
+from gateway.web.rest.follows import Estimate, FollowStatus
 
 _KEY = {"id": "1", "phone": "79990000001"}
 
@@ -137,3 +138,18 @@ PROBLEMS = {
 def line(value: object) -> str:
     """As it is sent: JSON in one line."""
     return orjson.dumps(value).decode()
+
+
+FOLLOW = FollowStatus(
+    id="hT3yQ1m9Zr0XkE2b",
+    name="newsletter of January",
+    total=2,
+    seen=1,
+    final=1,
+    not_found=0,
+    by_state={"DELIVERED": 1},
+    created_at=_SENT_AT,
+    until=_SENT_AT + timedelta(days=3),
+    done=False,
+    estimate=Estimate(all_seen_by=_OBSERVED_AT),
+).model_dump(mode="json", by_alias=True)

@@ -22,7 +22,8 @@ from gateway.archive.listing import (
     cursor_of,
     position_of,
 )
-from gateway.callers.model import hidden_fields
+from gateway.callers.model import Scope as CallerScope
+from gateway.callers.model import hidden_fields, require
 from gateway.errors import InvalidArgument
 from gateway.model.freshness import Answer
 from gateway.model.records import HlrLookup, Message, shown_fields
@@ -63,11 +64,21 @@ class ListUrl(NamedTuple):
 
 async def list_records(scope: Scope, receive: Receive, send: Send) -> Reply | None:
     """One page as JSON, or all that matches as CSV or JSON lines."""
+    archive = archive_for(caller_of(scope), scope["state"]["archive"])
+    return await listed(scope, receive, send, archive)
+
+
+async def listed(
+    scope: Scope, receive: Receive, send: Send, archive: Archive, *, follow: int | None = None
+) -> Reply | None:
+    """The list that is asked for; `follow`: only the keys of the follow with this number."""
     headers, caller = named_headers(scope), caller_of(scope)
     media = negotiated(headers.get(b"accept", b""), (JSON, CSV, NDJSON))
-    archive = archive_for(caller, scope["state"]["archive"])
     given = parameters_of(scope["query_string"])
     asked = read_list(given, hidden_fields(caller))
+    if asked.shape.history:
+        require(caller, CallerScope.RECORD_LIST)
+    asked = asked._replace(wanted=asked.wanted._replace(follow=follow))
     now = scope["state"]["clock"].time
     if media != JSON:
         await _export(scope, receive, send, archive=archive, asked=asked, media=media)

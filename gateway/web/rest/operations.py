@@ -20,6 +20,14 @@ from gateway.web.ops import health
 from gateway.web.rest import push
 from gateway.web.rest.feed import list_changes
 from gateway.web.rest.follow import EventsEndpoint
+from gateway.web.rest.follows import (
+    create_follow,
+    delete_follow,
+    get_follow,
+    list_followed,
+    list_follows,
+    watch_follow,
+)
 from gateway.web.rest.listing import list_records, summarise_records
 from gateway.web.rest.records import RecordEndpoint, delete_message, post_batch
 from gateway.web.rest.webhooks import list_webhooks
@@ -56,6 +64,9 @@ _FROM_PROVIDER = (
     errors.UpstreamTimeout,
     errors.Overloaded,
 )
+
+
+_OF_FOLLOW = (errors.NotFound, errors.ArchiveOff, errors.Overloaded)
 
 
 def _plain(handler: Any) -> Endpoint:  # noqa: ANN401 - with a `Request` of its own
@@ -146,6 +157,59 @@ OPERATIONS: tuple[Operation, ...] = (
             errors.CursorExpired,
             errors.Overloaded,
         ),
+        refusals=(406,),
+    ),
+    Operation(
+        "POST",
+        "/v1/follows",
+        "createFollow",
+        create_follow,
+        Scope.RECORD_FOLLOW,
+        problems=(errors.InvalidArgument, errors.ArchiveOff, errors.Overloaded),
+        refusals=(406, 413, 415),
+    ),
+    Operation(
+        "GET",
+        "/v1/follows",
+        "listFollows",
+        list_follows,
+        Scope.RECORD_FOLLOW,
+        problems=(errors.ArchiveOff, errors.Overloaded),
+        refusals=(406,),
+    ),
+    Operation(
+        "GET",
+        "/v1/follows/{id}",
+        "getFollow",
+        get_follow,
+        Scope.RECORD_FOLLOW,
+        problems=_OF_FOLLOW,
+        refusals=(406,),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/follows/{id}",
+        "deleteFollow",
+        delete_follow,
+        Scope.RECORD_FOLLOW,
+        problems=_OF_FOLLOW,
+    ),
+    Operation(
+        "GET",
+        "/v1/follows/{id}/events",
+        "watchFollow",
+        watch_follow,
+        Scope.RECORD_FOLLOW,
+        problems=_OF_FOLLOW,
+        refusals=(406,),
+    ),
+    Operation(
+        "GET",
+        "/v1/follows/{id}/records",
+        "listFollowed",
+        list_followed,
+        Scope.RECORD_FOLLOW,
+        problems=(errors.InvalidArgument, *_OF_FOLLOW),
         refusals=(406,),
     ),
     Operation(

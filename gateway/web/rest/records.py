@@ -190,7 +190,7 @@ async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
     items, fields = _parse_batch(await _json_body(headers, receive))
     caller = caller_of(scope)
     shape = shape_of(KINDS, fields, hidden_fields(caller))
-    keys = [_item_key(item) for item in items]
+    keys = [item_key(item) for item in items]
     query = StatusQuery(shape.detail, caller=who(scope, caller), content=shape.content)
     outcomes = await scope["state"]["service"].get_many(keys, query)
     if error := _nothing_answered(outcomes):
@@ -247,7 +247,8 @@ def _parse_batch(body: object) -> tuple[list[object], tuple[str, ...] | None]:
     return items, tuple(fields)
 
 
-def _item_key(item: object) -> StatusKey | GatewayError:
+def item_key(item: object) -> StatusKey | GatewayError:
+    """The key of an item of a body, or what is wrong with it."""
     given = item if isinstance(item, dict) else {}
     id_ = given.get("id")
     if isinstance(id_, int) and not isinstance(id_, bool):

@@ -15,6 +15,7 @@ from gateway.upstream.status import LinkState
 from gateway.web.http.problems import Problem
 from gateway.web.rest.feed import RECORD, ChangeEvent
 from gateway.web.rest.fields import HIDDEN, KINDS
+from gateway.web.rest.follows import FollowList, FollowStatus
 from gateway.web.rest.records import StatusResult
 from gateway.web.rest.webhooks import WebhookReports
 
@@ -29,6 +30,8 @@ _MODELS: Final = (
     RecordSummary,
     ChangeEvent,
     WebhookReports,
+    FollowStatus,
+    FollowList,
 )
 """The models they refer to are added by Pydantic."""
 
