@@ -151,7 +151,7 @@ class FollowedKeys:
             one.alone = True  # it, or another one, spoils the list: so each is asked for by itself
             self._queue(canonical, one)
         elif isinstance(result, InvalidArgument):
-            self._move(canonical, one, Outcome.NOT_FOUND, None)
+            self._move(canonical, one, Outcome.NOT_FOUND, None, one.key.phone)
         else:
             wait = AGAIN if result.retry_after is None else max(result.retry_after, 1.0)
             self._put_off(canonical, one, self._clock.monotonic() + wait)
@@ -171,7 +171,8 @@ class FollowedKeys:
             asks_other = self._respelled(one, entry)
             is_over = is_missing(entry, self._clock.time()) and not asks_other
             outcome = Outcome.NOT_FOUND if is_over else Outcome.SEEN
-            self._move(canonical, one, outcome, None)
+            phone = "" if entry.deleted else one.key.phone  # nothing is left of it
+            self._move(canonical, one, outcome, None, phone)
             if asks_other:
                 return True
         else:
@@ -179,7 +180,9 @@ class FollowedKeys:
             reached = [is_reached(entry.record, place.until) for place in one.places]
             for place, is_over in zip(one.places, reached, strict=True):
                 outcome = Outcome.FINAL if is_over else Outcome.SEEN
-                self._step(one, place, outcome, number_of(entry.record))
+                state = number_of(entry.record)
+                step = Step(place.follow, place.place, one.key.phone, outcome, state)
+                self._step(place, step)
             self._drop_over(canonical, one)
         if canonical in self._keys:
             ahead = self._clock.monotonic() - self._clock.time()
@@ -195,16 +198,17 @@ class FollowedKeys:
         self._put_off(other.canonical, one, self._clock.monotonic())
         return True
 
-    def _move(self, canonical: StatusKey, one: _Key, outcome: Outcome, state: int | None) -> None:
+    def _move(
+        self, canonical: StatusKey, one: _Key, outcome: Outcome, state: int | None, phone: str
+    ) -> None:
         for place in one.places:
-            self._step(one, place, outcome, state)
+            self._step(place, Step(place.follow, place.place, phone, outcome, state))
         self._drop_over(canonical, one)
 
-    def _step(self, one: _Key, place: _Place, outcome: Outcome, state: int | None) -> None:
-        if (place.outcome, place.state) == (outcome, state):
-            return
-        place.outcome, place.state = outcome, state
-        self._on_step(Step(place.follow, place.place, one.key.phone, outcome, state))
+    def _step(self, place: _Place, step: Step) -> None:
+        if (place.outcome, place.state) != (step.outcome, step.state):
+            place.outcome, place.state = step.outcome, step.state
+            self._on_step(step)
 
     def _drop_over(self, canonical: StatusKey, one: _Key) -> None:
         """Follow a key no longer where it is over."""
