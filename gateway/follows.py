@@ -73,6 +73,7 @@ class Follows:
         self._service = service
         self._clock = clock
         self._changed = asyncio.Event()
+        self._asking: _Asking | None = None
         self._kept: dict[tuple[str, str], tuple[float, FollowProgress]] = {}
         """What was read within the last second, for all who want to know."""
 
@@ -139,8 +140,16 @@ class Follows:
 
     async def keep_asking(self) -> None:
         """Ask for all that is followed, until it is cancelled; for the one process that does."""
-        asking = _Asking(self._archive, self._service, self._clock, self._changed)
-        await asking.run()
+        self._asking = _Asking(self._archive, self._service, self._clock, self._changed)
+        try:
+            await self._asking.run()
+        finally:
+            self._asking = None
+
+    @property
+    def keys(self) -> int:
+        """How many this process asks for."""
+        return 0 if self._asking is None else len(self._asking.keys)
 
 
 def _no_such(id_: str) -> NotFound:
@@ -158,14 +167,14 @@ class _Asking:
         self._service = service
         self._clock = clock
         self._changed = changed
-        self._keys = FollowedKeys(service, clock, self._note)
+        self.keys = FollowedKeys(service, clock, self._note)
         self._steps: dict[tuple[int, int], Step] = {}
         self._until: dict[int, int] = {}
         self._forgot_at = -FORGET_EVERY
 
     async def run(self) -> None:
-        stop_noting = self._service.notify(self._keys.changed)
-        self._service.follow(self._keys)
+        stop_noting = self._service.notify(self.keys.changed)
+        self._service.follow(self.keys)
         try:
             while True:
                 with suppress(GatewayError):  # the database is away: it is tried again
@@ -194,10 +203,10 @@ class _Asking:
         """Take what is new, and leave what is gone or has had its time."""
         now = int(self._clock.time())
         self._until = await self._archive.read(following.numbers_open)
-        for no in [no for no in self._keys.follows if no not in self._until]:
-            self._keys.remove(no)
+        for no in [no for no in self.keys.follows if no not in self._until]:
+            self.keys.remove(no)
         for no, until in self._until.items():
-            if no not in self._keys.follows and now < until:
+            if no not in self.keys.follows and now < until:
                 await self._take(no)
         if now - self._forgot_at >= FORGET_EVERY:
             await self._archive.write(following.forget_done, now - int(KEPT))
@@ -214,8 +223,8 @@ class _Asking:
                 StatusKey(step.phone, id_) for step, id_ in zip(steps[some], ids[some], strict=True)
             ]
             await self._service.recall([key for key in keys if self._service.peek(key) is None])
-        self._keys.add(follow, steps, ids)
-        self._service.follow(self._keys)
+        self.keys.add(follow, steps, ids)
+        self._service.follow(self.keys)
 
     def _note(self, step: Step) -> None:
         self._steps[step.follow, step.place] = step
@@ -226,7 +235,7 @@ class _Asking:
         done = [
             no
             for no, until in self._until.items()
-            if now >= until or self._keys.follows.get(no) == 0
+            if now >= until or self.keys.follows.get(no) == 0
         ]
         if not steps and not done:
             return
@@ -236,5 +245,5 @@ class _Asking:
             self._steps = steps | self._steps
             raise
         for no in done:
-            self._keys.remove(no)
+            self.keys.remove(no)
             self._until.pop(no, None)

@@ -31,6 +31,11 @@ from gateway.archive.database import (
 READER_BUSY: Final = 1.0
 """Seconds that a reader waits where another process keeps the whole file to itself."""
 
+_LOCKED: Final = 5
+"""Likewise BUSY."""
+
+_TICK: Final = 0.02
+
 _BROKEN: Final = {11, 26}
 """SQLite's result codes CORRUPT and NOTADB (https://sqlite.org/rescode.html); the extended ones
 have them in their lowest byte."""
@@ -238,8 +243,8 @@ def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
     """Each connection: transactions by our own `BEGIN`, quick and safe commits, real deletion."""
     connection.isolation_level = None
     cursor = connection.cursor()
+    _keep_a_journal(connection, cursor)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = NORMAL",  # a crash of the machine may cost the last commits, never the file
         "secure_delete = ON",
         "foreign_keys = ON",
@@ -247,6 +252,20 @@ def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
     ):
         cursor.execute(f"PRAGMA {pragma}").fetchall()  # only that raises what fails
     cursor.close()
+
+
+def _keep_a_journal(connection: Any, cursor: Any) -> None:  # noqa: ANN401 - as above
+    """By WAL. While others open a new file as well SQLite waits for none of them, so we do."""
+    end = time.monotonic() + BUSY
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL").fetchall()
+        except connection.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != _LOCKED or time.monotonic() >= end:
+                raise
+            time.sleep(_TICK)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

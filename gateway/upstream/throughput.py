@@ -17,6 +17,9 @@ BUSY_MEMORY = 60.0
 LEAST_PLACES = 0.1
 """What is followed gets at least so much of a place, for it has a turn in any case."""
 
+TYPICAL = 0.25
+"""Seconds that a request to the provider takes, for a forecast before the first was answered."""
+
 MANY = 100
 """Requests that make a mean which a few slow ones do not move."""
 
@@ -114,7 +117,7 @@ class Throughput:
         """
         if not keys:
             return 0.0
-        takes, limits = self._mean or UNTRIED, self._budget.limits
+        takes, limits = self._mean or TYPICAL, self._budget.limits
         places = limits.concurrency - kept_places - self.busy(now)
         capacity = Capacity(
             rate=max(places, LEAST_PLACES) / takes,

@@ -244,7 +244,7 @@ async def test_names_are_learned_anew_where_an_earlier_state_of_the_database_com
         with server.away():
             archive.record(key(2), entry(key(2), 1, sender_id="SHOP"))
             await soon(clock, is_lost(archive))
-        server.execute(address, "TRUNCATE records, changes, names, counters")
+        server.execute(address, "TRUNCATE records, changes, names, counters, deliveries")
         await soon(clock, is_written(archive))
     sender = "SELECT name FROM names JOIN records ON sender = names.no WHERE id = 2"
     assert server.execute(address, sender) == [("SHOP",)]

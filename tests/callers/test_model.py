@@ -24,6 +24,7 @@ def test_the_scopes_are_the_contracts() -> None:
         "identity:read",
         "message:delete",
         "record:list",
+        "record:follow",
         "provider:read",
     }
 

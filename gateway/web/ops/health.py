@@ -1,7 +1,6 @@
 """Endpoints for operators: provider status, metrics, liveness, readiness."""
 
 import asyncio
-from collections import Counter
 from contextlib import suppress
 from typing import Final
 
@@ -32,16 +31,19 @@ async def get_provider(request: Request[State]) -> Response:
 
 
 async def get_metrics(request: Request[State]) -> Response:
-    webhooks, reports = request.state["webhooks"], None
-    if webhooks is not None:
-        with suppress(GatewayError, TimeoutError):  # the database is away: all else is told
-            async with asyncio.timeout(PATIENCE):
-                reports = await webhooks.reports()
-    counts = Counter[tuple[str, str]]() if webhooks is None else webhooks.counts
-    body = metrics.render(
-        request.state["service"].link(), request.state["counts"], counts, reports or ()
-    )
+    link, counts = request.state["service"].link(), request.state["counts"]
+    body = metrics.render(link, counts, await _led(request.state))
     return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
+
+
+async def _led(state: State) -> metrics.Led | None:
+    webhooks, follows, reports = state["webhooks"], state["follows"], []
+    if webhooks is None or follows is None:
+        return None
+    with suppress(GatewayError, TimeoutError):  # the database is away: all else is told
+        async with asyncio.timeout(PATIENCE):
+            reports = await webhooks.reports()
+    return metrics.Led(webhooks.counts, reports, follows.keys)
 
 
 async def livez(_: Request[State]) -> Response:

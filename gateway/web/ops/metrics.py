@@ -5,6 +5,7 @@ No label ever has a value that a caller or the provider could make up.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -32,31 +33,30 @@ _PROCESS = ProcessCollector(registry=None)
 """Memory, CPU time and open files of the process, where the system tells them (Linux)."""
 
 
-def render(
-    link: LinkState,
-    counts: Counts,
-    tries: Mapping[tuple[str, str], int],
-    webhooks: Sequence[WebhookReport],
-) -> bytes:
-    """All metrics, as one scrape. `tries` are those of webhooks, by name and result."""
+class Led(NamedTuple):
+    """What one of the processes that share an archive does for all.
+
+    `tries` are those of webhooks, by name and result; `followed` is how many keys it asks for.
+    """
+
+    tries: Mapping[tuple[str, str], int]
+    webhooks: Sequence[WebhookReport]
+    followed: int
+
+
+def render(link: LinkState, counts: Counts, led: Led | None) -> bytes:
+    """All metrics, as one scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(link, counts, tries, webhooks))
+    registry.register(_Scrape(link, counts, led))
     registry.register(_PROCESS)
     return generate_latest(registry)
 
 
 class _Scrape(Collector):
-    def __init__(
-        self,
-        link: LinkState,
-        counts: Counts,
-        tries: Mapping[tuple[str, str], int],
-        webhooks: Sequence[WebhookReport],
-    ) -> None:
+    def __init__(self, link: LinkState, counts: Counts, led: Led | None) -> None:
         self._link = link
         self._counts = counts
-        self._tries = tries
-        self._webhooks = webhooks
+        self._led = led
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("smsc_gateway", "What runs here.", {"version": __version__})
@@ -70,7 +70,11 @@ class _Scrape(Collector):
         yield _state("archive_state", "1 for whether what is learned is kept.", self._link.archive)
         if self._link.archive_report is not None:
             yield from _archive(self._link.archive_report)
-        yield from _webhooks(self._webhooks, self._tries)
+        if self._led is not None:
+            yield from _webhooks(self._led.webhooks, self._led.tries)
+            yield _gauge(
+                "followed", "Keys of follows that this process asks for.", self._led.followed
+            )
         ages = GaugeMetricFamily(
             "smsc_gateway_answer_age_seconds",
             "How old the last thousand answers were.",
