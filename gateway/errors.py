@@ -8,7 +8,7 @@ GatewayError
 │   ├── Forbidden               not in the caller's scopes; a push without a right signature
 │   ├── QuotaExceeded           the caller is over its own quota
 │   ├── QueryTooComplex         a GraphQL operation past its limits
-│   ├── NotFound                the provider knows nothing of this pair (status -3)
+│   ├── NotFound                the provider knows nothing of this pair (-3); no such follow
 │   ├── RouteNotFound           no such address
 │   ├── HostNotAllowed          asked under a host name that is not the gateway's
 │   ├── ArchiveOff              lists and history, where nothing is kept
@@ -63,7 +63,7 @@ class GatewayError(Exception):
     """
 
     code: ClassVar[str]
-    title: ClassVar[str]
+    title: str
     retryable: bool = False
 
     def __init__(
@@ -127,9 +127,13 @@ class NotFound(CallerError):
     title = "The provider knows no such message"
 
     def __init__(
-        self, detail: str = "The provider knows no message with this id and phone."
+        self,
+        detail: str = "The provider knows no message with this id and phone.",
+        *,
+        title: str | None = None,
     ) -> None:
         super().__init__(detail)
+        self.title = title or self.title
 
 
 class RouteNotFound(CallerError):

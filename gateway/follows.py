@@ -107,7 +107,7 @@ class Follows:
         found = await self._archive.read(following.progress_of, owner, id_)
         if not found:
             self._kept.pop((owner, id_), None)
-            raise _no_such(id_)
+            raise _no_such()
         told = self._told(found[0])
         self._kept = {one: kept for one, kept in self._kept.items() if now - kept[0] < LOOK / 2}
         self._kept[owner, id_] = now, told
@@ -122,13 +122,13 @@ class Follows:
         """A follow; raises `NotFound`."""
         found = await self._archive.read(following.find, owner, id_)
         if found is None:
-            raise _no_such(id_)
+            raise _no_such()
         return found
 
     async def delete(self, owner: str, id_: str) -> None:
         """End a follow, and forget it; raises `NotFound`."""
         if not await self._archive.write(following.remove, owner, id_):
-            raise _no_such(id_)
+            raise _no_such()
         self._kept.pop((owner, id_), None)
         self._changed.set()
 
@@ -152,9 +152,8 @@ class Follows:
         return 0 if self._asking is None else len(self._asking.keys)
 
 
-def _no_such(id_: str) -> NotFound:
-    del id_
-    return NotFound("There is no such follow, or it is another caller's.")
+def _no_such() -> NotFound:
+    return NotFound("It has ended, or is another caller's.", title="There is no such follow")
 
 
 class _Asking:

@@ -225,6 +225,7 @@ async def test_deleted_it_is_asked_for_no_more(tmp_path: Path) -> None:
             await setup.client.get(f"{address}/events"),
         ):
             assert (gone.status_code, gone.json()["code"]) == (404, "NOT_FOUND")
+            assert gone.json()["title"] == "There is no such follow"
 
 
 async def test_its_records_are_a_list_of_its_keys(tmp_path: Path) -> None:
