@@ -2,13 +2,15 @@
 
 import asyncio
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, NamedTuple
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from gateway.loopback import is_loopback
 from gateway.webhooks.address import Address
 
 TIMEOUT: Final = 15.0
@@ -35,53 +37,72 @@ class Outcome(NamedTuple):
 
 
 class Poster:
-    """The connections to one address: to have those of another one too would let it wait for it."""
+    """The connections to one address, of no other: a slow one would keep those of others waiting.
 
-    def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    Requests go straight to httpx's transport. Its client would follow no redirect and keep no
+    cookie either, and takes as much time again to do neither.
+    """
+
+    def __init__(self, address: Address) -> None:
         self._address = address
-        self._client = httpx.AsyncClient(
-            transport=transport,
+        self._url = httpx.URL(address.entry.url)
+        self._headers = {
+            "host": self._url.netloc.decode("ascii"),
+            "user-agent": "smsc-gateway",
+            "accept": "*/*",
+        }
+        self._transport = httpx.AsyncHTTPTransport(
             verify=_trusted(),
-            timeout=TIMEOUT,
             limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
-            headers={"user-agent": "smsc-gateway", "accept-encoding": "identity"},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            follow_redirects=False,
+            proxy=_proxy_to(self._url),
         )
 
     async def post(self, id_: str, body: bytes) -> Outcome:
-        """Send a body; what the answer says beside its status is not read."""
-        headers = self._address.headers(id_, body, datetime.now(UTC))
+        """Send a body; what the answer says beside its status is not used."""
+        headers = self._headers | self._address.headers(id_, body, datetime.now(UTC))
+        request = httpx.Request("POST", self._url, headers=headers, content=body)
         try:
-            async with (
-                asyncio.timeout(TIMEOUT),
-                self._client.stream(
-                    "POST", self._address.entry.url, content=body, headers=headers
-                ) as response,
-            ):
-                if "content-length" in response.headers:
-                    await _drain(response)
-                return Outcome(response.status_code)
-        except TimeoutError:
+            async with asyncio.timeout(TIMEOUT):
+                response = await self._transport.handle_async_request(request)
+        except (TimeoutError, httpx.TimeoutException):
             return Outcome(None, f"no answer within {TIMEOUT:g} seconds")
-        except httpx.TimeoutException:
-            return Outcome(None, f"no answer within {TIMEOUT:g} seconds")
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+        except (httpx.HTTPError, ssl.SSLError) as error:
             return Outcome(None, type(error).__name__)
+        try:
+            await _drain(response)
+        finally:
+            await response.aclose()
+        return Outcome(response.status_code)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
+
+
+def _proxy_to(url: httpx.URL) -> str | None:
+    """The proxy of the environment for this address, as httpx's client would find it."""
+    if is_loopback(url.host) or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
 
 
 LONGEST_ANSWER: Final = 64 * 1024
 """Bytes of an answer that are read, for the connection can then be used again."""
 
+LAST_WORDS: Final = 1.0
+"""Seconds for them."""
+
 
 async def _drain(response: httpx.Response) -> None:
-    length = response.headers["content-length"]
-    if length.isdigit() and int(length[:9]) <= LONGEST_ANSWER:
-        async for _ in response.aiter_raw():
-            pass
+    """Read the rest, if there is little; whatever it is, the status was told."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - of this transport
+    read = 0
+    with suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(LAST_WORDS):
+            async for chunk in response.stream:
+                read += len(chunk)
+                if read > LONGEST_ANSWER:
+                    return
 
 
 @cache
