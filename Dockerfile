@@ -13,6 +13,7 @@ COPY gateway/web/ui/package.json gateway/web/ui/package-lock.json gateway/web/ui
 RUN npm ci
 COPY gateway/web/ui ./
 COPY schema/examples /build/schema/examples
+COPY openapi /build/openapi
 RUN node build.mjs
 
 FROM ${PYTHON} AS build

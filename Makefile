@@ -25,7 +25,7 @@ demo:                     ## the gateway with a simulated provider beside it; no
 run: $(VENV)/runtime      ## the gateway with the settings of the environment
 	@$(BIN)/smsc-gateway serve
 
-ui: $(UI)                 ## the playground and the API page, from npm
+ui: $(UI)                 ## the console, the playground and the API page, from npm
 
 test: $(VENV)/dev         ## all tests; what is statistical is small here
 	@$(TRY_UI)
@@ -87,8 +87,8 @@ $(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/runtime
 
-$(UI): $(addprefix gateway/web/ui/,package-lock.json package.json build.mjs) $(wildcard gateway/web/ui/src/* schema/examples/*.graphql)
+$(UI): $(addprefix gateway/web/ui/,package-lock.json package.json build.mjs) gateway/web/ui/tsconfig.json $(wildcard gateway/web/ui/src/*.* gateway/web/ui/src/console/*.ts gateway/web/ui/src/console/*.tsx gateway/web/ui/src/console/*.json schema/examples/*.graphql) openapi/openapi.yaml
 	@command -v npm >/dev/null || { \
 	  echo "The pages for browsers are built by npm: install Node.js 20 or newer with npm, then make ui again." >&2; exit 1; }
-	@echo "building the playground and the API page"
+	@echo "building the console, the playground and the API page"
 	@cd gateway/web/ui && npm ci --silent && node build.mjs

@@ -383,7 +383,8 @@ async def _demo(
 _DEMO = """\
 The gateway, with a simulated provider beside it.
 
-  Gateway    http://{gateway}/graphql  GraphQL; in a browser, with a playground
+  Gateway    http://{gateway}/console  the console: what becomes of messages, for people
+             http://{gateway}/graphql  GraphQL; in a browser, with a playground
              http://{gateway}/docs     the REST API, to read and to try
   Provider   http://{provider}/         the simulator: its samples, and how to steer it
 

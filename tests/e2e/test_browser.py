@@ -5,115 +5,29 @@ is set, which must not pass by luck.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
-from urllib.parse import urlsplit
 
 import httpx
-import pytest
 from click.testing import CliRunner
 from graphql import build_schema
 from playwright.sync_api import (
     Browser,
-    ConsoleMessage,
     Locator,
     Page,
-    Request,
     WebSocket,
     expect,
-    sync_playwright,
 )
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app import create_app
 from gateway.cli.main import main
 from gateway.web.graphql.schema import sdl
-from gateway.web.pages.files import STATIC
+from tests.support.browser import browser, opened
 from tests.support.gateway import settings
 from tests.support.process import demo
 from tests.support.server import serving
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 120_000
-"""Milliseconds that a busy machine may take; a watched message is asked for every 12 seconds."""
-expect.set_options(timeout=PATIENCE)
-
-
-def _missing(what: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    if not executable:
-        _missing("no Chromium here (Debian: apt install chromium)")
-    if not (STATIC / "manifest.json").exists():
-        _missing("the pages were not built: make ui")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield launched
-        launched.close()
-
-
-@dataclass
-class Watched:
-    """What a page did besides what the test asked for."""
-
-    hosts: set[str] = field(default_factory=set)
-    complaints: list[str] = field(default_factory=list)
-
-    def on_request(self, request: Request) -> None:
-        if not request.url.startswith(("data:", "blob:")):
-            self.hosts.add(urlsplit(request.url).netloc)
-
-    def on_console(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.complaints.append(message.text)
-
-
-TELL_VIOLATIONS = """
-    addEventListener("securitypolicyviolation", (event) =>
-      console.error(`forbidden: ${event.effectiveDirective} ${event.blockedURI}`));
-"""
-
-
-@contextmanager
-def opened(browser: Browser, url: str, *but: str) -> Iterator[Page]:
-    """A page in a fresh profile; fails if it asked another host, or if the console complained.
-
-    `but` are words of complaints that belong to what is tested.
-    """
-    watched = Watched()
-    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
-        context.add_init_script(TELL_VIOLATIONS)
-        context.on("request", watched.on_request)
-        context.on("console", watched.on_console)
-        context.on("weberror", lambda error: watched.complaints.append(str(error.error)))
-        page = context.new_page()
-        page.on("websocket", lambda socket: watched.hosts.add(urlsplit(socket.url).netloc))
-        page.set_default_timeout(PATIENCE)
-        page.goto(url)
-        yield page
-    assert watched.hosts == {urlsplit(url).netloc}
-    assert [told for told in watched.complaints if not any(word in told for word in but)] == []
-
+__all__ = ["browser"]
 
 ACTIVE_OPERATION = """(name) => {
     const { tabs, activeTabIndex } = JSON.parse(localStorage["graphiql:tabState"] ?? '{"tabs":[]}');

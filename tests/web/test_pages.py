@@ -10,12 +10,18 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.web.pages.files import STATIC, asset, docs_page, playground_page
+from gateway.web.pages.files import STATIC, asset, console_page, docs_page, playground_page
 from tests.support.gateway import running
 
 SCRIPT, STYLE, FONT = "page-AAAAAAAA.js", "page-BBBBBBBB.css", "font-CCCCCCCC.woff2"
 BOTH = ["br", "gzip"]
-PAGES = [playground_page, docs_page]
+
+
+def console(folder: Path) -> Response:
+    return console_page(1, folder)
+
+
+PAGES = [playground_page, docs_page, console]
 Page = Callable[[Path], Response]
 
 
@@ -26,6 +32,7 @@ def built(tmp_path: Path) -> Path:
     manifest = {
         "playground": page,
         "docs": page,
+        "console": page,
         "favicon": "favicon-DDDDDDDD.svg",
         "licences": "licences-EEEEEEEE.txt",
         "files": {SCRIPT: BOTH, STYLE: BOTH, FONT: []},
@@ -102,6 +109,19 @@ def test_a_page_that_was_not_built_says_what_to_do(page: Page, tmp_path: Path) -
     assert "<script" not in html
     assert "://" not in html
     assert "script-src" not in policy(response)
+
+
+@pytest.mark.parametrize(("depth", "up"), [(1, ""), (2, "../"), (3, "../../")])
+def test_a_view_of_the_console_finds_its_assets(depth: int, up: str, built: Path) -> None:
+    assert f'src="{up}assets/{SCRIPT}"' in text(console_page(depth, built))
+    assert f'href="{up}openapi.yaml"' in text(console_page(depth, built / "nowhere"))
+
+
+def test_the_console_makes_no_text_into_markup(built: Path) -> None:
+    allowed = policy(console(built))
+    assert allowed["require-trusted-types-for"] == "'script'"
+    assert allowed["trusted-types"] == "'none'"
+    assert "unsafe-inline" not in str(allowed)
 
 
 def test_a_page_is_there_once_it_is_built(tmp_path: Path, built: Path) -> None:

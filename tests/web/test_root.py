@@ -62,7 +62,7 @@ async def test_a_browser_is_led_to_a_page(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(pages, "are_built", lambda: True)
     async with running() as setup:
         answer = await setup.client.get("/", headers=BROWSER)
-        assert (answer.status_code, answer.headers["location"]) == (303, "graphql")
+        assert (answer.status_code, answer.headers["location"]) == (303, "console")
 
 
 async def test_a_browser_is_told_the_addresses_where_no_page_is_built(

@@ -22,13 +22,14 @@ OPEN_PATHS = frozenset(
         "/readyz",
         "/openapi.yaml",
         "/openapi.json",
+        "/console",
         "/docs",
         "/v1/callbacks/smsc",  # signed by the provider in a way of its own
     }
 )
 """What is answered without a key: what tells nothing of any message."""
 
-OPEN_FOLDER = "/assets/"
+OPEN_FOLDERS = ("/assets/", "/console/")
 
 LONGEST_ADDRESS = 45
 """Characters of an IPv6 address that holds one of IPv4 (RFC 4291, section 2.2)."""
@@ -163,7 +164,7 @@ class Authentication:
 
     def _is_open(self, scope: Scope) -> bool:
         path: str = scope["path"]
-        if path in OPEN_PATHS or path.startswith(OPEN_FOLDER):
+        if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
             return True
         is_open = self._also_open.get(path)
         return is_open is not None and is_open(scope)

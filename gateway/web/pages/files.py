@@ -1,4 +1,4 @@
-"""The pages for browsers: the GraphQL playground, the API page, and the assets of both.
+"""The pages for browsers: the console, the GraphQL playground, the API page, and their assets.
 
 The assets are built from `ui` into `static` by `make ui`. A gateway without them works all the
 same: its pages then say how to get them. No page asks another host for anything.
@@ -48,6 +48,10 @@ _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ances
 _OWN = f"{_NOTHING}; script-src 'self'; img-src 'self' data:; connect-src 'self'"
 _PLAYGROUND_POLICY = f"{_OWN}; style-src 'self' 'unsafe-inline'; font-src 'self'; worker-src 'self'"
 """The editor writes style sheets of its own and works in workers; 'self' covers WebSockets."""
+_CONSOLE_POLICY = (
+    f"{_OWN}; style-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""Its styles are set by scripts one by one, and no text ever becomes markup."""
 _DOCS_POLICY = f"{_OWN}; style-src 'self'"
 _PLAIN_POLICY = f"{_NOTHING}; style-src 'unsafe-inline'"
 
@@ -58,13 +62,13 @@ _PAGE = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
-<link rel="icon" href="assets/{favicon}">
-<link rel="license" href="assets/{licences}">
-<link rel="stylesheet" href="assets/{style}">
+<link rel="icon" href="{up}assets/{favicon}">
+<link rel="license" href="{up}assets/{licences}">
+<link rel="stylesheet" href="{up}assets/{style}">
 <div id="root"></div>
-<noscript>This page needs JavaScript. The API works without: see <a href="openapi.yaml">its
+<noscript>This page needs JavaScript. The API works without: see <a href="{up}openapi.yaml">its
 description</a>.</noscript>
-<script type="module" src="assets/{script}"></script>
+<script type="module" src="{up}assets/{script}"></script>
 """
 """Addresses are relative, so that a proxy may put a prefix before them."""
 
@@ -82,7 +86,7 @@ body {{ font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 40re
 <p>The API works, but this page was not built. It takes Node.js 20 or newer with npm, and one
 command in the gateway's sources:
 <pre>make ui</pre>
-<p>Then reload. Meanwhile, <a href="openapi.yaml">openapi.yaml</a> describes the REST API, and
+<p>Then reload. Meanwhile, <a href="{up}openapi.yaml">openapi.yaml</a> describes the REST API, and
 <code>POST graphql</code> answers GraphQL.
 """
 
@@ -97,6 +101,7 @@ class _Manifest(BaseModel):
 
     playground: _Page
     docs: _Page
+    console: _Page
     favicon: str
     licences: str
     files: dict[str, tuple[str, ...]]
@@ -120,15 +125,22 @@ def docs_page(folder: Path = STATIC) -> Response:
     return _page("SMSC status gateway: REST API", "docs", _DOCS_POLICY, folder)
 
 
-def _page(title: str, name: str, policy: str, folder: Path) -> Response:
+def console_page(depth: int, folder: Path = STATIC) -> Response:
+    """The console, at an address with so many parts."""
+    return _page("SMSC status gateway", "console", _CONSOLE_POLICY, folder, up="../" * (depth - 1))
+
+
+def _page(title: str, name: str, policy: str, folder: Path, *, up: str = "") -> Response:
+    """`up` leads from the page's address to that of the gateway."""
     try:
         manifest = _manifest(folder)
     except FileNotFoundError:
-        html, policy = _NOT_BUILT.format(title=title), _PLAIN_POLICY
+        html, policy = _NOT_BUILT.format(title=title, up=up), _PLAIN_POLICY
     else:
         page: _Page = getattr(manifest, name)
         html = _PAGE.format(
             title=title,
+            up=up,
             favicon=manifest.favicon,
             licences=manifest.licences,
             script=page.script,
@@ -174,7 +186,15 @@ def get_docs(_: Request) -> Response:
     return docs_page()
 
 
+def get_console(request: Request) -> Response:
+    """Each view has an address, which the page itself understands."""
+    view: str = request.path_params.get("view", "")
+    return console_page(1 + len(view.split("/")) if "view" in request.path_params else 1)
+
+
 routes: list[BaseRoute] = [
     Route("/docs", get_docs),
+    Route("/console", get_console),
+    Route("/console/{view:path}", get_console),
     Route("/assets/{name}", get_asset),
 ]

@@ -21,6 +21,7 @@ from gateway.web.rest.push import PATH as PUSH_PATH
 _HEADERS: Final = {"cache-control": "no-store", "vary": "accept"}
 
 _PAGES: Final = {
+    "console": "/console",
     "graphql": "/graphql",
     "docs": "/docs",
     "openapi": "/openapi.json",
@@ -45,9 +46,9 @@ _PUSHES_ARE_OFF: Final = (
 
 
 async def get_root(request: Request) -> Response:
-    """Lead a browser to the playground; tell everyone else, in JSON, what addresses there are."""
+    """Lead a browser to the console; tell everyone else, in JSON, what addresses there are."""
     if "text/html" in request.headers.get("accept", "") and pages.are_built():
-        return RedirectResponse("graphql", 303, _HEADERS)  # relative: a proxy may add a prefix
+        return RedirectResponse("console", 303, _HEADERS)  # relative: a proxy may add a prefix
     shown = [one for one in OPERATIONS if one.path != PUSH_PATH or _takes_pushes(request)]
     told = openapi()["paths"]
     body = {

@@ -4,14 +4,16 @@
 // .br and .gz. What belongs to which page stands in manifest.json, which is written last: where it
 // is, all is.
 
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import { build } from "esbuild";
+import openapiTS, { astToString } from "openapi-typescript";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const OUT = join(HERE, "..", "static");
@@ -74,11 +76,18 @@ const editorStyleOnce = {
   },
 };
 
+// The console is typed by the API's document: where that has moved, it is not built.
+writeFileSync(
+  join(HERE, "src", "console", "openapi.d.ts"),
+  astToString(await openapiTS(new URL("../../../openapi/openapi.yaml", import.meta.url))),
+);
+execFileSync(process.execPath, [join(HERE, "node_modules", "typescript", "bin", "tsc")], { cwd: HERE, stdio: "inherit" });
+
 const workers = await build({ ...COMMON, format: "iife", entryPoints: WORKERS });
 const pages = await build({
   ...COMMON,
   format: "esm",
-  entryPoints: { playground: "src/playground.jsx", docs: "src/docs.js" },
+  entryPoints: { playground: "src/playground.jsx", docs: "src/docs.js", console: "src/console.tsx" },
   jsx: "automatic",
   loader: { ".graphql": "text" },
   define: {
@@ -111,6 +120,7 @@ await Promise.all(
 const manifest = {
   playground: { script: scripts.playground, style: styles.playground },
   docs: { script: scripts.docs, style: styles.docs },
+  console: { script: scripts.console, style: styles.console },
   workers: outputs(workers, ".js"),
   favicon,
   licences,
