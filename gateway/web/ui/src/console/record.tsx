@@ -155,7 +155,7 @@ function Timeline({ record }: { record: AnyRecord }) {
   if (history.trouble) return <Problem trouble={history.trouble} />;
   if (!history.data) return <Loading />;
   const steps = history.data.map((one) => ({ name: state(one.state).name, at: one.lastStatusTime ?? one.at, how: say("sources", one.source) }));
-  if (record.sentAt && steps.length) steps.unshift({ name: t.sentAt, at: record.sentAt, how: "" });
+  if (record.sentAt && steps.length) steps.unshift({ name: t.handedIn, at: record.sentAt, how: "" });
   if (!steps.length) return <p className="note">{t.noHistory}</p>;
   return (
     <ol className="timeline">

@@ -11,7 +11,7 @@ import words from "./words.json";
 
 const PAGE = 100;
 const ROW = 44;
-const FIELDS = ["state", "isFinal", "error", "sender", "subscriber", "changedAt", "sentAt", "homeNetwork"];
+const FIELDS = ["state", "isFinal", "error", "sender", "subscriber", "changedAt", "sentAt", "homeNetwork", "reachability"];
 const GROUPS = { DELIVERED: "delivered", FAILED: "failed", PENDING: "underWay" } as const;
 /** The filters of an address, as the API names them. */
 const FILTERS = ["phone", "id", "kind", "state", "stateGroup", "isFinal", "errorCode", "operator", "sender", "sentAfter", "sentBefore", "changedAfter", "changedBefore"];
@@ -278,9 +278,10 @@ export function List({ path, query, live }: { path: string; query: string; live?
 }
 
 function Row({ record, index, top }: { record: AnyRecord; index: number; top: number }) {
-  const { time, cause } = useLocale();
+  const { time, cause, say } = useLocale();
   const [, navigate] = useLocation();
   const error = record.kind === "Message" ? record.error : null;
+  const reached = record.kind === "HlrLookup" ? record.reachability : null;
   const open = () => navigate(addressOf(record));
   return (
     <div
@@ -303,7 +304,8 @@ function Row({ record, index, top }: { record: AnyRecord; index: number; top: nu
         <State name={record.state} />
       </span>
       <span role="cell" className="soft">
-        {error ? (cause(error.code)?.why ?? error.code) : ""}
+        {error && (cause(error.code)?.why ?? error.code)}
+        {reached && say("reachability", reached)}
       </span>
     </div>
   );
