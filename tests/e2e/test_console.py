@@ -158,7 +158,9 @@ def test_a_failed_message_is_found_by_a_pasted_number_and_told_why(
             "6 ABSENT_SUBSCRIBER",
         ):
             expect(main).to_contain_text(words)
-        expect(page.get_by_role("listitem")).to_contain_text(["Handed to the provider", "Not delivered"])
+        expect(page.get_by_role("listitem")).to_contain_text(
+            ["Handed to the provider", "Not delivered"]
+        )
 
 
 def test_a_message_is_watched_while_it_is_delivered(browser: Browser, tmp_path: Path) -> None:

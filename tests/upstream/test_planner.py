@@ -13,6 +13,7 @@ from gateway.model.records import DetailLevel, StatusKey
 from gateway.upstream.budget.memory import MemoryBudget
 from gateway.upstream.budget.port import Full, Lease, Limits
 from gateway.upstream.planner import (
+    FOLLOW_TURN,
     KEPT_TOKENS,
     PATIENCE,
     Ask,
@@ -263,6 +264,35 @@ def test_a_watcher_who_has_seen_nothing_stands_in_line_with_callers_and_is_not_g
     result = planned([*wants, first], room)
     assert asked(result) == [1, 7, 2, 3]
     assert first.key not in {key for key, _ in result.refusals}
+
+
+def followed(key: StatusKey) -> FetchRequest:
+    return FetchRequest(key, BASIC, Why.FOLLOW)
+
+
+def test_what_is_followed_gets_what_nobody_else_needs() -> None:
+    room = budget()
+    mass_spent(room)
+    wants = [*map(followed, keys(9, first=50)), watcher(keys(1, first=30)[0])]
+    lately = Pace(followed_at=NOW - FOLLOW_TURN + 1)
+    assert asked(planned(wants, room, pace=lately)) == [30, 50, 51]
+    assert asked(planned([want(keys(1)[0]), *wants], room, pace=lately)) == [1, 30, 50]
+    assert asked(planned([*map(want, keys(4)), *wants], room, pace=lately)) == [1, 2, 3, 4]
+
+
+def test_callers_who_need_all_leave_it_a_turn_every_few_seconds() -> None:
+    room = budget()
+    mass_spent(room)
+    wants = [*map(want, keys(6)), *map(followed, keys(3, first=50))]
+    long_ago = Pace(followed_at=NOW - FOLLOW_TURN)
+    assert asked(planned(wants, room, pace=long_ago)) == [50, 1, 2, 3]
+
+
+def test_it_goes_as_one_mass_request_where_callers_need_none() -> None:
+    wants = [*map(followed, keys(30)), watcher(keys(1, first=90)[0])]
+    first, *_ = planned(wants, budget()).asks
+    assert first.keys[0].id == 90
+    assert len(first.keys) == 31
 
 
 def test_many_watchers_go_as_one_mass_request_unless_callers_need_it() -> None:

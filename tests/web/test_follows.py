@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -324,3 +325,21 @@ async def test_a_deleted_message_leaves_no_number(tmp_path: Path) -> None:
         await until_told(setup, address, done=True, notFound=1)
         await archive.flush()
         assert await value_in(archive, select(FOLLOWED.c.phone)) == ""
+
+
+async def test_another_process_goes_on_when_the_one_that_asks_is_gone(tmp_path: Path) -> None:
+    archive = f"sqlite:///{tmp_path}/archive.db"
+    async with AsyncExitStack() as leading:
+        first = await leading.enter_async_context(running(ARCHIVE_URL=archive))
+        await first.clock.advance(1)
+        await asyncio.sleep(0.1)
+        async with running(ARCHIVE_URL=archive) as second:
+            add(first, 1001, status=SENT)
+            add(second, 1001)
+            address = await begun(second, 1001)
+            await until_told(first, address, seen=1)
+            await second.clock.advance(30)
+            assert await second.asked() == [], "one of them asks, and no other"
+            await leading.aclose()
+            told = await until_told(second, address, done=True, advance=1)
+    assert told["byState"] == {"DELIVERED": 1}
