@@ -33,6 +33,7 @@ from gateway.upstream.budget.journal import FileJournal, Journal
 from gateway.upstream.budget.memory import MemoryBudget
 from gateway.upstream.budget.port import Limits
 from gateway.upstream.client import Upstream, create_client
+from gateway.upstream.history import LinkRecorder
 from gateway.watch import Watches
 from gateway.web.graphql.documents import Documents
 from gateway.web.graphql.engine import Engine
@@ -104,6 +105,8 @@ def create_app(
                 leading(callers, archive, service, clock) as (webhooks, follows),
             ):
                 watches = Watches(service, clock)
+                recorder = LinkRecorder(service.link, clock)
+                recording = asyncio.create_task(recorder.run())
                 ending = asyncio.create_task(_end_streams(watches, archive, lifetime))
                 try:
                     yield {
@@ -116,9 +119,11 @@ def create_app(
                         "follows": follows,
                         "counts": counts,
                         "lifetime": lifetime,
+                        "recorder": recorder,
                     }
                 finally:
                     ending.cancel()
+                    recording.cancel()
                     await watches.aclose()
         finally:  # here, for a server that was told to stop by a signal ends by it
             if access_log is not None:

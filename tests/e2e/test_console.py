@@ -163,6 +163,21 @@ def test_a_failed_message_is_found_by_a_pasted_number_and_told_why(
         )
 
 
+def test_it_leads_to_the_playground_with_the_query(browser: Browser, gateway: str) -> None:
+    with opened(browser, f"{gateway}/console/records/1?phone=79990000001") as page:
+        page.get_by_role("link", name="Open in the playground").click()
+        editor = page.locator(".graphiql-query-editor .view-lines")
+        expect(editor).to_contain_text('message(id: 1, phone: "79990000001")')
+
+
+def test_the_last_hour_is_there_at_once(browser: Browser, tmp_path: Path) -> None:
+    with demo(tmp_path) as (gateway, _), opened(browser, f"{gateway}/console") as page:
+        charts = page.get_by_role("img")
+        expect(charts).to_have_count(5)
+        label = "Answers a minute: from memory, from the provider"
+        expect(charts.and_(page.get_by_label(label))).to_be_visible()
+
+
 def test_a_message_is_watched_while_it_is_delivered(browser: Browser, tmp_path: Path) -> None:
     with (
         demo(tmp_path) as (gateway, provider),

@@ -10,6 +10,7 @@ from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.follows import Follows
 from gateway.service import StatusService
+from gateway.upstream.history import LinkRecorder
 from gateway.watch import Watches
 from gateway.web.http.auth import address_of
 from gateway.web.http.lifetime import Lifetime
@@ -29,6 +30,7 @@ class State(TypedDict):
     follows: Follows | None
     counts: Counts
     lifetime: Lifetime
+    recorder: LinkRecorder
 
 
 def who(scope: Scope, caller: Caller) -> str:

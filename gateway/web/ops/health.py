@@ -30,6 +30,12 @@ async def get_provider(request: Request[State]) -> Response:
     return Response(body, 200, _NO_STORE, "application/json")
 
 
+async def get_history(request: Request[State]) -> Response:
+    history = request.state["recorder"].history
+    body = orjson.dumps(history.model_dump(mode="json", by_alias=True))
+    return Response(body, 200, _NO_STORE, "application/json")
+
+
 async def get_metrics(request: Request[State]) -> Response:
     link, counts = request.state["service"].link(), request.state["counts"]
     body = metrics.render(link, counts, await _led(request.state))

@@ -225,6 +225,13 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET",
+        "/v1/provider/history",
+        "getProviderHistory",
+        _plain(health.get_history),
+        Scope.PROVIDER_READ,
+    ),
+    Operation(
+        "GET",
         push.PATH,
         "pushByQuery",
         problems=(errors.InvalidArgument, errors.Forbidden),

@@ -11,6 +11,7 @@ from gateway.archive.summary import RecordSummary
 from gateway.callers.model import HIDDEN_WITHOUT
 from gateway.model.described import twin
 from gateway.model.records import HlrLookup, Message, Record, shown_fields
+from gateway.upstream.history import LinkHistory
 from gateway.upstream.status import LinkState
 from gateway.web.http.problems import Problem
 from gateway.web.rest.feed import RECORD, ChangeEvent
@@ -27,6 +28,7 @@ _MODELS: Final = (
     StatusResult,
     Problem,
     LinkState,
+    LinkHistory,
     RecordSummary,
     ChangeEvent,
     WebhookReports,

@@ -94,6 +94,8 @@ const headers = `// A gateway that asks for a key takes it here, for all tabs:
 
 const examples = [message, hlrLookup, statuses, subscription, changes, records, summary];
 const tabs = examples.map((query) => ({ query, headers }));
+// The console leads here with a query; behind the #, no server is told of it.
+const asked = new URLSearchParams(location.hash.slice(1)).get("query") ?? undefined;
 const plugins = [HISTORY_PLUGIN, explorerPlugin({ showAttribution: false })];
 
 function Playground() {
@@ -104,6 +106,7 @@ function Playground() {
       storage={storage}
       defaultTabs={tabs}
       defaultQuery=""
+      initialQuery={asked}
       defaultHeaders={headers}
       defaultEditorToolsVisibility={false}
       shouldPersistHeaders={false}
@@ -115,6 +118,9 @@ function Playground() {
         <span className="gateway-name">SMSC status gateway</span>
         <a className="gateway-link" href="docs">
           REST API
+        </a>
+        <a className="gateway-link" href="console">
+          Console
         </a>
       </GraphiQL.Logo>
     </GraphiQL>

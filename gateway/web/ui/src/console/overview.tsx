@@ -5,6 +5,7 @@ import { Link } from "wouter";
 import { answered, api, type Schemas, useLoaded } from "./api";
 import { Chart } from "./chart";
 import { useLocale, zone } from "./context";
+import type { Strings } from "./strings";
 import { Bar, Facts, Loading, Panel, Problem } from "./parts";
 
 const EVERY = 3;
@@ -85,52 +86,68 @@ function LinkState({ link }: { link: Schemas["LinkState"] }) {
   );
 }
 
-interface Point {
-  at: number;
-  requests: number;
-  hits: number;
-  answers: number;
-}
+type Sample = Schemas["LinkSample"];
 
-/** The counters as this page has seen them, as rates. */
+const sampleOf = (link: Schemas["LinkState"]): Sample => ({
+  at: new Date().toISOString(),
+  requests: link.counters.requests,
+  answers: link.counters.answers,
+  hits: link.counters.hits,
+  waiting: link.queue.callers,
+  medianAge: link.ages.median,
+});
+
+/** The last hour: what the gateway has of it, and what this page has seen since. */
 function Hour({ link }: { link: Schemas["LinkState"] }) {
   const { t } = useLocale();
-  const [points, setPoints] = useState<Point[]>([]);
+  const [samples, setSamples] = useState<Sample[] | null>(null);
   useEffect(() => {
-    const { requests, hits, answers } = link.counters;
-    const at = Date.now() / 1000;
-    setPoints((before) => [...before.filter((one) => one.at > at - HOUR), { at, requests, hits, answers }]);
-  }, [link]);
-  const { times, lines, answers } = useMemo(() => {
-    const steps = points.slice(1).map((point, index) => {
-      const before = points[index] as Point;
-      const minutes = Math.max(point.at - before.at, 0.1) / 60;
-      const rate = (name: "requests" | "hits" | "answers") => Math.max(point[name] - before[name], 0) / minutes;
-      return { at: point.at, requests: rate("requests"), hits: rate("hits"), others: Math.max(rate("answers") - rate("hits"), 0) };
-    });
-    return {
-      times: steps.map((one) => one.at),
-      lines: steps.map((one) => one.requests),
-      answers: { hits: steps.map((one) => one.hits), others: steps.map((one) => one.others) },
-    };
-  }, [points]);
-  const requests = useMemo(() => [{ label: t.requestsPerMinute, color: "accent" as const, values: lines }], [t, lines]);
-  const sources = useMemo(
-    () => [
-      { label: t.fromCache, color: "good" as const, values: answers.hits },
-      { label: t.fromProvider, color: "accent" as const, values: answers.others },
-    ],
-    [t, answers],
-  );
-  if (times.length < 3) return null;
+    answered(api.GET("/v1/provider/history")).then(
+      ({ samples: before }) => setSamples(before),
+      () => setSamples([]),
+    );
+  }, []);
+  const isThere = samples !== null;
+  useEffect(() => {
+    if (!isThere) return;
+    const since = new Date(Date.now() - HOUR * 1000).toISOString();
+    setSamples((before) => [...(before ?? []).filter((one) => one.at > since), sampleOf(link)]);
+  }, [link, isThere]);
+  const charts = useMemo(() => chartsOf(samples ?? [], t), [samples, t]);
+  if ((samples?.length ?? 0) < 3) return null;
   return (
     <Panel title={t.lastHour} wide>
       <div className="charts">
-        <Chart label={t.requestsPerMinute} times={times} lines={requests} />
-        <Chart label={t.answersPerMinute} times={times} lines={sources} />
+        {charts.map(({ label, times, lines }) => (
+          <Chart key={label} label={label} times={times} lines={lines} />
+        ))}
       </div>
     </Panel>
   );
+}
+
+function chartsOf(samples: Sample[], t: Strings) {
+  const at = samples.map((one) => Date.parse(one.at) / 1000);
+  const times = at.slice(1);
+  const rates = (value: (sample: Sample) => number) =>
+    samples.slice(1).map((one, index) => {
+      const minutes = Math.max((at[index + 1] ?? 0) - (at[index] ?? 0), 0.1) / 60;
+      return Math.max(value(one) - value(samples[index] as Sample), 0) / minutes;
+    });
+  const now = (value: (sample: Sample) => number | null) => samples.slice(1).map(value);
+  return [
+    { label: t.requestsPerMinute, times, lines: [{ label: t.requests, color: "accent" as const, values: rates((one) => one.requests) }] },
+    {
+      label: t.answersPerMinute,
+      times,
+      lines: [
+        { label: t.fromCache, color: "good" as const, values: rates((one) => one.hits) },
+        { label: t.fromProvider, color: "accent" as const, values: rates((one) => one.answers - one.hits) },
+      ],
+    },
+    { label: t.ageSeconds, times, lines: [{ label: t.halfUnder, color: "accent" as const, values: now((one) => one.medianAge) }] },
+    { label: t.waitingCallers, times, lines: [{ label: t.keys, color: "open" as const, values: now((one) => one.waiting) }] },
+  ];
 }
 
 /** What the archive has of the last day. */

@@ -234,7 +234,7 @@ function Experts({ record }: { record: AnyRecord }) {
       <div className="buttons">
         <button onClick={() => copy(curl)}>{t.copyCurl}</button>
         <button onClick={() => copy(query)}>{t.copyGraphql}</button>
-        <a className="button" href={`${BASE}/graphql?query=${encodeURIComponent(query)}`}>
+        <a className="button" href={`${BASE}/graphql#query=${encodeURIComponent(query)}`}>
           {t.playground}
         </a>
       </div>
