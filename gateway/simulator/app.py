@@ -15,7 +15,7 @@ from gateway.simulator.asked import Account
 from gateway.simulator.calls import Calls
 from gateway.simulator.control import Control, problem
 from gateway.simulator.limits import Limits
-from gateway.simulator.page import page
+from gateway.simulator.page import SCRIPT, page
 from gateway.simulator.push import Handler, Pusher
 from gateway.simulator.sites import PAGE_HEADERS, guarded
 from gateway.simulator.world import World
@@ -49,6 +49,9 @@ def create_simulator(
         html = page(world, base=base, login=login, password=password, apikey=apikey)
         return HTMLResponse(html, headers=PAGE_HEADERS)
 
+    async def script(_: Request) -> Response:
+        return Response(SCRIPT, headers=PAGE_HEADERS, media_type="text/javascript")
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with pusher.running() if pusher else nullcontext():
@@ -57,6 +60,7 @@ def create_simulator(
     return Starlette(
         routes=[
             Route("/", guarded(landing, is_local=is_local)),
+            Route("/page.js", guarded(script, is_local=is_local)),
             Route("/sys/{call}", calls.call, methods=["GET", "POST"]),
             Route("/rest/{call}/", calls.rest, methods=["POST"]),
             *control.routes(is_local=is_local),

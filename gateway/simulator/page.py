@@ -16,6 +16,9 @@ from gateway.simulator.world import World
 SHOWN = 100
 """Messages on the page, the newest first."""
 
+SCRIPT = Path(__file__).with_name("page.js").read_text("utf-8")
+"""Its live part."""
+
 _TEMPLATE = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
 _OTHERS = {
     "control/latency": '{"seconds": 2}: every answer takes so long',
@@ -29,7 +32,7 @@ _LAST_PENDING = 0
 
 
 def page(world: World, *, base: str, login: str, password: str, apikey: str) -> str:
-    """The page in HTML; it needs nothing else. `base` is the server's own address."""
+    """The page in HTML; it needs `SCRIPT` beside it. `base` is the server's own address."""
     sample = world.look(samples.MESSAGE.phone, samples.MESSAGE.id)
     reports = world.reports()[::-1]
     refusals = {end: f"error {n} at once: {ERROR_TEXTS[n]}" for end, n in REFUSALS.items()}

@@ -509,7 +509,12 @@ async def test_the_page_shows_how_to_ask_and_what_there_is() -> None:
             assert f"<td>{report.id}<td>{report.phone}<td>" in answer.text
         for word in (*FIELDS, *FAULTS, *REFUSALS, *OUTCOMES):
             assert f"{word}</code>" in answer.text
-        assert not re.search(r"src=|url\(|@import|<link|<script", answer.text)
+        assert re.findall(r"src=\S*|url\(|@import|<link", answer.text) == ['src="page.js"']
+        script = await provider.client.get("/page.js")
+        assert script.headers["content-type"].startswith("text/javascript")
+        steered = set(re.findall(r"data-steer=\"(\w+)\"", answer.text))
+        assert steered
+        assert all(f"  {name}: " in script.text for name in steered)
 
 
 async def test_the_page_repeats_no_markup_of_a_host_header(provider: Provider) -> None:

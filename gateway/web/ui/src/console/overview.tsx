@@ -195,7 +195,7 @@ function Day() {
       <Panel title={t.lastDay} wide>
         <Chart label={t.perHour} times={hours.times} lines={hours.lines} bars />
       </Panel>
-      <div className="panels">
+      <div className="panels broad">
         <Panel title={t.deliveryTime}>
           <Facts
             facts={[
