@@ -121,20 +121,35 @@ def test_its_views_are_named_in_the_readers_language(
         expect(links).to_have_text(other)
 
 
-@pytest.mark.parametrize("locale", NAVIGATION)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def found_by_axe(page: Page) -> list[tuple[str, str]]:
+    """What axe has to say of a page as it stands: the rules, each with the first that breaks it."""
+    page.evaluate((packages() / "node_modules" / "axe-core" / "axe.min.js").read_text())
+    found = page.evaluate("axe.run()")
+    return [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
+
+
+@pytest.mark.parametrize(
+    ("locale", "scheme", "width"),
+    [
+        ("en-GB", "light", 1280),
+        ("en-GB", "dark", 360),
+        ("ru-RU", "light", 360),
+        ("ru-RU", "dark", 1280),
+    ],
+)
 def test_axe_finds_nothing(
-    browser: Browser, gateway: str, locale: str, scheme: Literal["light", "dark"]
+    browser: Browser, gateway: str, locale: str, scheme: Literal["light", "dark"], width: int
 ) -> None:
-    axe = (packages() / "node_modules" / "axe-core" / "axe.min.js").read_text()
-    with opened(browser, gateway, locale=locale, color_scheme=scheme) as page:
-        for view in VIEWS:
+    body = {"items": [{"id": "3", "phone": "79990000003"}]}
+    begun = httpx.post(f"{gateway}/v1/follows", json=body).json()["id"]
+    with opened(browser, gateway, locale=locale, color_scheme=scheme, width=width) as page:
+        for view in [*VIEWS, f"/follows/{begun}"]:
             page.goto(f"{gateway}/console{view}")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
-            page.evaluate(axe)
-            found = page.evaluate("axe.run()")
-            told = [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
-            assert told == [], view
+            expect(page.get_by_text(re.compile("Loading…|Загрузка…"))).to_have_count(0)
+            assert found_by_axe(page) == [], view
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{view} has to be scrolled sideways"
 
 
 def test_a_failed_message_is_found_by_a_pasted_number_and_told_why(
@@ -242,6 +257,7 @@ def test_a_key_is_asked_for_and_what_it_may_not_see_is_said(
         opened(browser, f"{gateway}/console", GONE) as page,
     ):
         expect(page.get_by_role("heading", level=1)).to_have_text("Your key")
+        assert found_by_axe(page) == []
         entered(page, "wrong")
         expect(page.get_by_role("alert")).to_contain_text("The key is not known here")
         entered(page, "key of desk")

@@ -87,6 +87,7 @@ def opened(
     *but: str,
     locale: str = "en-GB",
     color_scheme: Literal["light", "dark"] = "light",
+    width: int = 1280,
 ) -> Iterator[Page]:
     """A page in a fresh profile; fails if it asked another host, or if the console complained.
 
@@ -94,7 +95,7 @@ def opened(
     """
     watched = Watched()
     with browser.new_context(
-        viewport={"width": 1280, "height": 800}, locale=locale, color_scheme=color_scheme
+        viewport={"width": width, "height": 800}, locale=locale, color_scheme=color_scheme
     ) as profile:
         profile.add_init_script(TELL_VIOLATIONS)
         profile.on("request", watched.on_request)

@@ -4,7 +4,7 @@ import { useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { answered, api, listen, type Schemas, useLoaded } from "./api";
 import { useLocale } from "./context";
-import { Facts, Loading, Panel, Problem } from "./parts";
+import { Facts, Loading, Panel, Problem, Scrolling } from "./parts";
 import { List } from "./records";
 
 type Follow = Schemas["FollowStatus"];
@@ -19,7 +19,7 @@ export function Follows() {
       {!all.data && !all.trouble && <Loading />}
       {all.data?.follows.length === 0 && <p className="empty">{t.noFollows}</p>}
       {!!all.data?.follows.length && (
-        <div className="wide-table">
+        <Scrolling className="wide-table" label={t.follows}>
           <table>
             <thead>
               <tr>
@@ -46,7 +46,7 @@ export function Follows() {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scrolling>
       )}
     </>
   );

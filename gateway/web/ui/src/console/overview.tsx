@@ -6,7 +6,7 @@ import { answered, api, type Schemas, useLoaded } from "./api";
 import { Chart } from "./chart";
 import { useLocale, zone } from "./context";
 import type { Strings } from "./strings";
-import { Bar, Facts, Loading, Panel, Problem } from "./parts";
+import { Bar, Facts, Loading, Panel, Problem, Scrolling } from "./parts";
 
 const EVERY = 3;
 const HOUR = 3600;
@@ -150,18 +150,38 @@ function chartsOf(samples: Sample[], t: Strings) {
   ];
 }
 
+const ago = (hours: number) => `${new Date(Date.now() - hours * HOUR * 1000).toISOString().slice(0, 19)}Z`;
+
+/** The last day and the same one a week before, and since when each of the day's errors has come. */
+async function loadDay(signal: AbortSignal) {
+  const summaryOf = (query: { sentAfter: string; sentBefore?: string }) =>
+    answered(api.GET("/v1/records/summary", { signal, params: { query } }));
+  const [today, weekBefore] = await Promise.all([
+    summaryOf({ sentAfter: ago(24) }),
+    summaryOf({ sentAfter: ago(8 * 24), sentBefore: ago(7 * 24) }),
+  ]);
+  const since: Record<string, string> = {};
+  await Promise.all(
+    failuresIn(today).map(async ({ errorCode }) => {
+      const query = { errorCode: [errorCode], sentAfter: ago(24), order: "changedAt", limit: 1, fields: ["changedAt"] };
+      const page = await answered(api.GET("/v1/records", { signal, params: { query: query as never } }));
+      const first = typeof page === "string" ? undefined : page.records[0];
+      if (errorCode && first?.changedAt) since[errorCode] = first.changedAt;
+    }),
+  );
+  return { today, weekBefore, since };
+}
+
+const failuresIn = (summary: Schemas["RecordSummary"]) =>
+  summary.byErrorCode.filter((one) => one.errorCode !== null && one.failed > 0).slice(0, 8);
+
 /** What the archive has of the last day. */
 function Day() {
-  const { t, number, duration, percent, cause } = useLocale();
-  const summary = useLoaded(
-    "summary",
-    (signal) => {
-      const sentAfter = `${new Date(Date.now() - 24 * HOUR * 1000).toISOString().slice(0, 19)}Z`;
-      return answered(api.GET("/v1/records/summary", { signal, params: { query: { sentAfter } } }));
-    },
-    60,
-  );
-  const data = summary.data;
+  const { t, number, duration, percent, cause, moment } = useLocale();
+  const summary = useLoaded("summary", loadDay, 60);
+  const data = summary.data?.today;
+  const since = summary.data?.since ?? {};
+  const before = summary.data?.weekBefore.deliverySeconds;
   const hours = useMemo(() => {
     const all = data?.perHour ?? [];
     return {
@@ -188,7 +208,7 @@ function Day() {
       </Panel>
     );
   }
-  const failures = data.byErrorCode.filter((one) => one.errorCode !== null && one.failed > 0).slice(0, 8);
+  const failures = failuresIn(data);
   const times = data.deliverySeconds;
   return (
     <>
@@ -204,6 +224,11 @@ function Day() {
               [t.ninetyNine, duration(times.p99)],
             ]}
           />
+          {!!before?.count && (
+            <p className="note">
+              {t.weekBefore}: {duration(before.p50)}, {duration(before.p90)}, {duration(before.p99)}
+            </p>
+          )}
         </Panel>
         <Panel title={t.whatFails}>
           {failures.length === 0 && <p>{t.nothingFailed}</p>}
@@ -211,12 +236,16 @@ function Day() {
             {failures.map((one) => (
               <li key={one.errorCode}>
                 <Link href={`/records?errorCode=${one.errorCode}`}>{cause(one.errorCode ?? "")?.why ?? one.errorCode}</Link>
-                <span>{number(one.failed)}</span>
+                <span>
+                  {number(one.failed)}
+                  {since[one.errorCode ?? ""] && <small className="soft since">{`${t.since} ${moment(since[one.errorCode ?? ""])}`}</small>}
+                </span>
               </li>
             ))}
           </ol>
         </Panel>
         <Panel title={t.operators}>
+          <Scrolling label={t.operators}>
           <table>
             <thead>
               <tr>
@@ -237,6 +266,7 @@ function Day() {
               ))}
             </tbody>
           </table>
+          </Scrolling>
         </Panel>
       </div>
     </>

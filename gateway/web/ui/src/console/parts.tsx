@@ -58,6 +58,15 @@ export function Problem({ trouble, reload }: { trouble: Trouble; reload?: () => 
   );
 }
 
+/** What may be wider than its place: the keyboard scrolls it too. */
+export function Scrolling({ label, children, className = "" }: { label: string; children: ReactNode; className?: string }) {
+  return (
+    <div className={`scrolling ${className}`} role="region" aria-label={label} tabIndex={0}>
+      {children}
+    </div>
+  );
+}
+
 export function Loading() {
   return (
     <p className="note" role="status">
