@@ -31,7 +31,7 @@ STREAMS = "/events$"
 BATCH = "/v1/statuses/batch"
 """An item that is not valid is an outcome of the batch, and so no error: the contract's word."""
 
-LISTS = "^/v1/(records|changes|follows|webhooks)"
+LISTS = "^/v1/(records|changes|follows|webhooks|provider)"
 """A cursor is opaque: a made-up one is refused, though it is a string. And too many wrong keys from
 one address are told to pause, which is not what schemathesis expects of them."""
 
