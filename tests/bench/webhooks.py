@@ -6,6 +6,7 @@ second. `WEBHOOK_CHANGES` in the environment sets another number of changes.
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,13 +47,23 @@ async def _receive(_: Request) -> Response:
 app = Starlette(routes=[Route("/{path:path}", _receive, methods=["POST"])])
 
 
+def _until_there(port: int) -> None:
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        else:
+            return
+
+
 @contextmanager
 def _receiver() -> Iterator[str]:
     port = closed_port()
     server = (sys.executable, "-m", "uvicorn", f"{__name__}:app", "--port", str(port))
     with subprocess.Popen([*server, "--log-level", "error"]) as process:
         try:
-            time.sleep(2)
+            _until_there(port)
             yield f"http://127.0.0.1:{port}/"
         finally:
             process.terminate()

@@ -211,7 +211,7 @@ function Details({ record }: { record: AnyRecord }) {
 }
 
 function Experts({ record }: { record: AnyRecord }) {
-  const { t } = useLocale();
+  const { t, say } = useLocale();
   const [copied, setCopied] = useState(false);
   const url = `${location.origin}${BASE}`;
   const field = record.kind === "Message" ? "message" : "hlrLookup";
@@ -228,7 +228,7 @@ function Experts({ record }: { record: AnyRecord }) {
       <Facts
         facts={[
           [t.providerStatus, `${record.providerStatus.code} ${record.providerStatus.name}`],
-          [t.providerError, error ? `${error.providerCode} ${error.code}` : "–"],
+          [t.providerError, error ? `${error.providerCode} ${error.code} (${say("categories", error.category)})` : "–"],
         ]}
       />
       <div className="buttons">
