@@ -203,15 +203,19 @@ class _Run:
         now, room = self._clock.time(), AT_ONCE - len(self._flying)
         if now < self._due_at or not room:
             return
-        self._due_at = math.inf
-        found = await self._archive.read(
-            outbox.due,
-            self._archive.names,
-            self._name,
-            int(now),
-            without=frozenset(self._retrying),
-            limit=room,
-        )
+        self._due_at = math.inf  # what is written meanwhile may be due sooner
+        try:
+            found = await self._archive.read(
+                outbox.due,
+                self._archive.names,
+                self._name,
+                int(now),
+                without=frozenset(self._retrying),
+                limit=room,
+            )
+        except GatewayError:
+            self._due_at = now
+            raise
         if found.next_at is not None:
             self._due_at = min(self._due_at, found.next_at)
         for change, tries in found.changes:

@@ -6,7 +6,6 @@ second. `WEBHOOK_CHANGES` in the environment sets another number of changes.
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from tests.archive.support import T0, entry, key
 from tests.bench.harness import Row, print_table
 from tests.support.postgres import postgres
 from tests.support.receiver import SECRET
-from tests.support.server import closed_port
+from tests.support.server import closed_port, until_there
 
 CHANGES: Final = int(os.environ.get("WEBHOOK_CHANGES", "5000"))
 ANSWERS_IN: Final = 0.02
@@ -47,23 +46,13 @@ async def _receive(_: Request) -> Response:
 app = Starlette(routes=[Route("/{path:path}", _receive, methods=["POST"])])
 
 
-def _until_there(port: int) -> None:
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-
-
 @contextmanager
 def _receiver() -> Iterator[str]:
     port = closed_port()
     server = (sys.executable, "-m", "uvicorn", f"{__name__}:app", "--port", str(port))
     with subprocess.Popen([*server, "--log-level", "error"]) as process:
         try:
-            _until_there(port)
+            until_there(port)
             yield f"http://127.0.0.1:{port}/"
         finally:
             process.terminate()

@@ -3,10 +3,8 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +17,7 @@ from tests.support.callers import client
 from tests.support.node import executable, packages
 from tests.support.process import command, drained
 from tests.support.receiver import SECRET as WEBHOOK_SECRET
-from tests.support.server import closed_port
+from tests.support.server import closed_port, until_there
 from tests.support.size import PATIENCE
 
 DOCS = Path(__file__).parents[2] / "docs" / "receiving.md"
@@ -146,15 +144,3 @@ def test_a_receiver_is_told_and_takes_nothing_unsigned(language: str, tmp_path: 
         push(gateway, 1, 1)
         assert told(process, 1) == [f"1 {PHONE} DELIVERED"]
         assert httpx.post(url, json={"type": "status.changed", "data": {}}).status_code == 401
-
-
-def until_there(port: int) -> None:
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        else:
-            return

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.archive import outbox
-from gateway.archive.archive import Archive
+from gateway.archive.archive import Archive, open_database
 from gateway.archive.changes import FeedChange
 from gateway.callers.model import ALL_SCOPES, Caller, WebhookEntry
 from gateway.webhooks import delivery
@@ -19,6 +19,7 @@ from gateway.webhooks.report import WebhookReport, WebhookState
 from gateway.webhooks.webhooks import Webhooks
 from tests.archive.support import entry, key
 from tests.support.clock import FakeClock, settle
+from tests.support.postgres import Postgres
 from tests.support.receiver import SECRET, Receiver
 from tests.support.size import PATIENCE
 
@@ -319,3 +320,24 @@ async def test_what_is_deleted_meanwhile_is_told_no_more(told: Told) -> None:
         await told.until(lambda: bool(told.receiver.taken), advance=0.5)
         await told.until_report(lambda one: one.lag == 0)
     assert told.receiver.taken == [("2", "SENT")]
+
+
+async def test_a_try_that_was_due_while_the_database_was_away_is_made_later(
+    server: Postgres, clock: FakeClock, receiver: Receiver
+) -> None:
+    with server.database() as address:
+        archive = Archive(open_database(address), clock, content=False, days=0)
+        await archive.flush()
+        told = Told(archive, clock, receiver)
+        receiver.answer = lambda *_: 500
+        async with told.delivering():
+            await told.learn((1, SENT))
+            await told.until_report(lambda one: one.last_error is not None)
+            receiver.answer = lambda *_: 204
+            with server.away():
+                for _ in range(20):
+                    await clock.advance(0.5)
+                    await asyncio.sleep(0.02)
+                assert receiver.taken == []
+            await told.until(lambda: receiver.taken == [("1", "SENT")], advance=0.5)
+        await archive.aclose()
