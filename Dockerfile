@@ -12,7 +12,7 @@ WORKDIR /build/gateway/web/ui
 COPY gateway/web/ui/package.json gateway/web/ui/package-lock.json gateway/web/ui/.npmrc ./
 RUN npm ci
 COPY gateway/web/ui ./
-COPY schema/examples /build/schema/examples
+COPY schema /build/schema
 COPY openapi /build/openapi
 RUN node build.mjs
 

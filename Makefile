@@ -87,7 +87,7 @@ $(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/runtime
 
-$(UI): $(addprefix gateway/web/ui/,package-lock.json package.json build.mjs) gateway/web/ui/tsconfig.json $(wildcard gateway/web/ui/src/*.* gateway/web/ui/src/console/*.ts gateway/web/ui/src/console/*.tsx gateway/web/ui/src/console/*.json schema/examples/*.graphql) openapi/openapi.yaml
+$(UI): $(addprefix gateway/web/ui/,package-lock.json package.json build.mjs) gateway/web/ui/tsconfig.json $(wildcard gateway/web/ui/src/*.* gateway/web/ui/src/console/*.ts gateway/web/ui/src/console/*.tsx gateway/web/ui/src/console/*.json gateway/web/ui/src/console/*.graphql schema/examples/*.graphql) openapi/openapi.yaml schema/schema.graphql
 	@command -v npm >/dev/null || { \
 	  echo "The pages for browsers are built by npm: install Node.js 20 or newer with npm, then make ui again." >&2; exit 1; }
 	@echo "building the console, the playground and the API page"

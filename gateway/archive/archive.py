@@ -34,7 +34,7 @@ from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.archive.rows import ACCOUNT, Kept, batches, entries_of
 from gateway.archive.sqlite import SqliteDatabase
 from gateway.archive.states import Source
-from gateway.archive.summary import RecordSummary, summarise
+from gateway.archive.summary import DeliveryTimes, RecordSummary, delivery_times, summarise
 from gateway.archive.tables import CHANGES, COUNTERS, RECORDS
 from gateway.archive.tallies import count_all, delete_records, forget_empty
 from gateway.archive.writer import Writer, advanced, short
@@ -148,6 +148,10 @@ class Archive:
     async def summary(self, wanted: RecordFilter) -> RecordSummary:
         """Counts and times of the records that match; `Overloaded` as above."""
         return await self.read(summarise, self.names, wanted)
+
+    async def delivery_times(self, wanted: RecordFilter) -> DeliveryTimes:
+        """How long deliveries took, by the hour of sending; `Overloaded` as above."""
+        return await self.read(delivery_times, self.names, wanted)
 
     async def _changes(
         self, wanted: RecordFilter, after: FeedPosition | Edge, limit: int

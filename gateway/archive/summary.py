@@ -34,6 +34,7 @@ from gateway.archive.tallies import (
     cells,
     counted,
     last_seen,
+    timed_hours,
 )
 from gateway.model.described import Model
 from gateway.model.records import MessageState
@@ -140,6 +141,22 @@ class HourCount(Model):
     """Messages among them that did not, and will not."""
 
 
+class HourDelivery(Model):
+    """How long deliveries took, of the messages that were sent within one hour."""
+
+    hour: datetime
+    """Its beginning, UTC."""
+    delivery_seconds: DeliverySeconds
+    """How long they took."""
+
+
+class DeliveryTimes(Model):
+    """How long deliveries took by the hour of sending, for the records that match a filter."""
+
+    per_hour: list[HourDelivery]
+    """The earliest hour first; an hour without a delivery is not in it."""
+
+
 class RecordSummary(Model):
     """Counts of the records that match a filter."""
 
@@ -234,6 +251,29 @@ def summarise(connection: Connection, names: Names, wanted: RecordFilter) -> Rec
             for number, row in sorted(found[Dimension.HOUR].items())
             if number
         ],
+    )
+
+
+def delivery_times(connection: Connection, names: Names, wanted: RecordFilter) -> DeliveryTimes:
+    """How long deliveries took, by the hour of sending.
+
+    Not a part of the summary, which would take a third longer: no tally has them.
+    """
+    conditions = numbered(connection, names, wanted)
+    if conditions is None:
+        return DeliveryTimes(per_hour=[])
+    found = timed_hours(counted(where(conditions)).subquery()).cte("cells")
+    values, times = _counts(found).cte("counts"), _times(found).cte("times")
+    query = (
+        select(*values.c, *[times.c[name] for name in _PERCENTILES.values()])
+        .join_from(values, times, values.c.value == times.c.value)
+        .order_by(values.c.value)
+    )
+    return DeliveryTimes(
+        per_hour=[
+            HourDelivery(hour=moment(row.value * HOUR), delivery_seconds=_delivery_seconds(row))
+            for row in connection.execute(query)
+        ]
     )
 
 

@@ -152,6 +152,21 @@ def cells(rows: Any) -> CompoundSelect[Any]:  # noqa: ANN401 - a subquery or a C
     return union_all(*parts)
 
 
+def timed_hours(rows: Any) -> Select[Any]:  # noqa: ANN401 - as above
+    """How many of these rows were sent in each hour and took so many seconds to be delivered."""
+    hour, took = rows.c[Dimension.HOUR.name], rows.c.timed
+    return (
+        select(
+            literal(int(Dimension.HOUR)).label("dimension"),
+            hour.label("value"),
+            took.label("outcome"),
+            func.count().label("records"),
+        )
+        .where(took >= 0)
+        .group_by(hour, took)
+    )
+
+
 class Tally:
     """What a transaction changes in the tallies, gathered, and written at its end."""
 

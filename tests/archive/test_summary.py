@@ -12,7 +12,7 @@ from sqlalchemy import Row, select
 from gateway.archive.archive import Archive, erase_phones, forget_before
 from gateway.archive.filters import RecordFilter
 from gateway.archive.states import STATES, Source
-from gateway.archive.summary import SLOW, DeliverySeconds, RecordSummary
+from gateway.archive.summary import SLOW, DeliverySeconds, DeliveryTimes, RecordSummary
 from gateway.archive.tables import NAMES, RECORDS, TALLIES
 from gateway.archive.tallies import cells, counted
 from gateway.model.freshness import CacheEntry
@@ -102,6 +102,27 @@ async def check(archive: Archive) -> None:
         summary = await archive.summary(wanted)
         assert summary == plain([row for row in rows if matches(row)], words), wanted
         assert await archive.count(wanted) == summary.total
+        times = await archive.delivery_times(wanted)
+        assert times == by_hour([row for row in rows if matches(row)]), wanted
+
+
+def by_hour(rows: Sequence[AnyRow]) -> DeliveryTimes:
+    """How long the deliveries of these rows took by the hour, one by one."""
+    hours = sorted({row.sent_at // 3600 for row in rows if row.sent_at})
+    told = {
+        hour: delivery_seconds([row for row in rows if row.sent_at // 3600 == hour])
+        for hour in hours
+    }
+    return DeliveryTimes.model_validate(
+        {
+            "per_hour": [
+                {"hour": hour * 3600, "delivery_seconds": times}
+                for hour, times in told.items()
+                if times.count
+            ]
+        },
+        by_name=True,
+    )
 
 
 def plain(rows: Sequence[AnyRow], words: dict[int, str]) -> RecordSummary:

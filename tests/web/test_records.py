@@ -269,7 +269,7 @@ async def test_what_scopes_hide_stays_hidden(tmp_path: Path) -> None:
         refused = await setup.client.get("/v1/records?fields=text", headers=key)
         assert refused.status_code == 403
         other = {"authorization": "Bearer key of reads"}
-        for url in ("/v1/records", "/v1/records/summary"):
+        for url in ("/v1/records", "/v1/records/summary", "/v1/records/delivery-times"):
             assert (await setup.client.get(url, headers=other)).status_code == 403
         history = f"/v1/messages/1?phone={PHONE}&fields=history"
         assert (await setup.client.get(history, headers=other)).status_code == 403
@@ -277,7 +277,9 @@ async def test_what_scopes_hide_stays_hidden(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("media", ["application/json", "text/csv", "application/x-ndjson"])
-@pytest.mark.parametrize("url", ["/v1/records", "/v1/records/summary"])
+@pytest.mark.parametrize(
+    "url", ["/v1/records", "/v1/records/summary", "/v1/records/delivery-times"]
+)
 async def test_head_is_answered_without_a_body(url: str, media: str, tmp_path: Path) -> None:
     async with running(STATE_DIR=str(tmp_path)) as setup:
         await filled(setup)
@@ -292,6 +294,7 @@ async def test_where_it_is_off_that_is_said(tmp_path: Path) -> None:
         for url in (
             "/v1/records",
             "/v1/records/summary",
+            "/v1/records/delivery-times",
             "/v1/changes",
             f"/v1/messages/1?phone={PHONE}&fields=history",
         ):
@@ -325,6 +328,8 @@ async def test_the_summary_counts_what_is_kept(tmp_path: Path) -> None:
             "asked": 5,
             "imported": 0,
         }
+        times = (await setup.client.get("/v1/records/delivery-times")).json()
+        assert [one["deliverySeconds"] for one in times["perHour"]] == [told["deliverySeconds"]]
         few = (await setup.client.get("/v1/records/summary?stateGroup=FAILED")).json()
         assert few["total"] == 2
         wrong = await setup.client.get("/v1/records/summary?limit=3")

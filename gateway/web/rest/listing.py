@@ -1,15 +1,16 @@
-"""Lists, exports and summaries of what is kept: `GET /v1/records` and `/v1/records/summary`.
+"""Lists, exports and summaries of what is kept: `GET /v1/records` and what is below it.
 
 They read the archive alone, and never ask the provider.
 """
 
 import csv
 import io
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 import orjson
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from gateway.archive.archive import Archive
@@ -96,13 +97,25 @@ async def listed(
 
 async def summarise_records(scope: Scope, _: Receive, __: Send) -> Reply:
     """Counts and delivery times of all that matches."""
+    return await _counted(scope, Archive.summary)
+
+
+async def time_deliveries(scope: Scope, _: Receive, __: Send) -> Reply:
+    """Delivery times of all that matches, by the hour."""
+    return await _counted(scope, Archive.delivery_times)
+
+
+async def _counted(
+    scope: Scope, count: Callable[[Archive, RecordFilter], Awaitable[BaseModel]]
+) -> Reply:
+    """What is counted of the records that match the filter of the address."""
     headers = named_headers(scope)
     check_accept(headers.get(b"accept"), JSON)
     archive = archive_for(caller_of(scope), scope["state"]["archive"])
     given = parameters_of(scope["query_string"])
     check_names(given, NAMES)
-    summary = await archive.summary(read_filter(given))
-    body = orjson.dumps(summary.model_dump(mode="json", by_alias=True))
+    told = await count(archive, read_filter(given))
+    body = orjson.dumps(told.model_dump(mode="json", by_alias=True))
     return await json_reply(scope, body, vary=b"accept-encoding")
 
 

@@ -28,7 +28,7 @@ from gateway.web.rest.follows import (
     list_follows,
     watch_follow,
 )
-from gateway.web.rest.listing import list_records, summarise_records
+from gateway.web.rest.listing import list_records, summarise_records, time_deliveries
 from gateway.web.rest.records import RecordEndpoint, delete_message, post_batch
 from gateway.web.rest.webhooks import list_webhooks
 
@@ -141,6 +141,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/records/summary",
         "summariseRecords",
         summarise_records,
+        Scope.RECORD_LIST,
+        problems=(errors.InvalidArgument, errors.ArchiveOff, errors.Overloaded),
+        refusals=(406,),
+    ),
+    Operation(
+        "GET",
+        "/v1/records/delivery-times",
+        "timeDeliveries",
+        time_deliveries,
         Scope.RECORD_LIST,
         problems=(errors.InvalidArgument, errors.ArchiveOff, errors.Overloaded),
         refusals=(406,),

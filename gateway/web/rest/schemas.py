@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from pydantic.json_schema import models_json_schema
 
-from gateway.archive.summary import RecordSummary
+from gateway.archive.summary import DeliveryTimes, RecordSummary
 from gateway.callers.model import HIDDEN_WITHOUT
 from gateway.model.described import twin
 from gateway.model.records import HlrLookup, Message, Record, shown_fields
@@ -30,6 +30,7 @@ _MODELS: Final = (
     LinkState,
     LinkHistory,
     RecordSummary,
+    DeliveryTimes,
     ChangeEvent,
     WebhookReports,
     FollowStatus,

@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import { build } from "esbuild";
+import { buildSchema, parse, validate } from "graphql";
 import openapiTS, { astToString } from "openapi-typescript";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -76,12 +77,19 @@ const editorStyleOnce = {
   },
 };
 
-// The console is typed by the API's document: where that has moved, it is not built.
+// The console is typed by the API's document, and its queries are held against the schema: where
+// either has moved, it is not built.
 writeFileSync(
   join(HERE, "src", "console", "openapi.d.ts"),
   astToString(await openapiTS(new URL("../../../openapi/openapi.yaml", import.meta.url))),
 );
 execFileSync(process.execPath, [join(HERE, "node_modules", "typescript", "bin", "tsc")], { cwd: HERE, stdio: "inherit" });
+
+const schema = buildSchema(readFileSync(join(HERE, "../../../schema/schema.graphql"), "utf8"));
+for (const name of readdirSync(join(HERE, "src", "console")).filter((file) => file.endsWith(".graphql"))) {
+  const document = parse(readFileSync(join(HERE, "src", "console", name), "utf8"));
+  for (const error of validate(schema, document)) throw new Error(`${name}: ${error.message}`);
+}
 
 const workers = await build({ ...COMMON, format: "iife", entryPoints: WORKERS });
 const pages = await build({

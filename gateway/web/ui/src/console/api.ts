@@ -10,8 +10,8 @@ export type AnyRecord = Schemas["Message"] | Schemas["HlrLookup"];
 
 const KEY = "smsc-gateway-key";
 
-/** Where the gateway is: a proxy may have put a prefix before its addresses. */
-export const BASE = location.pathname.replace(/\/console(\/.*)?$/, "");
+/** Where the gateway is: a proxy may have put a prefix before its addresses. This script lies in `assets`. */
+export const BASE = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 
 export const storedKey = () => sessionStorage.getItem(KEY) ?? "";
 export function storeKey(key: string) {

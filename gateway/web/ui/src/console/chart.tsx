@@ -19,7 +19,17 @@ function colour(element: HTMLElement, name: string): string {
   return color;
 }
 
-export function Chart({ times, lines, label, bars }: { times: number[]; lines: Line[]; label: string; bars?: boolean }) {
+interface Drawn {
+  label: string;
+  /** Seconds since 1970. */
+  times: number[];
+  lines: Line[];
+  bars?: boolean;
+  /** How a value is written beside its axis. */
+  unit?: (value: number) => string;
+}
+
+export function Chart({ times, lines, label, bars, unit }: Drawn) {
   const place = useRef<HTMLDivElement>(null);
   const { hour } = useLocale();
   useEffect(() => {
@@ -37,7 +47,7 @@ export function Chart({ times, lines, label, bars }: { times: number[]; lines: L
           cursor: { show: false },
           axes: [
             { stroke, grid, space: 70, values: (_, splits) => splits.map(hour) },
-            { stroke, grid, size: 48 },
+            { stroke, grid, size: unit ? 64 : 48, ...(unit ? { values: (_: uPlot, splits: number[]) => splits.map(unit) } : {}) },
           ],
           scales: { y: { range: (_, __, max) => [0, Math.max(max, 1)] } },
           series: [
@@ -66,7 +76,7 @@ export function Chart({ times, lines, label, bars }: { times: number[]; lines: L
       size.disconnect();
       plot.destroy();
     };
-  }, [times, lines, bars, hour]);
+  }, [times, lines, bars, unit, hour]);
   return (
     <figure className="chart">
       <figcaption>

@@ -6,7 +6,7 @@ import { answered, api, type Schemas, useLoaded } from "./api";
 import { Chart } from "./chart";
 import { useLocale, zone } from "./context";
 import type { Strings } from "./strings";
-import { Bar, Facts, Loading, Panel, Problem, Scrolling } from "./parts";
+import { Bar, Facts, Loading, Panel, Problem, Scrolling, Share } from "./parts";
 
 const EVERY = 3;
 const HOUR = 3600;
@@ -156,9 +156,10 @@ const ago = (hours: number) => `${new Date(Date.now() - hours * HOUR * 1000).toI
 async function loadDay(signal: AbortSignal) {
   const summaryOf = (query: { sentAfter: string; sentBefore?: string }) =>
     answered(api.GET("/v1/records/summary", { signal, params: { query } }));
-  const [today, weekBefore] = await Promise.all([
+  const [today, weekBefore, times] = await Promise.all([
     summaryOf({ sentAfter: ago(24) }),
     summaryOf({ sentAfter: ago(8 * 24), sentBefore: ago(7 * 24) }),
+    answered(api.GET("/v1/records/delivery-times", { signal, params: { query: { sentAfter: ago(24) } } })),
   ]);
   const since: Record<string, string> = {};
   await Promise.all(
@@ -169,7 +170,37 @@ async function loadDay(signal: AbortSignal) {
       if (errorCode && first?.changedAt) since[errorCode] = first.changedAt;
     }),
   );
-  return { today, weekBefore, since };
+  return { today, weekBefore, times, since };
+}
+
+type Group = Schemas["OperatorCount"];
+
+const shareOf = (group: Group | undefined) => (group?.count ? group.delivered / group.count : null);
+
+/** A value now and, below it, the same a week before. */
+function Then({ now, before, write }: { now: number | null | undefined; before: number | null | undefined; write: (value: number) => string }) {
+  return (
+    <>
+      {now == null ? "–" : write(now)}
+      {before != null && <small className="soft since">{write(before)}</small>}
+    </>
+  );
+}
+
+/** How long deliveries took, hour by hour; a gap where none was delivered. */
+function deliveryLines(told: Schemas["HourDelivery"][], t: Strings) {
+  const byHour = new Map(told.map((one) => [Date.parse(one.hour) / 1000, one.deliverySeconds]));
+  const [first = 0, last = -1] = [Math.min(...byHour.keys()), Math.max(...byHour.keys())];
+  const times = byHour.size ? Array.from({ length: (last - first) / HOUR + 1 }, (_, index) => first + index * HOUR) : [];
+  const line = (share: "p50" | "p90" | "p99") => times.map((one) => byHour.get(one)?.[share] ?? null);
+  return {
+    times,
+    lines: [
+      { label: t.half, color: "good" as const, values: line("p50") },
+      { label: t.ninety, color: "open" as const, values: line("p90") },
+      { label: t.ninetyNine, color: "bad" as const, values: line("p99") },
+    ],
+  };
 }
 
 const failuresIn = (summary: Schemas["RecordSummary"]) =>
@@ -193,6 +224,7 @@ function Day() {
       ],
     };
   }, [data, t]);
+  const deliveries = useMemo(() => deliveryLines(summary.data?.times.perHour ?? [], t), [summary.data, t]);
   if (summary.trouble) {
     return (
       <Panel title={t.lastDay} wide>
@@ -210,10 +242,14 @@ function Day() {
   }
   const failures = failuresIn(data);
   const times = data.deliverySeconds;
+  const weekOf = (operator: string | null | undefined) => summary.data?.weekBefore.byOperator.find((one) => one.operator === operator);
   return (
     <>
       <Panel title={t.lastDay} wide>
-        <Chart label={t.perHour} times={hours.times} lines={hours.lines} bars />
+        <div className="charts">
+          <Chart label={t.perHour} times={hours.times} lines={hours.lines} bars />
+          {deliveries.times.length > 1 && <Chart label={t.deliveryByHour} times={deliveries.times} lines={deliveries.lines} unit={duration} />}
+        </div>
       </Panel>
       <div className="panels broad">
         <Panel title={t.deliveryTime}>
@@ -234,12 +270,13 @@ function Day() {
           {failures.length === 0 && <p>{t.nothingFailed}</p>}
           <ol className="list">
             {failures.map((one) => (
-              <li key={one.errorCode}>
+              <li key={one.errorCode} className="measured">
                 <Link href={`/records?errorCode=${one.errorCode}`}>{cause(one.errorCode ?? "")?.why ?? one.errorCode}</Link>
                 <span>
                   {number(one.failed)}
                   {since[one.errorCode ?? ""] && <small className="soft since">{`${t.since} ${moment(since[one.errorCode ?? ""])}`}</small>}
                 </span>
+                <Share of={one.failed / (failures[0]?.failed ?? 1)} tone="bad" />
               </li>
             ))}
           </ol>
@@ -253,6 +290,7 @@ function Day() {
                 <th className="n">{t.count}</th>
                 <th className="n">{t.share}</th>
                 <th className="n">{t.half}</th>
+                <th className="n">{t.ninety}</th>
               </tr>
             </thead>
             <tbody>
@@ -260,13 +298,22 @@ function Day() {
                 <tr key={one.operator}>
                   <td>{one.operator ?? "–"}</td>
                   <td className="n">{number(one.count)}</td>
-                  <td className="n">{one.count ? percent(one.delivered / one.count) : "–"}</td>
-                  <td className="n">{duration(one.deliverySeconds.p50)}</td>
+                  <td className="n">
+                    <Then now={shareOf(one)} before={shareOf(weekOf(one.operator))} write={percent} />
+                    <Share of={shareOf(one) ?? 0} tone="good" />
+                  </td>
+                  <td className="n">
+                    <Then now={one.deliverySeconds.p50} before={weekOf(one.operator)?.deliverySeconds.p50} write={duration} />
+                  </td>
+                  <td className="n">
+                    <Then now={one.deliverySeconds.p90} before={weekOf(one.operator)?.deliverySeconds.p90} write={duration} />
+                  </td>
                 </tr>
               ))}
             </tbody>
           </table>
           </Scrolling>
+          {!!summary.data?.weekBefore.total && <p className="note">{t.weekBeforeBelow}</p>}
         </Panel>
       </div>
     </>

@@ -90,3 +90,12 @@ export function Bar({ label, value, of }: { label: string; value: number; of: nu
     </div>
   );
 }
+
+/** A share as a bar alone, beside words that tell it. */
+export function Share({ of, tone }: { of: number; tone: "good" | "bad" }) {
+  return (
+    <span className={`share ${tone}`} aria-hidden="true">
+      <span ref={(element) => element?.style.setProperty("width", `${Math.round(Math.min(Math.max(of, 0), 1) * 100)}%`)} />
+    </span>
+  );
+}

@@ -4,7 +4,12 @@ import { type ReactNode, useEffect, useState } from "react";
 import { Link, useLocation, useSearch } from "wouter";
 import { type AnyRecord, answered, api, BASE, listen, type Schemas, Trouble, useLoaded } from "./api";
 import { useLocale } from "./context";
+import messageQuery from "./message.graphql";
+import lookupQuery from "./hlr_lookup.graphql";
 import { Facts, Loading, Panel, Problem, State } from "./parts";
+
+/** What is copied, with the keys left empty; the build holds them against the schema. */
+const QUERIES = { Message: messageQuery, HlrLookup: lookupQuery };
 
 type Change = Schemas["StateChange"];
 
@@ -214,9 +219,8 @@ function Experts({ record }: { record: AnyRecord }) {
   const { t, say } = useLocale();
   const [copied, setCopied] = useState(false);
   const url = `${location.origin}${BASE}`;
-  const field = record.kind === "Message" ? "message" : "hlrLookup";
   const path = record.kind === "Message" ? "messages" : "hlr-lookups";
-  const query = `{ ${field}(id: ${record.id}, phone: "${record.phone}") { state isFinal freshness { observedAt stale } } }`;
+  const query = QUERIES[record.kind].replace("0", record.id).replace('""', JSON.stringify(record.phone));
   const curl = `curl '${url}/v1/${path}/${record.id}?phone=${encodeURIComponent(record.phone)}' -H 'authorization: Bearer KEY'`;
   const copy = async (text: string) => {
     await navigator.clipboard.writeText(text);
