@@ -9,7 +9,7 @@ from typing import Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from gateway.callers.model import Scope
 from gateway.model.records import (
@@ -188,7 +188,7 @@ def test_it_leads_to_the_playground_with_the_query(browser: Browser, gateway: st
 def test_the_last_hour_is_there_at_once(browser: Browser, tmp_path: Path) -> None:
     with demo(tmp_path) as (gateway, _), opened(browser, f"{gateway}/console") as page:
         charts = page.get_by_role("img")
-        expect(charts).to_have_count(5)
+        expect(charts).to_have_count(6)
         label = "Answers a minute: from memory, from the provider"
         expect(charts.and_(page.get_by_label(label))).to_be_visible()
 
@@ -240,6 +240,59 @@ def test_a_list_scrolls_on_and_keeps_few_rows(browser: Browser, gateway: str) ->
         page.locator(".scroll").evaluate("(one) => one.scrollTo(0, one.scrollHeight)")
         expect(page.get_by_text("200 shown")).to_be_visible()
         assert page.locator(".sizer .row").count() < 60
+
+
+def test_it_is_whole_at_twice_its_size(browser: Browser, gateway: str) -> None:
+    """Zoomed to 200 %, a window of 1280 pixels is one of 640 for the page (WCAG 1.4.4)."""
+    with opened(browser, gateway, width=640) as page:
+        for view in VIEWS:
+            page.goto(f"{gateway}/console{view}")
+            expect(page.get_by_text("Loading…")).to_have_count(0)
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{view} has to be scrolled sideways"
+            cut = page.evaluate(CUT_OFF)
+            assert cut == [], view
+
+
+CUT_OFF = """
+    [...document.querySelectorAll("button, h1, h2, dt, dd, label, nav a")]
+        .filter((one) => one.offsetParent && one.scrollWidth > one.clientWidth + 1
+            && getComputedStyle(one).display !== "inline")
+        .map((one) => one.outerHTML.slice(0, 200))
+"""
+
+MOVING = """
+    [...document.querySelectorAll("*")].filter((one) => {
+        const { transitionDuration, animationName } = getComputedStyle(one);
+        return animationName !== "none" || /[1-9]/.test(transitionDuration);
+    }).length
+"""
+
+
+def test_nothing_moves_for_who_wants_that(browser: Browser, gateway: str) -> None:
+    with opened(browser, f"{gateway}/console") as page:
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert page.evaluate(MOVING) > 0
+        page.emulate_media(reduced_motion="reduce")
+        for view in VIEWS:
+            page.goto(f"{gateway}/console{view}")
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            assert page.evaluate(MOVING) == 0, view
+
+
+def test_a_proxy_may_put_any_prefix_before_it(browser: Browser, gateway: str) -> None:
+    prefix = "/console/of/ours"
+
+    def pass_on(route: Route) -> None:
+        route.continue_(url=route.request.url.replace(prefix, "", 1))
+
+    with opened(browser, f"{gateway}/docs") as page:
+        page.route(re.compile(f"^{gateway}/"), pass_on)
+        page.goto(f"{gateway}{prefix}/console/records/1?phone=79990000001")
+        expect(page.get_by_role("heading", level=1)).to_have_text("79990000001")
+        page.get_by_role("link", name="Records", exact=True).click()
+        expect(page).to_have_url(f"{gateway}{prefix}/console/records")
+        expect(page.get_by_text("100 shown")).to_be_visible()
 
 
 def entered(page: Page, key: str) -> None:

@@ -19,13 +19,15 @@ function colour(element: HTMLElement, name: string): string {
   return color;
 }
 
+const STEPS = [1, 10, 60, 600, 3600, 36_000];
+
 interface Drawn {
   label: string;
   /** Seconds since 1970. */
   times: number[];
   lines: Line[];
   bars?: boolean;
-  /** How a value is written beside its axis. */
+  /** How seconds are written beside an axis on which seconds and hours both have room. */
   unit?: (value: number) => string;
 }
 
@@ -46,10 +48,12 @@ export function Chart({ times, lines, label, bars, unit }: Drawn) {
           legend: { show: false },
           cursor: { show: false },
           axes: [
-            { stroke, grid, space: 70, values: (_, splits) => splits.map(hour) },
-            { stroke, grid, size: unit ? 64 : 48, ...(unit ? { values: (_: uPlot, splits: number[]) => splits.map(unit) } : {}) },
+            { stroke, grid, space: 70, size: 30, values: (_, splits) => splits.map(hour) },
+            unit ? { stroke, grid, size: 64, splits: () => STEPS, filter: (_, splits) => splits, values: (_, splits) => splits.map(unit) } : { stroke, grid, size: 48 },
           ],
-          scales: { y: { range: (_, __, max) => [0, Math.max(max, 1)] } },
+          scales: {
+            y: unit ? { distr: 3, range: (_, __, max) => [1, Math.max(max, 60)] } : { range: (_, __, max) => [0, Math.max(max, 1)] },
+          },
           series: [
             {},
             ...lines.map((line) => {

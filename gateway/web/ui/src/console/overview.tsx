@@ -187,12 +187,14 @@ function Then({ now, before, write }: { now: number | null | undefined; before: 
   );
 }
 
+const atLeast = (least: number, value: number | null | undefined) => (value == null ? null : Math.max(value, least));
+
 /** How long deliveries took, hour by hour; a gap where none was delivered. */
 function deliveryLines(told: Schemas["HourDelivery"][], t: Strings) {
   const byHour = new Map(told.map((one) => [Date.parse(one.hour) / 1000, one.deliverySeconds]));
   const [first = 0, last = -1] = [Math.min(...byHour.keys()), Math.max(...byHour.keys())];
   const times = byHour.size ? Array.from({ length: (last - first) / HOUR + 1 }, (_, index) => first + index * HOUR) : [];
-  const line = (share: "p50" | "p90" | "p99") => times.map((one) => byHour.get(one)?.[share] ?? null);
+  const line = (share: "p50" | "p90" | "p99") => times.map((one) => atLeast(1, byHour.get(one)?.[share]));
   return {
     times,
     lines: [
@@ -250,9 +252,8 @@ function Day() {
           <Chart label={t.perHour} times={hours.times} lines={hours.lines} bars />
           {deliveries.times.length > 1 && <Chart label={t.deliveryByHour} times={deliveries.times} lines={deliveries.lines} unit={duration} />}
         </div>
-      </Panel>
-      <div className="panels broad">
-        <Panel title={t.deliveryTime}>
+        <h3>{t.deliveryTime}</h3>
+        <div className="figures">
           <Facts
             facts={[
               [t.half, duration(times.p50)],
@@ -265,7 +266,9 @@ function Day() {
               {t.weekBefore}: {duration(before.p50)}, {duration(before.p90)}, {duration(before.p99)}
             </p>
           )}
-        </Panel>
+        </div>
+      </Panel>
+      <div className="panels broad">
         <Panel title={t.whatFails}>
           {failures.length === 0 && <p>{t.nothingFailed}</p>}
           <ol className="list">
