@@ -13,6 +13,7 @@ from typing import Concatenate, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.engine import make_url
 
+from gateway.archive.account import ACCOUNT, own
 from gateway.archive.changes import FORGOTTEN, Edge, FeedPage, FeedPosition, read_page
 from gateway.archive.database import (
     BUSY,
@@ -31,7 +32,7 @@ from gateway.archive.lookups import AT_ONCE, LookUps
 from gateway.archive.names import Names
 from gateway.archive.postgres import PostgresDatabase
 from gateway.archive.report import ArchiveReport, ArchiveState
-from gateway.archive.rows import ACCOUNT, Kept, batches, entries_of
+from gateway.archive.rows import Kept, batches, entries_of
 from gateway.archive.sqlite import SqliteDatabase
 from gateway.archive.states import Source
 from gateway.archive.summary import DeliveryTimes, RecordSummary, delivery_times, summarise
@@ -260,10 +261,11 @@ def _note_forgotten(connection: Connection, records: Sequence[int]) -> None:
     last = connection.scalar(
         select(func.max(CHANGES.c.no)).where(CHANGES.c.record.in_(list(records)))
     )
-    counter = COUNTERS.c.name == FORGOTTEN
+    name = own(FORGOTTEN)
+    counter = COUNTERS.c.name == name
     before = connection.scalar(select(COUNTERS.c.last).where(counter))
     if before is None:
-        connection.execute(insert(COUNTERS).values(name=FORGOTTEN, last=last or 0))
+        connection.execute(insert(COUNTERS).values(name=name, last=last or 0))
     elif last is not None and last > before:
         connection.execute(update(COUNTERS).where(counter).values(last=last))
 
@@ -319,11 +321,14 @@ def _of_phones(phones: Iterable[str]) -> tuple[ColumnElement[bool], ...]:
     return RECORDS.c.account == ACCOUNT, RECORDS.c.phone.in_(list(phones))
 
 
-def open_database(url: str) -> Database:
-    """The database of an address: `sqlite:///path` or `postgresql://…`; `ValueError` else."""
+def open_database(url: str, account: str = "") -> Database:
+    """The database of an address: `sqlite:///path` or `postgresql://…`; `ValueError` else.
+
+    What is asked of it is about the rows of the account.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() in {"postgresql", "postgres"}:
-        return PostgresDatabase(url)
+        return PostgresDatabase(url, account)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
-        return SqliteDatabase(Path(parsed.database))
+        return SqliteDatabase(Path(parsed.database), account)
     raise ValueError

@@ -21,11 +21,12 @@ from sqlalchemy import (
     select,
 )
 
+from gateway.archive.account import ACCOUNT, account, own
 from gateway.archive.cursors import decoded, encoded
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import change_of
 from gateway.archive.names import Names
-from gateway.archive.rows import ACCOUNT, clean, readable
+from gateway.archive.rows import clean, readable
 from gateway.archive.tables import CHANGES, COUNTERS, RECORDS
 from gateway.errors import CursorExpired, InvalidArgument
 from gateway.model.freshness import CacheEntry
@@ -62,6 +63,7 @@ class FeedPosition(NamedTuple):
 
     epoch: int
     no: int
+    account: str = ""
 
 
 class FeedChange(NamedTuple):
@@ -94,7 +96,7 @@ class FeedPage(NamedTuple):
 
 def cursor_of(position: FeedPosition) -> str:
     """What callers are given to go on from there."""
-    return encoded(position.epoch, position.no)
+    return encoded(position.account, position.epoch, position.no)
 
 
 def position_of(cursor: str) -> FeedPosition | Edge:
@@ -102,10 +104,10 @@ def position_of(cursor: str) -> FeedPosition | Edge:
     if cursor == Edge.NOW.value:
         return Edge.NOW
     try:
-        epoch, no = decoded(cursor)
+        account_, epoch, no = decoded(cursor)
         if not (epoch.isdigit() and no.isdigit() and len(epoch + no) < LONGEST):
             raise ValueError  # noqa: TRY301 - one sentence for all that is wrong
-        return FeedPosition(int(epoch), int(no))
+        return FeedPosition(int(epoch), int(no), account_)
     except ValueError:
         raise InvalidArgument(
             "after must be `now`, or the cursor of a change or of an earlier page."
@@ -126,9 +128,11 @@ def read_page(
     """The next changes that match; raises `CursorExpired` where some before them are gone."""
     counters = select(COUNTERS.c.name, COUNTERS.c.last)
     told = dict(iter(connection.execute(counters)))
-    epoch, last, forgotten = told["epoch"], told.get("changes", 0), told.get(FORGOTTEN, 0)
+    epoch, last, forgotten = told["epoch"], told.get("changes", 0), told.get(own(FORGOTTEN), 0)
     if isinstance(after, Edge):
-        after = FeedPosition(epoch, forgotten if after is Edge.OLDEST else last)
+        after = FeedPosition(epoch, forgotten if after is Edge.OLDEST else last, account())
+    if after.account != account():
+        raise InvalidArgument("after is a cursor of another account.")
     if after.epoch != epoch or not forgotten <= after.no <= last:
         raise CursorExpired
     end = last if wanted.phones is not None else min(last, after.no + SPAN)
@@ -136,7 +140,7 @@ def read_page(
     rows = connection.execute(query).all()
     changes = changes_of(connection, names, epoch, rows)
     at = rows[-1].no if len(rows) == limit else end
-    return FeedPage(changes, FeedPosition(epoch, at), at >= last)
+    return FeedPage(changes, FeedPosition(epoch, at, account()), at >= last)
 
 
 def changes_of(
@@ -149,7 +153,7 @@ def changes_of(
     )
     return [
         FeedChange(
-            FeedPosition(epoch, row.no),
+            FeedPosition(epoch, row.no, account()),
             row.record,
             StatusKey(row.phone, row.id),
             change_of(row, words),
@@ -188,13 +192,13 @@ def page_query(
     if not of_record:  # their place is known before any record is read
         some = some.order_by(CHANGES.c.no).limit(limit)
     changes = some.subquery()
-    account: ColumnElement[str] = RECORDS.c.account
+    own_rows: ColumnElement[str] = RECORDS.c.account
     if wanted.phones is None:  # else SQLite would begin at all records of the account
-        account = cast(account, Text)
+        own_rows = cast(own_rows, Text)
     return (
         select(*changes.c, *[RECORDS.c[name] for name in _OF_RECORD])
         .join_from(changes, RECORDS, RECORDS.c.no == changes.c.record)
-        .where(account == ACCOUNT, *of_record)
+        .where(own_rows == ACCOUNT, *of_record)
         .order_by(changes.c.no)
         .limit(limit)
     )

@@ -3,22 +3,17 @@
 import base64
 import binascii
 
-from gateway.archive.rows import ACCOUNT
 
-
-def encoded(*parts: object) -> str:
+def encoded(account: str, *parts: object) -> str:
     """A cursor with these parts."""
-    text = "|".join(map(str, (ACCOUNT, *parts)))
+    text = "|".join(map(str, (account, *parts)))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decoded(cursor: str) -> list[str]:
-    """Its parts; `ValueError` for what is none, or of another account."""
+    """The account and the other parts; `ValueError` for what is none."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        account, *parts = base64.b64decode(padded, b"-_", validate=True).decode("ascii").split("|")
+        return base64.b64decode(padded, b"-_", validate=True).decode("ascii").split("|")
     except binascii.Error:
         raise ValueError from None
-    if account != ACCOUNT:
-        raise ValueError
-    return parts

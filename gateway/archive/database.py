@@ -20,6 +20,8 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.archive.account import acting_for
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -78,6 +80,8 @@ class Database(ABC):
     """
 
     name: str
+    account = ""
+    """Whose rows it is asked about, where it serves several accounts at the provider."""
     era = 0
     """Counts the files that were set aside: what was read of one says nothing of the next."""
 
@@ -154,6 +158,19 @@ class Database(ABC):
     def put_aside(self) -> list[Path]:
         """What earlier was, and is still there."""
         return []
+
+    def _own(
+        self, work: Callable[Concatenate[Connection, Given], Result]
+    ) -> Callable[Concatenate[Connection, Given], Result]:
+        """The same work, about the rows of the account."""
+
+        def of_account(
+            connection: Connection, /, *args: Given.args, **kwargs: Given.kwargs
+        ) -> Result:
+            with acting_for(self.account):
+                return work(connection, *args, **kwargs)
+
+        return of_account
 
     @abstractmethod
     def _in_use(self) -> bool:

@@ -140,7 +140,7 @@ class Feed:
             return None
         if after is Edge.NOW:
             return FeedPage([], end, is_end=True)
-        if isinstance(after, Edge) or after.epoch != end.epoch:
+        if isinstance(after, Edge) or after._replace(no=end.no) != end:
             return None
         if not start.no <= after.no <= end.no:
             return None

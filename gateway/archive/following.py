@@ -18,7 +18,8 @@ from sqlalchemy import (
     update,
 )
 
-from gateway.archive.rows import ACCOUNT, batches, take_numbers
+from gateway.archive.account import ACCOUNT, account
+from gateway.archive.rows import batches, take_numbers
 from gateway.archive.states import STATES
 from gateway.archive.tables import FOLLOWED, FOLLOWS
 from gateway.errors import InvalidArgument, QuotaExceeded
@@ -129,7 +130,7 @@ def create(connection: Connection, new: NewFollow) -> str:
             "some of them are final."
         )
     no = take_numbers(connection, FOLLOWS.name, 1) + 1
-    values = new._asdict() | {"no": no, "account": ACCOUNT, "detail": new.detail.all}
+    values = new._asdict() | {"no": no, "account": account(), "detail": new.detail.all}
     values["until_state"] = new.until_state and new.until_state.value
     keys = values.pop("keys")
     connection.execute(insert(FOLLOWS).values(values))
@@ -243,7 +244,11 @@ def _progress(connection: Connection, follow: Follow, rows: Iterable[Row[Any]]) 
             states[name] = states.get(name, 0) + row.keys
     ahead = outcomes.get(Outcome.UNSEEN, 0) if follow.done_at is None else 0
     if ahead:
-        earlier = _open_keys().where(FOLLOWED.c.outcome == Outcome.UNSEEN, FOLLOWS.c.no < follow.no)
+        earlier = _open_keys().where(
+            FOLLOWED.c.outcome == Outcome.UNSEEN,
+            FOLLOWS.c.no < follow.no,
+            FOLLOWS.c.account == ACCOUNT,
+        )
         ahead += connection.scalar(earlier) or 0
     return Progress(follow, outcomes, states, ahead)
 
@@ -261,7 +266,7 @@ def forget_done(connection: Connection, before: int) -> None:
 
 def forget_phones(connection: Connection, phones: Iterable[str]) -> None:
     """Leave nothing of these numbers in any follow."""
-    connection.execute(delete(FOLLOWED).where(FOLLOWED.c.phone.in_(list(phones))))
+    connection.execute(delete(FOLLOWED).where(FOLLOWED.c.phone.in_(list(phones)), _is_own()))
 
 
 def forget_keys(connection: Connection, keys: Sequence[StatusKey]) -> None:
@@ -269,7 +274,12 @@ def forget_keys(connection: Connection, keys: Sequence[StatusKey]) -> None:
     table = FOLLOWED.c
     for some in batches(keys, _AT_ONCE // 10):
         are_they = or_(*[and_(table.phone == key.phone, table.id == key.id) for key in some])
-        connection.execute(update(FOLLOWED).where(are_they).values(phone=""))
+        connection.execute(update(FOLLOWED).where(are_they, _is_own()).values(phone=""))
+
+
+def _is_own() -> ColumnElement[bool]:
+    """Is a key of one of this account's follows?"""
+    return FOLLOWED.c.follow.in_(select(FOLLOWS.c.no).where(FOLLOWS.c.account == ACCOUNT))
 
 
 def _follow(row: Row[Any]) -> Follow:

@@ -24,10 +24,11 @@ from sqlalchemy import (
     union_all,
 )
 
+from gateway.archive.account import ACCOUNT, account
 from gateway.archive.cursors import decoded, encoded
 from gateway.archive.filters import RecordFilter
 from gateway.archive.names import Names
-from gateway.archive.rows import ACCOUNT, readable
+from gateway.archive.rows import readable
 from gateway.archive.tables import FOLLOWED, RECORDS
 from gateway.archive.tallies import count_all
 from gateway.errors import InvalidArgument
@@ -59,6 +60,7 @@ class Position(NamedTuple):
 
     time: int
     no: int
+    account: str = ""
 
 
 class Listed(NamedTuple):
@@ -71,16 +73,16 @@ class Listed(NamedTuple):
 
 def cursor_of(order: Order, position: Position) -> str:
     """What callers are given to go on from there."""
-    return encoded(order, position.time, position.no)
+    return encoded(position.account, order, position.time, position.no)
 
 
 def position_of(cursor: str, order: Order) -> Position:
     """The position of a cursor that was given for this order; `InvalidArgument` for any other."""
     try:
-        ordered_by, time, no = decoded(cursor)
+        account_, ordered_by, time, no = decoded(cursor)
         if ordered_by != order:
             raise ValueError  # noqa: TRY301 - one sentence for all that is wrong
-        return Position(_number(time), _number(no))
+        return Position(_number(time), _number(no), account_)
     except ValueError:
         raise InvalidArgument(
             "cursor must be the `next` of an earlier page of the same order."
@@ -154,6 +156,8 @@ def page(
     limit: int,
 ) -> list[Listed]:
     """Up to `limit` records, in their order, behind a position."""
+    if after is not None and after.account != account():
+        raise InvalidArgument("cursor is of another account.")
     conditions = numbered(connection, names, wanted)
     if conditions is None:
         return []
@@ -164,7 +168,7 @@ def page(
         query = page_query(conditions, order, after=after, limit=wanting, is_few=is_few)
         rows = connection.execute(*query).all()
         for no, time, packed in rows:
-            after = Position(time, no)
+            after = Position(time, no, account())
             if (entry := readable(packed)) is not None:
                 found.append(Listed(no, after, entry))
         if len(rows) < wanting:

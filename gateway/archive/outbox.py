@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from gateway.archive.account import ACCOUNT, account
 from gateway.archive.changes import (
     FeedChange,
     FeedPosition,
@@ -28,7 +29,7 @@ from gateway.archive.changes import (
 )
 from gateway.archive.filters import RecordFilter
 from gateway.archive.names import Names
-from gateway.archive.rows import ACCOUNT, batches
+from gateway.archive.rows import batches
 from gateway.archive.tables import CHANGES, COUNTERS, DELIVERIES, WEBHOOKS
 
 MOST_COUNTED: Final = 10_000
@@ -121,7 +122,9 @@ def register(connection: Connection, names: Iterable[str]) -> None:
     new = [name for name in names if name not in known]
     if new:
         last = _counter(connection, "changes")
-        rows = [{"account": ACCOUNT, "name": one, "generation": 0, "position": last} for one in new]
+        rows = [
+            {"account": account(), "name": one, "generation": 0, "position": last} for one in new
+        ]
         connection.execute(insert(WEBHOOKS), rows)
 
 
@@ -138,7 +141,7 @@ def standing_of(connection: Connection, name: str) -> Standing | None:
     row = connection.execute(select(WEBHOOKS).where(_is(name))).one_or_none()
     if row is None:
         return None
-    position = FeedPosition(_counter(connection, "epoch"), row.position)
+    position = FeedPosition(_counter(connection, "epoch"), row.position, account())
     return Standing(
         row.generation,
         position,
@@ -214,10 +217,10 @@ def write(
     for some in batches(gone, _AT_ONCE):
         connection.execute(delete(DELIVERIES).where(_of(name), DELIVERIES.c.change.in_(some)))
     rows = [
-        {"account": ACCOUNT, "webhook": name, "given_up_at": None, **one._asdict()}
+        {"account": account(), "webhook": name, "given_up_at": None, **one._asdict()}
         for one in progress.parked.values()
     ] + [
-        {"account": ACCOUNT, "webhook": name, "given_up_at": now, **one._asdict()}
+        {"account": account(), "webhook": name, "given_up_at": now, **one._asdict()}
         for one in progress.given_up.values()
     ]
     there = _existing(connection, [row["change"] for row in rows])

@@ -59,7 +59,8 @@ _READ_ONLY: Final = "25006"
 class PostgresDatabase(Database):
     """A PostgreSQL server, which replicas share."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, account: str = "") -> None:
+        self.account = account
         parsed = make_url(url).set(drivername="postgresql+psycopg")
         place = URL.create(
             "postgresql", host=parsed.host, port=parsed.port, database=parsed.database
@@ -107,7 +108,7 @@ class PostgresDatabase(Database):
     ) -> Result:
         with _cancelled_as_such():
             async with self._connected(self._readers) as connection, connection.begin():
-                return await connection.run_sync(query, *args, **kwargs)
+                return await connection.run_sync(self._own(query), *args, **kwargs)
 
     async def write(
         self,
@@ -118,7 +119,7 @@ class PostgresDatabase(Database):
         with _cancelled_as_such():
             async with self._connected(self._writers) as connection, connection.begin():
                 await connection.run_sync(_take_turn)
-                return await connection.run_sync(change, *args, **kwargs)
+                return await connection.run_sync(self._own(change), *args, **kwargs)
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:

@@ -22,15 +22,13 @@ from sqlalchemy import (
     update,
 )
 
+from gateway.archive.account import ACCOUNT
 from gateway.archive.codec import pack, unpack
 from gateway.archive.names import LONGEST
 from gateway.archive.states import Source, number_of
 from gateway.archive.tables import COUNTERS, RECORDS
 from gateway.model.freshness import CacheEntry
 from gateway.model.records import HlrLookup, Record, StatusKey
-
-ACCOUNT: Final = ""
-"""The account of all rows, while there is one."""
 
 One = TypeVar("One")
 

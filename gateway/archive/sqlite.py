@@ -48,7 +48,8 @@ class SqliteDatabase(Database):
     driver makes it, costs several times what the statement does.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, account: str = "") -> None:
+        self.account = account
         self._path = path
         self.name = f"sqlite:///{path}"
         self._opened: tuple[int, int] | None = None
@@ -75,7 +76,7 @@ class SqliteDatabase(Database):
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Result:
-        doing = partial(_run, self._readers, query, *args, **kwargs)
+        doing = partial(_run, self._readers, self._own(query), *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._reading, doing)
 
     async def write(
@@ -84,7 +85,7 @@ class SqliteDatabase(Database):
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Result:
-        doing = partial(_run, self._writers, change, *args, **kwargs)
+        doing = partial(_run, self._writers, self._own(change), *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._writing, doing)
 
     async def try_lead(self) -> Lead | None:

@@ -19,11 +19,11 @@ from sqlalchemy import (
     union_all,
 )
 
+from gateway.archive.account import ACCOUNT
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import moment
 from gateway.archive.listing import Numbered, numbered, where
 from gateway.archive.names import Names
-from gateway.archive.rows import ACCOUNT
 from gateway.archive.states import STATES, Source
 from gateway.archive.tables import RECORDS
 from gateway.archive.tallies import (

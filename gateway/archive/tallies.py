@@ -25,7 +25,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from gateway.archive.rows import ACCOUNT
+from gateway.archive.account import ACCOUNT, account, own, own_counter
 from gateway.archive.states import STATES
 from gateway.archive.tables import COUNTERS, RECORDS, TALLIES
 from gateway.model.records import MessageState, StateGroup
@@ -190,7 +190,13 @@ class Tally:
     def write(self, connection: Connection) -> None:
         """Bring the tallies up to date; by who writes, alone."""
         rows = [
-            {"account": ACCOUNT, "dimension": dimension, "value": value, "outcome": outcome, "n": n}
+            {
+                "account": account(),
+                "dimension": dimension,
+                "value": value,
+                "outcome": outcome,
+                "n": n,
+            }
             for (dimension, value, outcome), n in sorted(self._changes.items())
             if n
         ]
@@ -207,14 +213,14 @@ class Tally:
             newest = max(self._seen, last or 0)
         if newest == last:
             return
-        connection.execute(delete(COUNTERS).where(COUNTERS.c.name == SEEN))
+        connection.execute(delete(COUNTERS).where(COUNTERS.c.name == own_counter(SEEN)))
         if newest is not None:
-            connection.execute(insert(COUNTERS).values(name=SEEN, last=newest))
+            connection.execute(insert(COUNTERS).values(name=own(SEEN), last=newest))
 
 
 def last_seen() -> Select[Any]:
     """When a record was last seen, of all that are there; no row without any."""
-    return select(COUNTERS.c.last).where(COUNTERS.c.name == SEEN)
+    return select(COUNTERS.c.last).where(COUNTERS.c.name == own_counter(SEEN))
 
 
 def all_cells() -> Select[Any]:

@@ -15,12 +15,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from gateway.archive.account import account
 from gateway.archive.database import TROUBLE, Database, NewerSchemaError
 from gateway.archive.following import forget_keys
 from gateway.archive.names import Names
 from gateway.archive.report import ArchiveState
 from gateway.archive.rows import (
-    ACCOUNT,
     Change,
     Kept,
     change_values,
@@ -422,7 +422,7 @@ class _Rows:
     def add(self, key: StatusKey, values: dict[str, Any]) -> int:
         """A record that was not kept before; its number."""
         self._last_record += 1
-        row = {"no": self._last_record, "account": ACCOUNT, "phone": key.phone, "id": key.id}
+        row = {"no": self._last_record, "account": account(), "phone": key.phone, "id": key.id}
         self._inserted.append({**row, "first_seen_at": values["seen_at"], **values})
         self._tally.add(_counted_of(values))
         return self._last_record
