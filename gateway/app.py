@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from functools import partial
 from importlib.util import find_spec
+from typing import cast
 
 import httpx
 from starlette.applications import Starlette
@@ -13,12 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute, request_response
 from starlette.types import ASGIApp
 
+from gateway.accounts import Account, named, read_accounts
 from gateway.archive.archive import START, Archive, open_database
 from gateway.archive.database import TROUBLE, NewerSchemaError
 from gateway.archive.leader import Leader
 from gateway.archive.writer import short
 from gateway.cache import Reading, RecordCache
 from gateway.callers.fetch import fetch
+from gateway.callers.model import WebhookEntry, may_ask_for
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -48,7 +51,7 @@ from gateway.web.http.front import Front
 from gateway.web.http.hosts import Hosts
 from gateway.web.http.lifetime import Lifetime
 from gateway.web.http.problems import handle
-from gateway.web.http.state import State
+from gateway.web.http.state import AccountState, State
 from gateway.web.http.traffic import Counts
 from gateway.web.pages import files as pages
 from gateway.web.pages import root
@@ -80,11 +83,17 @@ def create_app(
     """
     clock = clock or Clock()
     lifetime = lifetime or Lifetime()
+    accounts = read_accounts(settings)
     callers = callers or create_callers(settings)
     require_archive(settings, callers)
     counts = Counts(callers)
     secret = settings.callback_secret
-    callback = Callback(secret.get_secret_value(), clock, counts.pushes) if secret else None
+    secrets = {
+        one.name: secret.get_secret_value()
+        for one in accounts
+        if (secret := one.settings.callback_secret) is not None
+    }
+    callback = Callback(secrets, clock, counts.pushes) if secrets else None
     engine = create_engine(settings, counts)
     require_redis(settings)
     require_postgres(settings)
@@ -92,39 +101,28 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        client = create_client(
-            timeout=settings.smsc_timeout,
-            concurrency=settings.limit_concurrency,
-            transport=transport,
-        )
         try:
-            async with (
-                client,
-                archiving(settings, clock) as archive,
-                serving(settings, client, clock, tracing, archive=archive) as service,
-                leading(callers, archive, service, clock) as (webhooks, follows),
-            ):
-                watches = Watches(service, clock)
-                recorder = LinkRecorder(service.link, clock)
-                recording = asyncio.create_task(recorder.run())
-                ending = asyncio.create_task(_end_streams(watches, archive, lifetime))
-                try:
-                    yield {
-                        "callers": callers,
-                        "clock": clock,
-                        "service": service,
-                        "archive": archive,
-                        "watches": watches,
-                        "webhooks": webhooks,
-                        "follows": follows,
-                        "counts": counts,
-                        "lifetime": lifetime,
-                        "recorder": recorder,
-                    }
-                finally:
-                    ending.cancel()
-                    recording.cancel()
-                    await watches.aclose()
+            async with AsyncExitStack() as open_:
+                enter = open_.enter_async_context
+                rooms = {
+                    one.name: await enter(
+                        asking(one, callers, clock, transport=transport, tracing=tracing)
+                    )
+                    for one in accounts
+                }
+                await enter(leading(rooms, callers, clock))
+                archives = [one["archive"] for one in rooms.values()]
+                watches = [one["watches"] for one in rooms.values()]
+                ending = asyncio.create_task(_end_streams(watches, archives, lifetime))
+                open_.callback(ending.cancel)
+                shared = {
+                    "accounts": rooms,
+                    "callers": callers,
+                    "clock": clock,
+                    "counts": counts,
+                    "lifetime": lifetime,
+                }
+                yield cast("State", shared | dict(rooms.get("", {})))
         finally:  # here, for a server that was told to stop by a signal ends by it
             if access_log is not None:
                 access_log.flush()
@@ -165,6 +163,7 @@ def create_app(
         lifetime=lifetime,
         log=access_log,
         tracing=tracing,
+        has_accounts=bool(named(accounts)),
     )
 
 
@@ -180,21 +179,26 @@ def create_engine(settings: Settings, counts: Counts) -> Engine:
     return Engine(schema, documents, operations=counts.operations)
 
 
-async def _end_streams(watches: Watches, archive: Archive | None, lifetime: Lifetime) -> None:
+async def _end_streams(
+    watches: Sequence[Watches], archives: Sequence[Archive | None], lifetime: Lifetime
+) -> None:
     await lifetime.until_closing()
-    watches.end()
-    if archive is not None:
-        archive.feed.end()
+    for one in watches:
+        one.end()
+    for archive in archives:
+        if archive is not None:
+            archive.feed.end()
 
 
 def create_callers(settings: Settings) -> Callers:
-    """Who may ask. Raises `ClientsFileError`."""
+    """Who may ask. Raises `ClientsFileError`, and `SettingsError` for a bad file of accounts."""
     return Callers(
         settings.clients_file,
         allow_anonymous=settings.allow_anonymous,
         fetch=fetch,
         anonymous_scopes=settings.scopes_of_anonymous,
         check_webhook=read_address,
+        accounts=named(read_accounts(settings)),
     )
 
 
@@ -204,27 +208,18 @@ def require_archive(settings: Settings, callers: Callers) -> None:
         raise SettingsError(f"Webhooks need the archive. {settings.why_no_archive}")
 
 
-def create_journal(settings: Settings, clock: Clock) -> Journal:
+def create_journal(account: Account, clock: Clock) -> Journal:
     """Where what is spent outlives the process: one file for each login at each provider."""
+    settings = account.settings
     if settings.state_dir is None:
         return Journal()
     return FileJournal(
         settings.state_dir,
         clock,
-        account=_account(settings),
-        secret=_secret(settings),
+        account=account.identity,
+        secret=account.secret,
         linger=settings.smsc_timeout,
     )
-
-
-def _account(settings: Settings) -> str:
-    """What tells logins at providers apart."""
-    return f"{settings.smsc_urls[0]} {settings.smsc_login or _secret(settings)}"
-
-
-def _secret(settings: Settings) -> str:
-    secret = settings.smsc_password or settings.smsc_api_key
-    return secret.get_secret_value() if secret else ""
 
 
 def create_upstream(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> Upstream:
@@ -264,13 +259,13 @@ def require_postgres(settings: Settings) -> None:
         )
 
 
-def create_archive(settings: Settings, clock: Clock) -> Archive | None:
-    """The archive, not opened yet; None: it is off. Raises `SettingsError`."""
+def create_archive(settings: Settings, clock: Clock, account: str = "") -> Archive | None:
+    """The archive of an account, not opened yet; None: it is off. Raises `SettingsError`."""
     if settings.archive is None:
         return None
     require_postgres(settings)
     return Archive(
-        open_database(settings.archive),
+        open_database(settings.archive, account),
         clock,
         content=settings.archive_content,
         days=settings.archive_days,
@@ -299,9 +294,9 @@ async def prepare_archive(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def archiving(settings: Settings, clock: Clock) -> AsyncIterator[Archive | None]:
-    """The archive, open; at the end all that waits is written."""
-    archive = create_archive(settings, clock)
+async def archiving(account: Account, clock: Clock) -> AsyncIterator[Archive | None]:
+    """The account's archive, open; at the end all that waits is written."""
+    archive = create_archive(account.settings, clock, account.name)
     if archive is None:
         yield None
         return
@@ -313,28 +308,89 @@ async def archiving(settings: Settings, clock: Clock) -> AsyncIterator[Archive |
 
 
 @asynccontextmanager
+async def asking(
+    account: Account,
+    callers: Callers,
+    clock: Clock,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    tracing: Tracing | None = None,
+) -> AsyncIterator[AccountState]:
+    """All that serves an account, running."""
+    settings = account.settings
+    client = create_client(
+        timeout=settings.smsc_timeout,
+        concurrency=settings.limit_concurrency,
+        transport=transport,
+    )
+    async with (
+        client,
+        archiving(account, clock) as archive,
+        serving(account, client, clock, tracing, archive=archive) as service,
+    ):
+        webhooks: Webhooks | None = None
+        follows: Follows | None = None
+        if archive is not None:
+            entries = partial(_webhooks_of, account.name, callers)
+            body = partial(webhook_body, service, account.name)
+            webhooks = Webhooks(entries, archive, clock, body)
+            follows = Follows(archive, service, clock)
+        watches = Watches(service, clock)
+        recorder = LinkRecorder(service.link, clock)
+        recording = asyncio.create_task(recorder.run())
+        try:
+            yield {
+                "account": account.name,
+                "service": service,
+                "archive": archive,
+                "watches": watches,
+                "webhooks": webhooks,
+                "follows": follows,
+                "recorder": recorder,
+            }
+        finally:
+            recording.cancel()
+            await watches.aclose()
+
+
+def _webhooks_of(account: str, callers: Callers) -> dict[str, WebhookEntry]:
+    """The addresses that are told of an account's changes."""
+    return {
+        name: one for name, one in callers.webhooks.items() if may_ask_for(one.accounts, account)
+    }
+
+
+@asynccontextmanager
 async def leading(
-    callers: Callers, archive: Archive | None, service: StatusService, clock: Clock
-) -> AsyncIterator[tuple[Webhooks | None, Follows | None]]:
+    accounts: Mapping[str, AccountState], callers: Callers, clock: Clock
+) -> AsyncIterator[None]:
     """What one of the processes that share the archive does for all: webhooks, and follows."""
+    archive = next((one["archive"] for one in accounts.values()), None)
     if archive is None:
-        yield None, None
+        yield
         return
-    webhooks = Webhooks(lambda: callers.webhooks, archive, clock, partial(webhook_body, service))
-    follows = Follows(archive, service, clock)
-    await webhooks.open()
-    callers.on_reload = webhooks.reload
-    leader = Leader(archive.database, clock, [webhooks.deliver, follows.keep_asking])
+    webhooks = [one["webhooks"] for one in accounts.values() if one["webhooks"] is not None]
+    follows = [one["follows"] for one in accounts.values() if one["follows"] is not None]
+    for some in webhooks:
+        await some.open()
+
+    def reload() -> None:
+        for some in webhooks:
+            some.reload()
+
+    callers.on_reload = reload
+    duties = [*[one.deliver for one in webhooks], *[one.keep_asking for one in follows]]
+    leader = Leader(archive.database, clock, duties)
     leader.start()
     try:
-        yield webhooks, follows
+        yield
     finally:
         await leader.aclose()
 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings,
+    account: Account,
     client: httpx.AsyncClient,
     clock: Clock,
     tracing: Tracing | None = None,
@@ -346,6 +402,7 @@ async def serving(
 
     `shared_time` stands in for that of the server they share.
     """
+    settings = account.settings
     limits = Limits(
         per_message=settings.limit_per_message,
         mass=settings.limit_mass,
@@ -354,7 +411,7 @@ async def serving(
     )
     parts = partial(create_service, settings, client, clock, tracing=tracing, archive=archive)
     if settings.redis_url is None:
-        with closing(create_journal(settings, clock)) as journal:
+        with closing(create_journal(account, clock)) as journal:
             budget = MemoryBudget(limits, clock.monotonic, journal)
             store = MemoryStore(settings.cache_records)
             async with aclosing(parts(budget=budget, store=store)) as service:
@@ -365,7 +422,7 @@ async def serving(
     from gateway.store.redis import SharedStore  # noqa: PLC0415 - as above
     from gateway.upstream.budget.redis import SharedBudget  # noqa: PLC0415 - needs an extra
 
-    replicas = Replicas(settings.redis_url.get_secret_value(), _account(settings))
+    replicas = Replicas(settings.redis_url.get_secret_value(), account.identity)
     timeout = settings.smsc_timeout
     shared = SharedBudget(limits, clock.monotonic, replicas, timeout=timeout, time=shared_time)
     shared_store = SharedStore(replicas, clock.time, settings.cache_records)

@@ -102,6 +102,9 @@ class Settings(BaseModel):
     """Keep texts and comments in the archive, too."""
     archive_days: int = Field(default=90, ge=0, le=36_500)
     """Days after the last change of a record after which it leaves the archive; 0: never."""
+    accounts_file: Path | None = None
+    """Several accounts at the provider, in TOML, in place of `SMSC_LOGIN`: their logins, and what
+    else is another for each."""
     clients_file: Path | None = None
     """The callers: their keys' hashes, scopes and quotas, in TOML; SIGHUP has it read anew."""
     callback_secret: SecretStr | None = None
@@ -240,7 +243,7 @@ class Settings(BaseModel):
             raise ValueError("must be sqlite:///path, postgresql://host/name, or none")
         return value
 
-    @field_validator("clients_file")
+    @field_validator("clients_file", "accounts_file")
     @classmethod
     def _readable(cls, value: Path | None) -> Path | None:
         if value is not None:
@@ -252,6 +255,15 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
+        if self.accounts_file is not None:
+            own = ("smsc_login", "smsc_password", "smsc_api_key", "callback_secret")
+            given = next((name for name in own if getattr(self, name) is not None), None)
+            if given is not None:
+                raise ValueError(
+                    f"{PREFIX}{given.upper()} must not be set beside {PREFIX}ACCOUNTS_FILE: each "
+                    "account there has its own"
+                )
+            return self
         by_login = self.smsc_login is not None and self.smsc_password is not None
         halves = (self.smsc_login is None) != (self.smsc_password is None)
         if halves or by_login == (self.smsc_api_key is not None):

@@ -1,6 +1,8 @@
 """Fixtures for all tests."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -15,3 +17,13 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "build"))
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """A command that is tried here sets logging up: what comes after finds it as it was."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers

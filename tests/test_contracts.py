@@ -61,7 +61,7 @@ def test_openapi_is_valid() -> None:
 
 def test_openapi_has_every_route() -> None:
     """Each method at each address, of the app as it runs with everything switched on."""
-    handlers = api.of_push(push.Callback("secret", FakeClock(), Counter()))
+    handlers = api.of_push(push.Callback({"": "secret"}, FakeClock(), Counter()))
     handlers["getRoot"] = request_response(get_root)
     served = {
         (path, method.lower())

@@ -9,6 +9,7 @@ ORDER = [
     {"errors", "clock", "loopback", "memo", "observability/accesslog", "simulator", "__init__"},
     {"model", "callers"},
     {"settings"},
+    {"accounts"},
     {"smsc"},
     {"observability/logs", "replicas"},
     {"store"},

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from gateway.accounts import Account
 from gateway.app import serving
 from gateway.cache import Pushed
 from gateway.errors import GatewayError, NotFound, Overloaded
@@ -120,7 +121,7 @@ async def company(server: Valkey, size: int = 2, url: str = "") -> AsyncIterator
             await stack.enter_async_context(client)
             shared = settings(REDIS_URL=url or server.url)
             service = await stack.enter_async_context(
-                serving(shared, client, clock, shared_time=clock.time)
+                serving(Account("", shared), client, clock, shared_time=clock.time)
             )
             watches = Watches(service, clock)
             stack.push_async_callback(watches.aclose)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from gateway.accounts import Account
 from gateway.app import serving
 from gateway.errors import GatewayError
 from gateway.model.freshness import Answer
@@ -102,7 +103,7 @@ async def watching() -> AsyncIterator[Setup]:
     async with (
         create_client(timeout=10, concurrency=4, transport=transport) as client,
         httpx.AsyncClient(transport=transport, base_url="http://provider.test") as direct,
-        serving(settings(), client, clock) as service,
+        serving(Account("", settings()), client, clock) as service,
     ):
         setup = Setup(service, clock, limits, world, direct)
         yield setup

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Concatenate, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, union, update
 from sqlalchemy.engine import make_url
 
 from gateway.archive.account import ACCOUNT, own
@@ -36,7 +36,7 @@ from gateway.archive.rows import Kept, batches, entries_of
 from gateway.archive.sqlite import SqliteDatabase
 from gateway.archive.states import Source
 from gateway.archive.summary import DeliveryTimes, RecordSummary, delivery_times, summarise
-from gateway.archive.tables import CHANGES, COUNTERS, RECORDS
+from gateway.archive.tables import CHANGES, COUNTERS, FOLLOWS, RECORDS, TALLIES
 from gateway.archive.tallies import count_all, delete_records, forget_empty
 from gateway.archive.writer import Writer, advanced, short
 from gateway.clock import Clock
@@ -268,6 +268,12 @@ def _note_forgotten(connection: Connection, records: Sequence[int]) -> None:
         connection.execute(insert(COUNTERS).values(name=name, last=last or 0))
     elif last is not None and last > before:
         connection.execute(update(COUNTERS).where(counter).values(last=last))
+
+
+def accounts_in(connection: Connection) -> list[str]:
+    """The accounts of which anything is kept."""
+    found = union(select(TALLIES.c.account), select(FOLLOWS.c.account))
+    return sorted(connection.scalars(found))
 
 
 class Rows(NamedTuple):

@@ -238,6 +238,13 @@ def count_all(connection: Connection) -> int:
     return int(connection.scalar(select(func.sum(table["count"])).where(*of_one)) or 0)
 
 
+def count_everywhere(connection: Connection) -> int:
+    """How many records all accounts have together."""
+    table = TALLIES.c
+    of_one = table.dimension == int(Dimension.SOURCE)
+    return int(connection.scalar(select(func.sum(table["count"])).where(of_one)) or 0)
+
+
 def delete_records(connection: Connection, *where: ColumnElement[bool]) -> int:
     """Delete the records that match, and their changes; how many there were."""
     tally = Tally()

@@ -5,6 +5,7 @@
 name = "billing"                   # letters, digits and ._@- ; tells callers apart, in logs too
 key_sha256 = "9f86d081…"           # 64 hex digits; a list of them while a key is rotated
 scopes = ["status:read"]
+account = "ru"                     # with ACCOUNTS_FILE: the account, or a list of them
 expires = 2027-01-01T00:00:00Z     # optional
 quota_per_minute = 600             # optional: requests in any sixty seconds
 max_streams = 20                   # optional: subscriptions and event streams open at a time
@@ -20,6 +21,7 @@ jwks_url = "https://id.example/jwks.json"  # or jwks_file, beside this file
 issuer = "https://id.example/"
 audience = "smsc-gateway"          # or a list of them
 scope_claim = "scope"              # the default: a list, or one text with spaces
+account_claim = "account"          # with ACCOUNTS_FILE, likewise; or account for all tokens
 name_claim = "sub"                 # the default
 quota_per_minute = 600             # optional, of each name; max_streams as above
 ```
@@ -160,6 +162,7 @@ def _name(value: str) -> str:
 
 
 _Name = Annotated[str, AfterValidator(_name)]
+_Accounts = Annotated[list[_Name], BeforeValidator(_listed), Field(min_length=1)]
 _Filter = Annotated[
     list[Annotated[str, BeforeValidator(_filter)]],
     BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
@@ -175,6 +178,7 @@ class _Webhook(_Table):
         BeforeValidator(_listed),
         Field(min_length=1, max_length=2),
     ]
+    account: _Accounts | None = None
     phone: _Filter | None = None
     kind: _Filter | None = None
     state: _Filter | None = None
@@ -199,9 +203,11 @@ class _Webhook(_Table):
         return value
 
     def entry(self, client: Caller) -> WebhookEntry:
-        given = self.model_dump(exclude={"name", "url", "secret"}, exclude_none=True)
+        own = {"name", "url", "secret", "account"}
+        given = self.model_dump(exclude=own, exclude_none=True)
         filters = {name: tuple(values) for name, values in given.items()}
-        return WebhookEntry(self.name, self.url, tuple(self.secret), filters, client)
+        accounts = client.accounts if self.account is None else frozenset(self.account)
+        return WebhookEntry(self.name, self.url, tuple(self.secret), filters, client, accounts)
 
 
 class _Client(_Limited):
@@ -210,6 +216,7 @@ class _Client(_Limited):
         list[Annotated[bytes, BeforeValidator(_digest)]], BeforeValidator(_listed)
     ] = Field(min_length=1)
     scopes: list[Annotated[Scope, BeforeValidator(_scope)]] = Field(min_length=1)
+    account: _Accounts | None = None
     expires: Annotated[datetime, BeforeValidator(_moment)] | None = None
     webhook: list[_Webhook] = Field(default=[])
 
@@ -220,6 +227,7 @@ class _Client(_Limited):
             frozenset(self.scopes),
             self.expires.timestamp() if self.expires else None,
             self.allowance,
+            None if self.account is None else frozenset(self.account),
         )
 
 
@@ -232,6 +240,8 @@ class JwtRules(_Limited):
     audience: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1)
     scope_claim: str = Field(default="scope", min_length=1)
     name_claim: str = Field(default="sub", min_length=1)
+    account: _Accounts | None = None
+    account_claim: str | None = Field(default=None, min_length=1)
 
     @field_validator("jwks_url")
     @classmethod
@@ -248,6 +258,8 @@ class JwtRules(_Limited):
     def _one_source(self) -> Self:
         if (self.jwks_url is None) == (self.jwks_file is None):
             raise ValueError("jwks_url or jwks_file must be given, one of them")
+        if self.account is not None and self.account_claim is not None:
+            raise ValueError("account or account_claim must be given, one of them")
         return self
 
 
@@ -266,9 +278,11 @@ CheckWebhook = Callable[[WebhookEntry], object]
 """Raises `InvalidArgument` for filters that are none."""
 
 
-def read(path: Path, check_webhook: CheckWebhook | None = None) -> Clients:
-    """What the file says. Raises `ClientsFileError`."""
-    return parse(text_of(path), path, check_webhook)
+def read(
+    path: Path, check_webhook: CheckWebhook | None = None, accounts: Sequence[str] = ()
+) -> Clients:
+    """What the file says; `accounts` are those there are. Raises `ClientsFileError`."""
+    return parse(text_of(path), path, check_webhook, accounts)
 
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -289,7 +303,12 @@ def text_of(path: Path) -> str:
         raise ClientsFileError(f"{path} is not UTF-8 text.") from None
 
 
-def parse(text: str, path: Path, check_webhook: CheckWebhook | None = None) -> Clients:
+def parse(
+    text: str,
+    path: Path,
+    check_webhook: CheckWebhook | None = None,
+    accounts: Sequence[str] = (),
+) -> Clients:
     """What a file of this text says; `path` is how it is called in `ClientsFileError`."""
     try:
         tables = tomllib.loads(text)
@@ -307,6 +326,7 @@ def parse(text: str, path: Path, check_webhook: CheckWebhook | None = None) -> C
         where, caller = f"{path}: client {number} ({client.name})", client.caller
         if caller.name in callers:
             raise ClientsFileError(f"{where}: another client has that name; change one.")
+        _check_accounts(client.account, accounts, where)
         callers[caller.name] = caller
         for digest in client.key_sha256:
             if digest in keys:
@@ -318,13 +338,36 @@ def parse(text: str, path: Path, check_webhook: CheckWebhook | None = None) -> C
             place = f"{where}: webhook {webhook.name}"
             if webhook.name in webhooks:
                 raise ClientsFileError(f"{place}: another webhook has that name; change one.")
-            webhooks[webhook.name] = _entry(webhook, caller, check_webhook, place)
+            webhooks[webhook.name] = _entry(
+                webhook, caller, check_webhook, client.account or accounts, place
+            )
+    if found.jwt is not None and found.jwt.account_claim is None:
+        _check_accounts(found.jwt.account, accounts, f"{path}: [jwt]")
     return Clients(keys, callers, found.jwt, webhooks)
 
 
+def _check_accounts(given: Sequence[str] | None, known: Sequence[str], where: str) -> None:
+    """With several accounts each client names its own: what it may ask for is not guessed."""
+    if given is None and len(known) <= 1:
+        return
+    if not known:
+        raise ClientsFileError(f"{where}: account is for a gateway with GATEWAY_ACCOUNTS_FILE.")
+    there = ", ".join(known)
+    if given is None:
+        raise ClientsFileError(f"{where}: account must name one or more of {there}.")
+    if unknown := sorted(set(given) - set(known)):
+        raise ClientsFileError(f"{where}: account: there is no {unknown[0]}; there are {there}.")
+
+
 def _entry(
-    webhook: _Webhook, client: Caller, check: CheckWebhook | None, place: str
+    webhook: _Webhook,
+    client: Caller,
+    check: CheckWebhook | None,
+    accounts: Sequence[str],
+    place: str,
 ) -> WebhookEntry:
+    if webhook.account is not None:
+        _check_accounts(webhook.account, accounts, place)
     entry = webhook.entry(client)
     try:
         if check is not None:

@@ -134,8 +134,16 @@ class Tokens:
             _scopes(claims.get(rules.scope_claim)),
             float(claims["exp"]) + LEEWAY,
             rules.allowance,
+            self._accounts(claims),
             signer,
         )
+
+    def _accounts(self, claims: Mapping[str, Any]) -> frozenset[str] | None:
+        """Those the token or the file names; a token that is to name some and does not: none."""
+        rules = self.rules
+        if rules.account_claim is None:
+            return None if rules.account is None else frozenset(rules.account)
+        return frozenset(_words(claims.get(rules.account_claim)))
 
 
 class IssuerKeys:
@@ -272,7 +280,11 @@ def _claims(signed: jws.CompactSignature, key: Key) -> dict[str, Any]:
 
 def _scopes(claimed: object) -> frozenset[Scope]:
     """Those that are ours; a token may hold many of others."""
-    names = claimed.split() if isinstance(claimed, str) else claimed
-    if not isinstance(names, list):
-        return frozenset()
+    names = _words(claimed)
     return frozenset(scope for scope in Scope if scope in names)
+
+
+def _words(claimed: object) -> list[str]:
+    """A claim of several: a list, or one text with spaces."""
+    names = claimed.split() if isinstance(claimed, str) else claimed
+    return [one for one in names if isinstance(one, str)] if isinstance(names, list) else []

@@ -67,6 +67,8 @@ class Caller:
     expires_at: float | None = None
     """Seconds since 1970 from which on its key or token is refused; None: never."""
     quota: Allowance = UNLIMITED
+    accounts: frozenset[str] | None = None
+    """The accounts at the provider that it may ask for; None: all there are."""
     credential: bytes | Signer | None = field(default=None, compare=False, repr=False)
     """What it was let in by: a key's digest, or who signed its token; None: nothing."""
 
@@ -83,6 +85,8 @@ class WebhookEntry:
     """Which changes it is told, as callers of the feed filter them."""
     client: Caller
     """Whose it is: its scopes decide what is told."""
+    accounts: frozenset[str] | None = None
+    """The accounts whose changes it is told; None: all there are."""
 
 
 class WrongKey(Exception):
@@ -93,6 +97,11 @@ def require(caller: Caller, scope: Scope) -> None:
     """Raise `Forbidden` unless the caller has the scope."""
     if scope not in caller.scopes:
         raise Forbidden(f"This needs the scope {scope}, which the caller lacks.", scope=scope)
+
+
+def may_ask_for(accounts: frozenset[str] | None, account: str) -> bool:
+    """Is the account among these; None: all there are."""
+    return accounts is None or account in accounts
 
 
 def hidden_fields(caller: Caller) -> frozenset[str]:

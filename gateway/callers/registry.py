@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -73,6 +73,7 @@ class Callers:
         fetch: Fetch,
         anonymous_scopes: frozenset[Scope] = ALL_SCOPES,
         check_webhook: CheckWebhook | None = None,
+        accounts: Sequence[str] = (),
     ) -> None:
         self.anonymous = Caller("", anonymous_scopes)
         self.quota = Quota()
@@ -83,6 +84,7 @@ class Callers:
         self._allow_anonymous = allow_anonymous or path is None
         self._fetch = fetch
         self._check_webhook = check_webhook
+        self._accounts = accounts
         self.on_reload: Callable[[], None] = lambda: None
         """Called when the file has been read anew."""
         self._held: set[Holder] = set()
@@ -157,7 +159,9 @@ class Callers:
         """Why what was open for a caller has ended."""
         standing = self.standing(caller, now)
         if standing is not None:
-            return Forbidden("The caller has lost a scope; what it still may see it can ask anew.")
+            return Forbidden(
+                "The caller has lost a scope or an account; what it still may see it can ask anew."
+            )
         if _has_expired(caller, now):
             return Unauthenticated("The key has expired.")
         return Unauthenticated("The key or token is no longer good here.")
@@ -197,7 +201,11 @@ class Callers:
     def _may_go_on(self, caller: Caller) -> bool:
         """Expiry aside, which comes by itself: see `seconds_left`."""
         standing = self.standing(caller, -math.inf)
-        return standing is not None and standing.scopes >= caller.scopes
+        if standing is None or not standing.scopes >= caller.scopes:
+            return False
+        if standing.accounts is None or standing.accounts == caller.accounts:
+            return True
+        return caller.accounts is not None and standing.accounts >= caller.accounts
 
     async def _look_closer(self, token: str, now: float, address: str) -> Caller:
         raw = token.encode(errors="replace")
@@ -211,7 +219,7 @@ class Callers:
         raise Unauthenticated("The key or token is not known here.")
 
     def _read(self, path: Path) -> tuple[Clients, "Tokens | None"]:
-        clients = read(path, self._check_webhook)
+        clients = read(path, self._check_webhook, self._accounts)
         if clients.jwt is None:
             return clients, None
         if self._tokens is not None and self._tokens.rules == clients.jwt and clients.jwt.jwks_url:

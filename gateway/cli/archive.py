@@ -3,17 +3,19 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Final, TypeVar
 
 import click
 import orjson
 
+from gateway.accounts import named, read_accounts
 from gateway.app import require_postgres
 from gateway.archive.archive import (
     DAY,
     Rows,
+    accounts_in,
     count_phones,
     erase_phones,
     open_database,
@@ -69,16 +71,18 @@ def erase(phone: str, *, yes: bool) -> None:
 
 @archive.command(name="import")
 @click.argument("file", type=click.File("rb"))
+@click.option("--account", metavar="NAME", help="Whose they are, of several (ACCOUNTS_FILE).")
 @click.pass_context
-def import_(context: click.Context, file: IO[bytes]) -> None:
+def import_(context: click.Context, file: IO[bytes], account: str | None) -> None:
     """Bring in records of elsewhere: JSON lines, as `decode` writes them; `-` is stdin.
 
     What is kept and newer stays as it is, so it does no harm to import a file again. A line that
     can't be read is told and left out; the status is 1 then.
     """
     settings = archive_settings()
+    name = _account(settings, account)
     importer = _Importer(settings, file)
-    with_database(settings, importer.run)
+    with_database(settings, importer.run, name)
     click.echo(importer.told())
     if importer.wrong:
         context.exit(1)
@@ -97,12 +101,28 @@ def archive_settings() -> Settings:
     return settings
 
 
-def with_database(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Do it with the database; what stands in the way is told in one sentence."""
+def _account(settings: Settings, given: str | None) -> str:
+    """The account whose records are brought in: one of several has to be named."""
+    try:
+        names = named(read_accounts(settings))
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    if given is None and len(names) <= 1:
+        return names[0] if names else ""
+    if given not in names:
+        there = f"one of {', '.join(names)}" if names else "left out: there is but one account"
+        raise click.BadParameter(f"must be {there}.", param_hint="--account")
+    return given
+
+
+def with_database(
+    settings: Settings, work: Callable[[Database], Awaitable[T]], account: str = ""
+) -> T:
+    """Do it with the account's database; what stands in the way is told in one sentence."""
 
     async def main() -> T:
         assert settings.archive is not None  # noqa: S101 - see `archive_settings`
-        database = open_database(settings.archive)
+        database = open_database(settings.archive, account)
         try:
             return await work(database)
         except NewerSchemaError as error:
@@ -143,23 +163,28 @@ def _lines(found: ArchiveStats) -> Iterator[str]:
 
 
 async def _erase(database: Database, phone: str, *, is_asked: bool) -> None:
+    """In all accounts: who wants to be forgotten knows of none of them."""
     await database.migrate()
-    spellings = await database.read(spellings_of, phone)
-    found = await database.read(count_phones, spellings)
-    if is_asked and found.records:
-        click.confirm(
-            f"{_counted(found)} of {phone} will be gone. Erase them?",
-            abort=True,
-        )
-    erased = await erase_phones(database, spellings)
+    spellings: dict[str, list[str]] = {}
+    found = []
+    for name in await database.read(accounts_in):
+        database.account = name
+        spellings[name] = await database.read(spellings_of, phone)
+        found.append(await database.read(count_phones, spellings[name]))
+    if is_asked and any(one.records for one in found):
+        click.confirm(f"{_counted(found)} of {phone} will be gone. Erase them?", abort=True)
+    erased = []
+    for name, spelled in spellings.items():
+        database.account = name
+        erased.append(await erase_phones(database, spelled))
     click.echo(f"Erased: {_counted(erased)}.")
     for path in database.put_aside():
         click.echo(f"{path} was damaged and put aside: it may hold the number, too.", err=True)
 
 
-def _counted(rows: Rows) -> str:
-    records, changes = _many(rows.records, "record"), _many(rows.changes, "change")
-    return f"{records} and {changes} of state"
+def _counted(rows: Iterable[Rows]) -> str:
+    records, changes = map(sum, zip(Rows(0, 0), *rows, strict=True))
+    return f"{_many(records, 'record')} and {_many(changes, 'change')} of state"
 
 
 def _many(count: int, what: str) -> str:

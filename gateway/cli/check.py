@@ -7,7 +7,7 @@ there is more to say. The provider is asked once, for a message that does not ex
 import asyncio
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.request import proxy_bypass
 
 import httpx
 
+from gateway.accounts import Account, read_accounts
 from gateway.app import (
     create_callers,
     create_engine,
@@ -25,7 +26,7 @@ from gateway.app import (
 )
 from gateway.archive.archive import open_database
 from gateway.archive.database import TROUBLE, NewerSchemaError, Schema
-from gateway.archive.tallies import count_all
+from gateway.archive.tallies import count_everywhere
 from gateway.archive.writer import short
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
@@ -60,7 +61,7 @@ class Finding:
     def __str__(self) -> str:
         state = "FAILED" if not self.ok else "caution" if self.caution else "ok"
         about = f": {self.about}" if self.about else ""
-        return f"{self.name:<10}{state}{about}"
+        return f"{self.name:<9} {state}{about}"
 
 
 def check(
@@ -71,12 +72,14 @@ def check(
     """All findings, as they come. Without good settings there is nothing more to look at."""
     try:
         settings = load(environ)
+        accounts = read_accounts(settings)
     except SettingsError as error:
         yield Finding("settings", ok=False, about=str(error))
         return
     told = [
         Finding("settings", ok=True, about=caution, caution=True)
-        for caution in cautions(settings, environ)
+        for account in accounts
+        for caution in cautions(account.settings, environ)
     ]
     yield from told or [Finding("settings", ok=True)]
     yield _clients(settings)
@@ -85,7 +88,8 @@ def check(
     yield from _webhooks(settings)
     yield _documents(settings)
     yield _redis(settings)
-    yield from asyncio.run(_provider(settings, clock or Clock(), transport))
+    for account in accounts:
+        yield from asyncio.run(_provider(account, clock or Clock(), transport))
 
 
 def cautions(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -155,7 +159,7 @@ async def _database(url: str) -> Finding:
         await database.try_writing()
         about = f"{database.name} has {schema.value}"
         if schema is Schema.CURRENT:
-            rows = await database.read(count_all)
+            rows = await database.read(count_everywhere)
             about = f"{database.name}, {rows:,} record{'' if rows == 1 else 's'}"
     except NewerSchemaError as error:
         return Finding("archive", ok=False, about=str(error))
@@ -219,8 +223,10 @@ async def _nothing(url: str) -> bytes:
 
 
 async def _provider(
-    settings: Settings, clock: Clock, transport: httpx.AsyncBaseTransport | None
+    account: Account, clock: Clock, transport: httpx.AsyncBaseTransport | None
 ) -> list[Finding]:
+    """The account's login, and the provider's clock."""
+    settings = account.settings
     dates: list[str] = []
     client = create_client(
         timeout=settings.smsc_timeout,
@@ -244,7 +250,8 @@ async def _provider(
             login = Finding("login", ok=False, about=about)
         except GatewayError as error:
             login = Finding("login", ok=False, about=error.detail or f"{error.title}.")
-    return [login, _clock(dates, before, clock.time())]
+    found = [login, _clock(dates, before, clock.time())]
+    return [replace(one, name=f"{one.name} {account.name}".rstrip()) for one in found]
 
 
 def _clock(dates: list[str], before: float, after: float) -> Finding:

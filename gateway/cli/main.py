@@ -278,7 +278,7 @@ def _settings(**defaults: object) -> Settings:
 def _callers(settings: Settings) -> Callers:
     try:
         return create_callers(settings)
-    except ClientsFileError as error:
+    except (ClientsFileError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
 
 

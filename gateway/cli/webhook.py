@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 import click
 import orjson
 
+from gateway.accounts import read_accounts
 from gateway.app import create_callers
 from gateway.archive import outbox
 from gateway.archive.database import Database, Schema
 from gateway.callers.file import ClientsFileError
+from gateway.callers.model import may_ask_for
 from gateway.cli.archive import archive_settings, with_database
 from gateway.errors import shortened
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from gateway.webhooks.address import TEST, Address, read_address
 from gateway.webhooks.post import Outcome, Poster
 
@@ -40,7 +42,11 @@ def test(name: str) -> None:
     if not outcome.is_delivered:
         raise click.ClickException(f"{name} did not take it: {outcome}.")
     click.echo(f"{name} took it: {outcome}, after {seconds:.2f} s.")
-    if with_database(settings, lambda database: _switch_on(database, name)):
+    switched = [
+        with_database(settings, lambda database: _switch_on(database, name), account)
+        for account in _accounts(settings, address)
+    ]
+    if any(switched):
         click.echo("It was switched off; now it goes on where it stands.")
 
 
@@ -54,24 +60,34 @@ def replay(name: str, after: str) -> None:
     none of them twice. A gateway that runs begins within seconds.
     """
     settings = archive_settings()
-    _address(settings, name)
+    address = _address(settings, name)
     moment = _moment(after)
-    count = with_database(settings, lambda database: _replay(database, name, moment))
-    if count is None:
+    counts = [
+        with_database(settings, lambda database: _replay(database, name, moment), account)
+        for account in _accounts(settings, address)
+    ]
+    if all(count is None for count in counts):
         raise click.ClickException(f"{name} was told nothing yet: no gateway has begun with it.")
-    click.echo(f"{count} changes are looked through again; those that {name} wants are sent.")
+    told = sum(filter(None, counts))
+    click.echo(f"{told} changes are looked through again; those that {name} wants are sent.")
 
 
 def _address(settings: Settings, name: str) -> Address:
     """The webhook of this name in the clients file."""
     try:
         known = create_callers(settings).webhooks
-    except ClientsFileError as error:
+    except (ClientsFileError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     if name not in known:
         there = f"there are {', '.join(known)}" if known else "there is none"
         raise click.ClickException(f"{shortened(name)!r} is not a webhook; {there}.")
     return read_address(known[name])
+
+
+def _accounts(settings: Settings, address: Address) -> list[str]:
+    """The accounts whose changes it is told."""
+    names = [one.name for one in read_accounts(settings)]
+    return [name for name in names if may_ask_for(address.entry.accounts, name)]
 
 
 async def _send_test(address: Address) -> Outcome:

@@ -72,8 +72,9 @@ def test_tokens_alone_are_enough() -> None:
 
 def test_the_form_in_the_module_is_read() -> None:
     form = (file.__doc__ or "").split("```toml")[1].split("```")[0].replace("9f86d081…", A)
-    clients = parse(form, PATH)
+    clients = parse(form, PATH, accounts=["ru", "kz"])
     assert clients.callers["billing"].quota == Allowance(600, 20)
+    assert clients.callers["billing"].accounts == frozenset({"ru"})
     assert clients.jwt is not None
 
 

@@ -21,6 +21,8 @@ from gateway.errors import GatewayError, InvalidArgument
 from gateway.model.described import Model, RecordModel
 from gateway.model.freshness import Answer
 from gateway.model.records import DeliveryErrorCode, RecordKind, RecordState, StateGroup
+from gateway.web.graphql.arguments import Account
+from gateway.web.graphql.engine import Context
 from gateway.web.graphql.errors import field_error
 from gateway.web.graphql.selection import selected_paths
 from gateway.web.graphql.shown import histories, shown
@@ -136,16 +138,17 @@ _After = Annotated[
 ]
 
 
-async def records(
+async def records(  # noqa: PLR0917 - Strawberry gives them by name
     info: Info,
     filter: _Filter = UNSET,  # noqa: A002 - its name in the schema
     order: _Order = Order.CHANGED_DESC,
     first: _First = DEFAULT_LIMIT,
     after: _After = UNSET,
+    account: Account = UNSET,
 ) -> RecordConnection:
     """A page of the records that are kept."""
-    context = info.context
     try:
+        context = info.context.at(account)
         archive = archive_for(context.caller, context.archive)
         wanted, order = wanted_of(filter), order or Order.CHANGED_DESC
         first = DEFAULT_LIMIT if first is None else first
@@ -153,7 +156,7 @@ async def records(
             raise InvalidArgument(f"first must be a number from 1 to {MOST}.")
         position = position_of(after, order) if after else None
         listed = await archive.list_page(wanted, order, after=position, limit=first + 1)
-        nodes = await _nodes(info, listed[:first])
+        nodes = await _nodes(info, context, listed[:first])
     except GatewayError as error:
         raise field_error(error) from error
     cursors = [cursor_of(order, one.position) for one in listed[:first]]
@@ -174,8 +177,7 @@ async def records(
     )
 
 
-async def _nodes(info: Info, listed: Sequence[Listed]) -> list[Model]:
-    context = info.context
+async def _nodes(info: Info, context: Context, listed: Sequence[Listed]) -> list[Model]:
     now = context.service.now()
     answers = [Answer(one.entry, now) for one in listed]
     below = selected_paths(info._raw_info, "nodes")  # noqa: SLF001 - not public yet
@@ -241,10 +243,11 @@ else:  # Strawberry reads it as a type
 async def record_summary(
     info: Info,
     filter: _Filter = UNSET,  # noqa: A002 - its name in the schema
+    account: Account = UNSET,
 ) -> RecordSummary:
     """Counts and delivery times of the records that are kept."""
-    context = info.context
     try:
+        context = info.context.at(account)
         archive = archive_for(context.caller, context.archive)
         told: RecordSummary = _value(await archive.summary(wanted_of(filter)))
     except GatewayError as error:

@@ -1,9 +1,21 @@
 """Parses field arguments, for compiled and for Strawberry execution."""
 
+from typing import Annotated
+
+import strawberry
+
 from gateway.errors import InvalidArgument
 from gateway.model.records import StatusKey, key_or_error
 
 Key = StatusKey | InvalidArgument
+
+Account = Annotated[
+    str | None,
+    strawberry.argument(
+        description="The account at the provider, where the gateway serves several; by default "
+        "that of the header `X-Account`, or the caller's only one."
+    ),
+]
 
 
 def key_of(id_: object, phone: object) -> Key:

@@ -12,6 +12,8 @@ from gateway.errors import GatewayError
 from gateway.model.described import Model
 from gateway.wakeups import Signal
 from gateway.web.graphql.archive import ChangeFilterInput, wanted_of
+from gateway.web.graphql.arguments import Account
+from gateway.web.graphql.engine import Context
 from gateway.web.graphql.errors import field_error
 from gateway.web.graphql.selection import selected_paths
 from gateway.web.graphql.shown import histories, shown
@@ -42,11 +44,12 @@ async def changes(
             "oldest change that is kept."
         ),
     ] = UNSET,
+    account: Account = UNSET,
 ) -> AsyncGenerator[ChangeEvent, None]:
     """Each change that matches, in the order of all changes."""
-    context = info.context
     paths = selected_paths(info._raw_info, rest.RECORD)  # noqa: SLF001 - not public yet
     try:
+        context = info.context.at(account)
         feed = archive_for(context.caller, context.archive).feed
         position = position_of(after) if after else Edge.OLDEST
         reader = FeedReader(wanted_of(filter), position, Signal())
@@ -54,17 +57,17 @@ async def changes(
             while not feed.ended:
                 page = await feed.page(reader, AT_ONCE)
                 for change in page.changes:
-                    yield model_of_change(change, await _record(info, change, paths))
+                    yield model_of_change(change, await _record(context, change, paths))
                 if not page.changes:
                     await reader.signal.wait()
     except GatewayError as error:  # yielded, it is the error of one event
         yield cast("Model", field_error(error))
 
 
-async def _record(info: Info, change: FeedChange, paths: set[str]) -> Model | None:
+async def _record(context: Context, change: FeedChange, paths: set[str]) -> Model | None:
     """The record, if it is selected."""
-    answer = newest(change, info.context.service) if paths else None
+    answer = newest(change, context.service) if paths else None
     if answer is None:
         return None
-    (history,) = await histories(info.context, paths, [answer])
-    return shown(answer, info.context.caller, history)
+    (history,) = await histories(context, paths, [answer])
+    return shown(answer, context.caller, history)

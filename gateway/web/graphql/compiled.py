@@ -6,7 +6,7 @@ What is taken, and why no more:
   `__typename`, and the subscription `status`. `provider` and introspection are rare, and what a
   mutation costs is not its execution.
 - arguments that are literals, or variables of the types those fields take. An input object with a
-  variable inside is rare.
+  variable inside is rare, and so is a field that names another account than the request.
 - callers that may see all the fields selected.
 - variables whose values are already of their type (see `plain`). Anything else may be a mistake,
   and GraphQL's own coercion words that.
@@ -178,6 +178,8 @@ class _Field:
         self.nodes = list({id(node): node for node in nodes}.values())
         self.path = [key]
         self.arguments = arguments_of(nodes[0])
+        if "account" in self.arguments:
+            raise NotTaken
 
     def failed(self, error: Exception) -> Result:
         told = field_error(error) if isinstance(error, GatewayError) else error

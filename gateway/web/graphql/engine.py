@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from inspect import isawaitable
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,6 +12,7 @@ from graphql import ExecutionResult, GraphQLSchema, OperationType, execute, subs
 
 from gateway.archive.archive import Archive
 from gateway.callers.model import Caller
+from gateway.errors import InvalidArgument
 from gateway.service import StatusService
 from gateway.wakeups import Signal, interruptible
 from gateway.watch import Watches
@@ -20,6 +22,8 @@ from gateway.web.graphql.documents import Documents, Operation
 from gateway.web.graphql.errors import RequestRefused, response
 from gateway.web.graphql.plain import NotTaken
 from gateway.web.graphql.program import Call, Known, Program
+from gateway.web.http.accounts import account_named, accounts_of
+from gateway.web.http.state import AccountState
 
 
 class GraphQLRequest(NamedTuple):
@@ -50,13 +54,39 @@ class Prepared(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What operations work with; `who` tells callers apart where they take turns."""
+    """What operations work with; `who` tells callers apart where they take turns.
+
+    `account` is that of `service`, `watches` and `archive`; None: none of `accounts` was chosen,
+    and each field has to name one.
+    """
 
     service: StatusService
     watches: Watches
     caller: Caller
     who: str
     archive: Archive | None = None
+    account: str | None = ""
+    accounts: Mapping[str, AccountState] = MappingProxyType({})
+
+    def at(self, account: object = None) -> "Context":
+        """The same for the account that a field names, by default the one that was chosen.
+
+        Raises `InvalidArgument` where that is none, and `Forbidden` for one of others.
+        """
+        if not isinstance(account, str):
+            if self.account is None:
+                raise InvalidArgument(
+                    "account must be named, by the argument or by X-Account: one of "
+                    f"{', '.join(accounts_of(self.caller, self.accounts))}."
+                )
+            return self
+        there = account_named(account, self.caller, self.accounts)
+        return self._replace(
+            service=there["service"],
+            watches=there["watches"],
+            archive=there["archive"],
+            account=account,
+        )
 
 
 COMPILED, STRAWBERRY = "compiled", "strawberry"
@@ -181,7 +211,7 @@ class Engine:
                 yield self._body(result)
 
     def _calls_for(self, prepared: Prepared, context: Context) -> Sequence[Call] | None:
-        calls = prepared.calls_for(context.caller)
+        calls = None if context.account is None else prepared.calls_for(context.caller)
         path = STRAWBERRY if calls is None else COMPILED
         self._operations[prepared.operation.type_name, path] += 1
         return calls

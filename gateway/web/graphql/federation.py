@@ -86,7 +86,8 @@ _ANY = strawberry.scalar(
 
 async def _entities(info: Info, representations: list[Any]) -> list[Model | Exception]:
     """Each reference's record, or what went wrong with it."""
-    caller = info.context.caller
+    context = info.context.at()
+    caller = context.caller
     require(caller, Scope.STATUS_READ)
     found: dict[int, Answer | GatewayError] = {}
     told: dict[int, History] = {}
@@ -103,11 +104,11 @@ async def _entities(info: Info, representations: list[Any]) -> list[Model | Exce
     async def ask(kind: type[Record], places: dict[int, Any]) -> None:
         paths = selected_paths(info._raw_info)  # noqa: SLF001 - not public yet
         want = StatusQuery(
-            level_for(paths, kind), kind, caller=info.context.who, content=wants_content(paths)
+            level_for(paths, kind), kind, caller=context.who, content=wants_content(paths)
         )
-        answers = await info.context.service.get_many(list(places.values()), want)
+        answers = await context.service.get_many(list(places.values()), want)
         found.update(zip(places, answers, strict=True))
-        told.update(zip(places, await histories(info.context, paths, answers), strict=True))
+        told.update(zip(places, await histories(context, paths, answers), strict=True))
 
     await asyncio.gather(*(ask(kind, places) for kind, places in by_kind.items() if places))
     return [

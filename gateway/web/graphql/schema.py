@@ -28,7 +28,7 @@ from gateway.upstream import status as link
 from gateway.watch import Following, check_until
 from gateway.web.graphql.archive import RecordConnection, RecordSummary, record_summary
 from gateway.web.graphql.archive import records as list_records
-from gateway.web.graphql.arguments import key_of, seconds, valid
+from gateway.web.graphql.arguments import Account, key_of, seconds, valid
 from gateway.web.graphql.changes import ChangeEvent
 from gateway.web.graphql.changes import changes as list_changes
 from gateway.web.graphql.errors import field_error
@@ -63,10 +63,16 @@ class StatusKeyInput:
 
 
 async def _one(
-    info: Info, id_: str, phone: str, max_age: int | None, kind: type[Record] | None
+    info: Info,
+    id_: str,
+    phone: str,
+    kind: type[Record] | None,
+    *,
+    max_age: int | None,
+    account: str | None,
 ) -> Model:
-    context = info.context
     try:
+        context = info.context.at(account)
         require(context.caller, Scope.STATUS_READ)
         key = valid(key_of(id_, phone))
         paths = selected_paths(info._raw_info)  # noqa: SLF001 - not public yet
@@ -101,9 +107,11 @@ def _result(
     )
 
 
-async def _many(info: Info, items: list[StatusKeyInput], max_age: int | None) -> list[StatusResult]:
+async def _many(
+    info: Info, items: list[StatusKeyInput], max_age: int | None, account: str | None
+) -> list[StatusResult]:
     paths = selected_paths(info._raw_info, "record")  # noqa: SLF001 - as above
-    context = info.context
+    context = info.context.at(account)
     require(context.caller, Scope.STATUS_READ)
     want = StatusQuery(
         level_for(paths),
@@ -151,8 +159,9 @@ class Query:
         id: _Id,
         phone: _Phone,
         max_age: _MaxAge = UNSET,
+        account: Account = UNSET,
     ) -> MessageModel | None:
-        return await _one(info, id, phone, max_age, Message)
+        return await _one(info, id, phone, Message, max_age=max_age, account=account)
 
     @strawberry.field(description="One HLR lookup. A message is a `KIND_MISMATCH` here.")
     async def hlr_lookup(
@@ -161,8 +170,9 @@ class Query:
         id: _Id,
         phone: _Phone,
         max_age: _MaxAge = UNSET,
+        account: Account = UNSET,
     ) -> HlrLookupModel | None:
-        return await _one(info, id, phone, max_age, HlrLookup)
+        return await _one(info, id, phone, HlrLookup, max_age=max_age, account=account)
 
     @strawberry.field(description="One record, whichever kind it is.")
     async def status(
@@ -171,8 +181,9 @@ class Query:
         id: _Id,
         phone: _Phone,
         max_age: _MaxAge = UNSET,
+        account: Account = UNSET,
     ) -> RecordModel | None:
-        return await _one(info, id, phone, max_age, None)
+        return await _one(info, id, phone, None, max_age=max_age, account=account)
 
     @strawberry.field(description="Many records, in the order of the items; at most 1,000.")
     async def statuses(
@@ -182,9 +193,10 @@ class Query:
             list[StatusKeyInput], strawberry.argument(description="The messages and lookups.")
         ],
         max_age: _MaxAge = UNSET,
+        account: Account = UNSET,
     ) -> list[StatusResult]:
         try:
-            return await _many(info, items, max_age)
+            return await _many(info, items, max_age, account)
         except GatewayError as error:
             raise field_error(error) from error
 
@@ -200,12 +212,13 @@ class Query:
     )
 
     @strawberry.field(description="The link to the provider: what may be asked, and how it goes.")
-    def provider(self, info: Info) -> link.LinkState:
+    def provider(self, info: Info, account: Account = UNSET) -> link.LinkState:
         try:
-            require(info.context.caller, Scope.PROVIDER_READ)
+            context = info.context.at(account)
+            require(context.caller, Scope.PROVIDER_READ)
         except GatewayError as error:
             raise field_error(error) from error
-        return info.context.service.link()
+        return context.service.link()
 
 
 @strawberry.type(description="What can be changed.")
@@ -216,9 +229,11 @@ class Mutation:
         description="Delete a message at the provider; it can't be undone. True: it is gone. Needs "
         "the scope `message:delete`."
     )
-    async def delete_message(self, info: Info, id: _Id, phone: _Phone) -> bool:
-        context = info.context
+    async def delete_message(
+        self, info: Info, id: _Id, phone: _Phone, account: Account = UNSET
+    ) -> bool:
         try:
+            context = info.context.at(account)
             key = valid(key_of(id, phone))
             await delete(context.service, key, context.caller, context.who)
         except GatewayError as error:
@@ -235,10 +250,16 @@ class Subscription:
         "stale, or an error, tells that nothing newer can be had at the moment."
     )
     async def status(
-        self, info: Info, id: _Id, phone: _Phone, until: _Until = UNSET
+        self,
+        info: Info,
+        id: _Id,
+        phone: _Phone,
+        until: _Until = UNSET,
+        account: Account = UNSET,
     ) -> AsyncGenerator[RecordModel, None]:
         caller = info.context.caller
         try:
+            context = info.context.at(account)
             require(caller, Scope.STATUS_READ)
             key = valid(key_of(id, phone))
             last = check_until(until or None)
@@ -246,10 +267,10 @@ class Subscription:
             yield _event(error, caller)
             return
         paths = selected_paths(info._raw_info)  # noqa: SLF001 - as above
-        reader = Following(level_for(paths), info.context.who, last, wants_content(paths))
-        async with aclosing(info.context.watches.follow(key, reader)) as events:
+        reader = Following(level_for(paths), context.who, last, wants_content(paths))
+        async with aclosing(context.watches.follow(key, reader)) as events:
             async for event in events:
-                (history,) = await histories(info.context, paths, [event])
+                (history,) = await histories(context, paths, [event])
                 yield _event(event, caller, history)
 
     changes: AsyncGenerator[ChangeEvent, None] = strawberry.subscription(

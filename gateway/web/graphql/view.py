@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.callers.model import Caller
 from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument
@@ -32,7 +33,7 @@ from gateway.web.http.compression import compressed, takes_gzip
 from gateway.web.http.headers import named_headers
 from gateway.web.http.methods import negotiated
 from gateway.web.http.reply import Reply
-from gateway.web.http.state import who
+from gateway.web.http.state import State, who
 from gateway.web.pages.files import playground_page
 
 JSON = "application/json"
@@ -63,12 +64,12 @@ _NEVER = Basis((), (), -math.inf)
 class _Ready:
     """A request that may come again, byte for byte, and the last reply to it.
 
-    `asked_as` is what else the reply depends on: the media type, the coding, the caller's scopes.
+    `asked_as` is what else the reply depends on: media type, coding, the caller's scopes, account.
     """
 
     prepared: Prepared
     basis: Basis = _NEVER
-    asked_as: tuple[str, bool, frozenset[str]] | None = None
+    asked_as: tuple[str, bool, frozenset[str], str] | None = None
     reply: Reply | None = None
 
 
@@ -106,9 +107,10 @@ class GraphQLView:
                 raise HTTPException(405, headers=_ALLOW)
             prepared = ready.prepared
             scope["log_fields"] = prepared.operation.log_fields
-            service, caller = scope["state"]["service"], caller_of(scope)
+            state, caller = scope["state"], caller_of(scope)
+            service, account = state["service"], state["account"]
             takes = takes_gzip(headers.get(b"accept-encoding", b""))
-            asked_as = (media, takes, caller.scopes)
+            asked_as = (media, takes, caller.scopes, account)
             if ready.asked_as == asked_as and service.holds(ready.basis):
                 self._engine.count_again(prepared)
                 return ready.reply
@@ -116,7 +118,8 @@ class GraphQLView:
             if media == EVENTS:
                 await sse.stream(self._events(prepared, _context(scope)), receive, send)
                 return None
-            known = self._engine.execute_now(prepared, service, caller)
+            chosen = account is not None
+            known = self._engine.execute_now(prepared, service, caller) if chosen else None
             answer = known.json if known else await self._engine.execute(prepared, _context(scope))
         except RequestRefused as refused:
             await _refusal(refused, media)(scope, receive, send)
@@ -152,7 +155,11 @@ class GraphQLView:
         return False
 
     def _keep(
-        self, ready: _Ready, basis: Basis, asked_as: tuple[str, bool, frozenset[str]], reply: Reply
+        self,
+        ready: _Ready,
+        basis: Basis,
+        asked_as: tuple[str, bool, frozenset[str], str],
+        reply: Reply,
     ) -> None:
         self._replies_bytes += len(reply.body) - (len(ready.reply.body) if ready.reply else 0)
         ready.basis, ready.asked_as, ready.reply = basis, asked_as, reply
@@ -181,8 +188,21 @@ class GraphQLView:
 
 
 def _context(scope: Scope) -> Context:
-    state, caller = scope["state"], caller_of(scope)
-    return Context(state["service"], state["watches"], caller, who(scope, caller), state["archive"])
+    caller = caller_of(scope)
+    return context_of(scope["state"], caller, who(scope, caller))
+
+
+def context_of(state: State, caller: Caller, who: str) -> Context:
+    """What the operations of a caller work with."""
+    return Context(
+        state["service"],
+        state["watches"],
+        caller,
+        who,
+        state["archive"],
+        state["account"],
+        state["accounts"],
+    )
 
 
 _NO_STORE = (b"cache-control", b"no-store")

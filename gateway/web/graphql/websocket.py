@@ -32,12 +32,14 @@ from gateway.callers.registry import Callers
 from gateway.clock import Clock
 from gateway.errors import Forbidden, GatewayError, InvalidArgument, shortened
 from gateway.wakeups import Signal
-from gateway.web.graphql.engine import Context, Engine, GraphQLRequest
+from gateway.web.graphql.engine import Engine, GraphQLRequest
 from gateway.web.graphql.errors import RequestRefused, field_error, formatted
-from gateway.web.graphql.view import request_of
+from gateway.web.graphql.view import context_of, request_of
+from gateway.web.http.accounts import chosen
 from gateway.web.http.auth import OTHER_SITE, address_of, refuse
 from gateway.web.http.body import read_json
 from gateway.web.http.cors import NO_ORIGINS, Origins
+from gateway.web.http.state import State
 
 SUBPROTOCOL = "graphql-transport-ws"
 
@@ -202,7 +204,7 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
         except GatewayError as error:
             await self._fail(operation, [field_error(error)])
         else:
-            if self._socket.scope["state"]["watches"].ended:
+            if self._is_ending():
                 await self._close(WS_1012_SERVICE_RESTART, "The gateway is stopping")
             else:
                 await self._send_last(operation, {"type": "complete"})
@@ -211,9 +213,9 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
         gateway, caller, signal = self._gateway, await self._caller(), Signal()
         gateway.callers.quota.take(caller, gateway.clock.monotonic())
         prepared = gateway.engine.prepare(request)
-        state = self._socket.scope["state"]
+        state = self._state(caller)
         who = caller.name or self._connection.address
-        context = Context(state["service"], state["watches"], caller, who, state["archive"])
+        context = context_of(state, caller, who)
         head = b'{"id":' + orjson.dumps(operation.id) + b',"type":"next","payload":'
         with ExitStack() as open_, gateway.callers.held(caller) as held:
             held.lost.add_done_callback(lambda _: context.watches.wakeups.wake(signal))
@@ -225,6 +227,18 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
                         raise gateway.callers.refusal(caller, gateway.clock.time())
                     if body is not None:
                         await self._send(head + body + b"}")
+
+    def _state(self, caller: Caller) -> State:
+        """What there is for the account that the connection, or its handshake, has chosen."""
+        state: State = self._socket.scope["state"]
+        if state.get("account") is not None:
+            return state
+        params = self._connection.connection_params or {}
+        of_account = chosen(self._socket.scope, caller, params.get("X-Account"))
+        return cast("State", {**state, **of_account})
+
+    def _is_ending(self) -> bool:
+        return any(one["watches"].ended for one in self._socket.scope["state"]["accounts"].values())
 
     async def _fail(self, operation: Operation[Any, None], errors: list[GraphQLError]) -> None:
         told = [formatted(error) for error in errors]
@@ -257,7 +271,7 @@ class _Handler(BaseGraphQLTransportWSHandler[Any, None]):
     async def _check_key(self, caller: Caller) -> None:
         """Close the connection when the caller's key expires or is withdrawn."""
         clock, callers, signal = self._gateway.clock, self._gateway.callers, Signal()
-        wakeups = self._socket.scope["state"]["watches"].wakeups
+        wakeups = next(iter(self._socket.scope["state"]["accounts"].values()))["watches"].wakeups
         try:
             while (left := callers.seconds_left(caller, clock.time())) > 0:
                 with callers.held(caller) as held:

@@ -19,6 +19,7 @@ _SECONDS = re.compile(r'"?([0-9]{1,9})[0-9]*"?', re.ASCII)
 _TAG = re.compile(rb'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 _VARY = (b"vary", b"authorization")
+_VARY_OF_ACCOUNTS = (b"vary", b"authorization, x-account")
 
 ASK_AGAIN = -1.0
 """A `max_age` that nothing known can have."""
@@ -112,7 +113,7 @@ def _ttl(answer: Answer) -> int:
     return math.floor(answer.entry.fresh_until - answer.now)
 
 
-def headers_of(answer: Answer, tag: bytes, cache_status: bytes) -> Headers:
+def headers_of(answer: Answer, tag: bytes, cache_status: bytes, account: str = "") -> Headers:
     """What an answer with a record, and a 304 instead of it, tell caches and people."""
     left = 0 if answer.stale else max(0, _ttl(answer))
     return [
@@ -120,5 +121,5 @@ def headers_of(answer: Answer, tag: bytes, cache_status: bytes) -> Headers:
         (b"age", b"%d" % answer.age_seconds),
         (b"etag", b'W/"%b"' % tag),
         (b"cache-status", cache_status),
-        _VARY,
+        _VARY_OF_ACCOUNTS if account else _VARY,
     ]

@@ -17,6 +17,7 @@ _REQUEST_HEADERS = (
     "Last-Event-ID",
     "Prefer",
     "Traceparent",
+    "X-Account",
     "X-Request-Id",
 )
 _ANSWER_HEADERS = (

@@ -16,6 +16,7 @@ from gateway.errors import GatewayError
 from gateway.observability.accesslog import AccessLog
 from gateway.observability.logs import REQUEST_ID, masked_caller
 from gateway.observability.tracing import ServerSpan, Tracing
+from gateway.web.http.accounts import chosen
 from gateway.web.http.auth import Authentication, refuse
 from gateway.web.http.cors import NO_ORIGINS, Origins
 from gateway.web.http.headers import Headers, named_headers
@@ -67,7 +68,8 @@ class Front:
     the last one of its connection.
 
     Endpoints are named by their routes: paths, which may have an `/{id}` last or last but one;
-    `sockets`, which serve WebSockets, by their paths. What answers may tell more by the scope:
+    `sockets`, which serve WebSockets, by their paths. With `has_accounts` each request is for one
+    of several accounts, and gets what is kept of that. What answers may tell more by the scope:
     `route` (the router's, or a `template`), `log_fields` (for the line).
     """
 
@@ -84,6 +86,7 @@ class Front:
         origins: Origins = NO_ORIGINS,
         log: AccessLog | None = None,
         tracing: Tracing | None = None,
+        has_accounts: bool = False,
     ) -> None:
         self._app = app
         self._authentication = authentication
@@ -106,6 +109,7 @@ class Front:
         self._lifetime = lifetime
         self._log = log
         self._tracing = tracing
+        self._has_accounts = has_accounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -149,10 +153,12 @@ class Front:
             caller = self._authentication.admit_known(scope)
             if caller is None:
                 caller = await self._authentication.admit(scope)
+            scope["state"] = {**scope.get("state", _NOTHING), "caller": caller}
+            if self._has_accounts and caller is not None:
+                scope["state"] |= chosen(scope, caller)
         except GatewayError as error:
             await refuse(scope, receive, send, error)
             return None
-        scope["state"] = {**scope.get("state", _NOTHING), "caller": caller}
         is_http = scope["type"] == "http"
         endpoint = self._endpoint(scope) if is_http else self._sockets.get(scope["path"])
         if endpoint is None:
@@ -217,6 +223,8 @@ class Front:
         }
         if (caller := scope.get("state", _NOTHING).get("caller")) is not None and caller.name:
             line["caller"] = masked_caller(caller.name)
+        if self._has_accounts and (account := scope.get("state", _NOTHING).get("account")):
+            line["account"] = account
         if streams_at is not None:
             line["events"] = exchange.events
         if "trace_id" in scope:

@@ -1,5 +1,6 @@
 """State that the application's lifespan hands to each request."""
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 from starlette.types import Scope
@@ -18,19 +19,27 @@ from gateway.web.http.traffic import Counts
 from gateway.webhooks.webhooks import Webhooks
 
 
-class State(TypedDict):
-    """Typed state of the application: `request.state["service"]`."""
+class AccountState(TypedDict):
+    """What there is for each account at the provider."""
 
-    callers: Callers
-    clock: Clock
+    account: str | None
+    """Its name; empty where there is but one, None where a request has not chosen."""
     service: StatusService
     archive: Archive | None
     watches: Watches
     webhooks: Webhooks | None
     follows: Follows | None
+    recorder: LinkRecorder
+
+
+class State(AccountState):
+    """Typed state of the application: `request.state["service"]`, that of the chosen account."""
+
+    accounts: Mapping[str, AccountState]
+    callers: Callers
+    clock: Clock
     counts: Counts
     lifetime: Lifetime
-    recorder: LinkRecorder
 
 
 def who(scope: Scope, caller: Caller) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
@@ -10,8 +10,13 @@ from starlette.responses import Response
 
 from gateway.errors import GatewayError
 from gateway.upstream.budget.port import Sharing
-from gateway.web.http.state import State
+from gateway.web.http.accounts import accounts_of
+from gateway.web.http.auth import caller_of
+from gateway.web.http.state import AccountState, State
 from gateway.web.ops import metrics
+
+READY: Final = "ready"
+UNAVAILABLE: Final = "unavailable"
 
 STOPPING: Final = "STOPPING"
 """Why a gateway that is about to stop is not ready."""
@@ -60,17 +65,32 @@ async def livez(_: Request[State]) -> Response:
 async def readyz(request: Request[State]) -> Response:
     """Able to answer: by asking the provider, or from what is known while that can't be done.
 
-    Not while it is about to stop: load balancers are to look elsewhere.
+    Of several accounts one is enough: those of the others are told why. Not while it is about to
+    stop: load balancers are to look elsewhere.
     """
-    link = request.state["service"].link()
-    reason = link.breaker.reason
-    if link.sharing is Sharing.LOST:
-        reason = REDIS_LOST
+    told = {name: _readiness(one) for name, one in request.state["accounts"].items()}
+    able = [one for one in told.values() if one["status"] == READY]
+    body: dict[str, Any] = {**(able or list(told.values()))[0]}
+    if any(told):  # they have names
+        body = {"status": body["status"], "accounts": told}
     if request.state["lifetime"].is_leaving:
-        reason = STOPPING
-    ready = reason is None or (reason != STOPPING and bool(link.records))
-    body = {"status": "ready" if ready else "unavailable", "breaker": link.breaker.state}
-    if reason is not None:
-        body["reason"] = reason
+        body |= {"status": UNAVAILABLE, "reason": STOPPING}
+    ready = body["status"] == READY
     status = 200 if ready else 503
     return Response(orjson.dumps(body), status, _NO_STORE, "application/json")
+
+
+def _readiness(state: AccountState) -> dict[str, str]:
+    """Can an account's messages be asked for, or are some known?"""
+    link = state["service"].link()
+    reason = REDIS_LOST if link.sharing is Sharing.LOST else link.breaker.reason
+    ready = reason is None or bool(link.records)
+    body = {"status": READY if ready else UNAVAILABLE, "breaker": link.breaker.state.value}
+    return body if reason is None else {**body, "reason": reason}
+
+
+async def get_accounts(request: Request[State]) -> Response:
+    """The accounts that the caller belongs to; none where there is but one, which has no name."""
+    names = accounts_of(caller_of(request.scope), request.state["accounts"])
+    body = orjson.dumps({"accounts": [{"name": name} for name in names if name]})
+    return Response(body, 200, _NO_STORE, "application/json")

@@ -123,11 +123,16 @@ def _json(
     return text[:-1] + b',"record":' + record + b"}"
 
 
-def webhook_body(service: StatusService, change: FeedChange, client: Caller) -> bytes:
-    """The body that tells a client's address of a change; a record as far as its scopes reach."""
+def webhook_body(service: StatusService, account: str, change: FeedChange, client: Caller) -> bytes:
+    """The body that tells a client's address of a change; a record as far as its scopes reach.
+
+    Its `account` is told where there are several.
+    """
     may_read = not client.scopes.isdisjoint({Scope.STATUS_READ, Scope.RECORD_LIST})
     shape = shape_of(KINDS, None, hidden_fields(client)) if may_read else None
     told = _json(change, service, None, shape)
+    if account:
+        told = b'{"account":' + to_json(account) + b"," + told[1:]
     at = to_json(change.change.at)
     return b'{"type":"%b","timestamp":%b,"data":%b}' % (CHANGED.encode(), at, told)
 

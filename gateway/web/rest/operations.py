@@ -254,6 +254,9 @@ OPERATIONS: tuple[Operation, ...] = (
         refusals=(413,),
         max_query=math.inf,
     ),
+    Operation(
+        "GET", "/v1/accounts", "listAccounts", _plain(health.get_accounts), Scope.STATUS_READ
+    ),
     Operation("GET", "/metrics", "getMetrics", _plain(health.get_metrics), Scope.PROVIDER_READ),
     Operation("GET", "/", "getRoot"),
     Operation("GET", "/livez", "isLive", _plain(health.livez)),

@@ -87,20 +87,21 @@ class RecordEndpoint:
 
     def __init__(self, kind: type[Record]) -> None:
         self._kind = kind
-        self._kept: dict[tuple[str, bytes, frozenset[str]], _Kept] = {}
+        self._kept: dict[tuple[str, bytes, frozenset[str], str], _Kept] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, _: Send) -> Reply:
         headers = named_headers(scope)
         check_accept(headers.get(b"accept"), JSON)
         id_, query = scope["path_params"]["id"], scope["query_string"]
-        place = (id_, query, hidden_fields(caller_of(scope)))
+        asked_as = (id_, query, hidden_fields(caller_of(scope)))
+        place = (*asked_as, scope["state"]["account"])
         is_plain = b"cache-control" not in headers and b"prefer" not in headers
         kept = self._kept.get(place) if is_plain else None
         service: StatusService = scope["state"]["service"]
         if kept is not None and service.holds(kept.basis):
             scope["log_fields"] = HIT
         else:
-            asked = read_url(self._kind, *place)
+            asked = read_url(self._kind, *asked_as)
             answer = service.get_now(asked.key, asked.query) if is_plain else None
             if answer is None:
                 kept = await _asked(scope, receive, asked, is_missing=is_plain)
@@ -114,7 +115,7 @@ class RecordEndpoint:
             return kept.same
         return kept.whole.headless if scope["method"] == "HEAD" else kept.whole
 
-    def _keep(self, place: tuple[str, bytes, frozenset[str]], kept: _Kept) -> None:
+    def _keep(self, place: tuple[str, bytes, frozenset[str], str], kept: _Kept) -> None:
         if len(self._kept) >= KEPT:
             self._kept.clear()
         self._kept[place] = kept
@@ -166,7 +167,7 @@ async def _written(
         archive = archive_for(caller_of(scope), scope["state"]["archive"])
         (history,) = await histories_of(archive, [answer.record])
         body = with_history(body, history)
-    fields = [*headers_of(answer, tag, cache_status), *more]
+    fields = [*headers_of(answer, tag, cache_status, scope["state"]["account"]), *more]
     return _Kept(
         Basis((asked.key,), (answer.entry,), answer.until),
         tag,

@@ -1,0 +1,135 @@
+"""A gateway of two accounts as it is run: two providers, callers, a webhook, a socket, commands."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from gql import Client, gql
+from gql.transport.websockets import WebsocketsTransport
+
+from gateway.simulator import Limits, create_simulator, sample_world
+from tests.support.callers import client
+from tests.support.process import PLAIN, command
+from tests.support.receiver import SECRET, receiving
+from tests.support.server import serving
+from tests.support.size import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+PHONE = "79990000001"
+NAMES = ("ru", "kz")
+KEY = {"authorization": "Bearer key of desk"}
+
+
+@dataclass
+class Setup:
+    gateway: str
+    providers: dict[str, str]
+    environ: dict[str, str]
+
+    def get(self, path: str, account: str) -> httpx.Response:
+        return httpx.get(self.gateway + path, headers=KEY | {"x-account": account}, timeout=60)
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """A command of ours, beside the gateway."""
+        given = {f"GATEWAY_{name}": value for name, value in self.environ.items()}
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments],
+            env=PLAIN | given,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+@contextmanager
+def two_accounts(folder: Path, more: str = "") -> Iterator[Setup]:
+    with ExitStack() as stack:
+        providers = {}
+        for name in NAMES:
+            limits = Limits(time.monotonic)
+            app = create_simulator(sample_world(time.time), limits=limits)
+            providers[name] = stack.enter_context(serving(app))
+        message = {"id": 1, "phone": PHONE, "status": 20}
+        httpx.post(f"{providers['kz']}/control/messages", json=message).raise_for_status()
+        accounts = "".join(
+            f'[[account]]\nname = "{name}"\nurl = "{url}/sys/"\nlogin = "demo"\npassword = "demo"\n'
+            for name, url in providers.items()
+        )
+        (folder / "accounts.toml").write_text(accounts)
+        clients = client("desk", more='account = ["ru", "kz"]\n' + more)
+        (folder / "clients.toml").write_text(clients)
+        environ = {
+            "ACCOUNTS_FILE": str(folder / "accounts.toml"),
+            "CLIENTS_FILE": str(folder / "clients.toml"),
+            "STATE_DIR": str(folder),
+            "PORT": "0",
+        }
+        _, address = stack.enter_context(command("serve", **environ))
+        yield Setup(address, providers, environ)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_webhook_is_told_whose_change_it_is(tmp_path: Path) -> None:
+    with receiving() as receiver:
+        webhook = (
+            f'[[client.webhook]]\nname = "desk-receiver"\nurl = "{receiver.url}"\n'
+            f'secret = "{SECRET}"\n'
+        )
+        with two_accounts(tmp_path, webhook) as setup:
+            for name in NAMES:
+                assert setup.get(f"/v1/messages/1?phone={PHONE}", name).status_code == 200
+            _until(lambda: len(receiver.got) >= 2)
+            told = {one.told["data"]["account"]: one.change[1] for one in receiver.got}
+            assert told == {"ru": "DELIVERED", "kz": "UNDELIVERABLE"}
+            replayed = setup.run(
+                "webhook", "replay", "desk-receiver", "--after", "2026-01-01T00:00:00Z"
+            )
+            assert replayed.returncode == 0, replayed.stderr
+            _until(lambda: len(receiver.got) >= 4)
+
+
+async def test_a_socket_says_its_account_at_the_beginning(tmp_path: Path) -> None:
+    query = gql(
+        f'subscription {{ status(id: 1, phone: "{PHONE}") {{ ... on Message {{ state }} }} }}'
+    )
+    with two_accounts(tmp_path) as setup:
+        address = setup.gateway.replace("http:", "ws:") + "/graphql"
+        for name, state in (("kz", "UNDELIVERABLE"), ("ru", "DELIVERED")):
+            init = {"Authorization": KEY["authorization"], "X-Account": name}
+            transport = WebsocketsTransport(url=address, init_payload=init)
+            async with Client(transport=transport) as session:
+                told = [one async for one in session.subscribe(query)]
+            assert told == [{"status": {"state": state}}]
+
+
+def test_commands_know_the_accounts(tmp_path: Path) -> None:
+    with two_accounts(tmp_path) as setup:
+        for name in NAMES:
+            assert setup.get(f"/v1/messages/1?phone={PHONE}", name).status_code == 200
+        checked = setup.run("check")
+        assert checked.returncode == 0, checked.stdout
+        for name in NAMES:
+            assert f"login {name}  ok" in checked.stdout
+        file = tmp_path / "old.jsonl"
+        file.write_text("")
+        unsaid = setup.run("archive", "import", str(file))
+        assert "--account: must be one of ru, kz." in unsaid.stderr
+        assert setup.run("archive", "import", str(file), "--account", "kz").returncode == 0
+        for name in NAMES:
+            assert setup.get("/v1/records", name).json()["records"]
+        erased = setup.run("archive", "erase", "--phone", PHONE, "--yes")
+        assert erased.stdout == "Erased: 2 records and 2 changes of state.\n"
