@@ -33,6 +33,14 @@ def acting_for(name: str) -> Iterator[None]:
         _current.reset(before)
 
 
+def is_place_here(named: str) -> bool:
+    """Is a cursor with this account good for the present one?
+
+    One from before there were several is: changes have one order in all accounts.
+    """
+    return named in {"", account()}
+
+
 def own(counter: str) -> str:
     """The name of a counter that each account has for itself."""
     name = account()

@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from gateway.archive.account import ACCOUNT, account, own
+from gateway.archive.account import ACCOUNT, account, is_place_here, own
 from gateway.archive.cursors import decoded, encoded
 from gateway.archive.filters import RecordFilter
 from gateway.archive.history import change_of
@@ -131,7 +131,7 @@ def read_page(
     epoch, last, forgotten = told["epoch"], told.get("changes", 0), told.get(own(FORGOTTEN), 0)
     if isinstance(after, Edge):
         after = FeedPosition(epoch, forgotten if after is Edge.OLDEST else last, account())
-    if after.account != account():
+    if not is_place_here(after.account):
         raise InvalidArgument("after is a cursor of another account.")
     if after.epoch != epoch or not forgotten <= after.no <= last:
         raise CursorExpired

@@ -24,7 +24,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from gateway.archive.account import ACCOUNT, account
+from gateway.archive.account import ACCOUNT, account, is_place_here
 from gateway.archive.cursors import decoded, encoded
 from gateway.archive.filters import RecordFilter
 from gateway.archive.names import Names
@@ -156,7 +156,7 @@ def page(
     limit: int,
 ) -> list[Listed]:
     """Up to `limit` records, in their order, behind a position."""
-    if after is not None and after.account != account():
+    if after is not None and not is_place_here(after.account):
         raise InvalidArgument("cursor is of another account.")
     conditions = numbered(connection, names, wanted)
     if conditions is None:

@@ -12,6 +12,8 @@ import orjson
 
 from gateway.accounts import named, read_accounts
 from gateway.app import require_postgres
+from gateway.archive import adopting
+from gateway.archive.adopting import OccupiedError
 from gateway.archive.archive import (
     DAY,
     Rows,
@@ -86,6 +88,29 @@ def import_(context: click.Context, file: IO[bytes], account: str | None) -> Non
     click.echo(importer.told())
     if importer.wrong:
         context.exit(1)
+
+
+@archive.command()
+@click.argument("account")
+def adopt(account: str) -> None:
+    """Give an account of ACCOUNTS_FILE what was kept while there was but one, without a name.
+
+    Stop the gateways first: what they keep meanwhile would still have no name.
+    """
+    settings = archive_settings()
+    name = _account(settings, account)
+    try:
+        count = with_database(settings, _adopt, name)
+    except OccupiedError:
+        raise click.ClickException(
+            f"{name} has records of its own already; only an account without any can adopt."
+        ) from None
+    click.echo(f"{_many(count, 'record')} belong to {name} now.")
+
+
+async def _adopt(database: Database) -> int:
+    await database.migrate()
+    return await database.write(adopting.adopt)
 
 
 def archive_settings() -> Settings:

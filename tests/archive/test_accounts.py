@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.archive import following
+from gateway.archive.adopting import OccupiedError, adopt
 from gateway.archive.archive import Archive, erase_phones, forget_before, open_database
 from gateway.archive.changes import (
     Edge,
@@ -129,3 +130,27 @@ async def test_each_has_its_follows(two: Two) -> None:
     await kz.flush()
     left = await rows_in(ru, select(FOLLOWED.c.phone, FOLLOWED.c.outcome))
     assert sorted(left) == [("", Outcome.UNSEEN), (PHONE, Outcome.UNSEEN)]
+
+
+async def test_an_account_adopts_what_had_no_name(url: str) -> None:
+    alone = Archive(open_database(url), FakeClock(), content=False, days=0)
+    alone.record(key(1), entry(key(1), 1))
+    await alone.flush()
+    await alone.write(following.create, wanted("before"))
+    before = await alone.summary(ALL)
+    cursor = (await changes_of(alone, Edge.OLDEST)).next
+    await alone.aclose()
+    ru = Archive(open_database(url, "ru"), FakeClock(), content=False, days=0)
+    await ru.flush()
+    assert await ru.count(ALL) == 0
+    assert await ru.write(adopt) == 1
+    assert await ru.summary(ALL) == before
+    assert (await changes_of(ru, Edge.OLDEST)).next == cursor._replace(account="ru")
+    ru.record(key(2), entry(key(2), 0))
+    await ru.flush()
+    (change,) = (await changes_of(ru, cursor)).changes  # who read on before reads on
+    assert change.key == key(2)
+    assert await ru.read(following.find, "desk", "before")
+    with pytest.raises(OccupiedError):
+        await ru.write(adopt)
+    await ru.aclose()

@@ -1,5 +1,6 @@
 """A gateway of two accounts as it is run: two providers, callers, a webhook, a socket, commands."""
 
+import re
 import subprocess
 import sys
 import time
@@ -12,13 +13,17 @@ import httpx
 import pytest
 from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
+from playwright.sync_api import Browser, expect
 
 from gateway.simulator import Limits, create_simulator, sample_world
+from tests.support.browser import browser, opened
 from tests.support.callers import client
 from tests.support.process import PLAIN, command
 from tests.support.receiver import SECRET, receiving
 from tests.support.server import serving
 from tests.support.size import PATIENCE
+
+__all__ = ["browser"]
 
 pytestmark = pytest.mark.anyio
 
@@ -133,3 +138,22 @@ def test_commands_know_the_accounts(tmp_path: Path) -> None:
             assert setup.get("/v1/records", name).json()["records"]
         erased = setup.run("archive", "erase", "--phone", PHONE, "--yes")
         assert erased.stdout == "Erased: 2 records and 2 changes of state.\n"
+
+
+def test_the_console_is_about_one_account(browser: Browser, tmp_path: Path) -> None:
+    with two_accounts(tmp_path) as setup:
+        gone = "Failed to load resource"  # the first answer: a key is needed
+        with opened(browser, f"{setup.gateway}/console", gone) as page:
+            page.get_by_label("Key").fill("key of desk")
+            page.get_by_role("button", name="Enter").click()
+            expect(page).to_have_url(f"{setup.gateway}/console/@ru")
+            expect(page.get_by_text("The provider answers")).to_be_visible()
+            page.goto(f"{setup.gateway}/console/@kz/records/1?phone={PHONE}")
+            expect(page.locator("header .state")).to_have_text("Not delivered")
+            curl = page.get_by_role("link", name="Open in the playground")
+            expect(curl).to_have_attribute("href", re.compile("account.*kz"))
+            page.get_by_label("Account").select_option("ru")
+            expect(page).to_have_url(f"{setup.gateway}/console/@ru/records/1?phone={PHONE}")
+            expect(page.locator("header .state")).to_have_text("Delivered")
+            page.get_by_role("link", name="Webhooks").click()
+            expect(page).to_have_url(f"{setup.gateway}/console/@ru/webhooks")

@@ -3,7 +3,7 @@
 import { type FormEvent, type ReactNode, useEffect, useMemo, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { Link, Redirect, Route, Router, Switch, useLocation } from "wouter";
-import { answered, api, BASE, storedKey, storeKey, Trouble } from "./console/api";
+import { ACCOUNT, answered, api, BASE, consoleOf, storedKey, storeKey, Trouble, useLoaded } from "./console/api";
 import { LocaleProvider, localeOf, useLocale } from "./console/context";
 import { FollowView, Follows } from "./console/follows";
 import { LookUp } from "./console/lookup";
@@ -33,7 +33,7 @@ function App() {
   }, [language, locale]);
   return (
     <LocaleProvider value={locale}>
-      <Router base={`${BASE}/console`}>
+      <Router base={`${BASE}/console${ACCOUNT && `/@${encodeURIComponent(ACCOUNT)}`}`}>
         <Gate>
           <Frame toggle={() => setLanguage(language === "en" ? "ru" : "en")} />
         </Gate>
@@ -42,6 +42,9 @@ function App() {
   );
 }
 
+/** The accounts that the key belongs to, by name; none where there is but one. */
+const accountsOf = async () => (await answered(api.GET("/v1/accounts"))).accounts.map((one) => one.name);
+
 /** Asks for a key where the gateway wants one. */
 function Gate({ children }: { children: ReactNode }) {
   const { t, say } = useLocale();
@@ -49,6 +52,8 @@ function Gate({ children }: { children: ReactNode }) {
   const [trouble, setTrouble] = useState("");
   const look = async () => {
     try {
+      const accounts = ACCOUNT ? [] : await accountsOf();
+      if (accounts.length > 1) return location.replace(consoleOf(accounts[0] as string));
       await answered(api.GET("/v1/provider"));
       setState("open");
     } catch (error) {
@@ -95,6 +100,21 @@ const VIEWS = [
   ["/webhooks", "webhooks"],
 ] as const;
 
+function AccountChoice() {
+  const { t } = useLocale();
+  const accounts = useLoaded("accounts", accountsOf).data ?? [ACCOUNT];
+  return (
+    <label className="choice">
+      <span>{t.account}</span>
+      <select value={ACCOUNT} onChange={(event) => location.assign(consoleOf(event.target.value))}>
+        {accounts.map((name) => (
+          <option key={name}>{name}</option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
 function Frame({ toggle }: { toggle: () => void }) {
   const { t } = useLocale();
   const [place] = useLocation();
@@ -119,6 +139,7 @@ function Frame({ toggle }: { toggle: () => void }) {
           })}
         </nav>
         <div className="tools">
+          {ACCOUNT && <AccountChoice />}
           <button onClick={toggle}>{t.language}</button>
           {storedKey() && <button onClick={leave}>{t.leave}</button>}
         </div>

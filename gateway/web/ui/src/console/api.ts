@@ -13,6 +13,15 @@ const KEY = "smsc-gateway-key";
 /** Where the gateway is: a proxy may have put a prefix before its addresses. This script lies in `assets`. */
 export const BASE = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 
+/** The account that this page is about, where the gateway serves several: it stands in the address. */
+export const ACCOUNT = decodeURIComponent(/^\/console\/@([^/]+)/.exec(location.pathname.slice(BASE.length))?.[1] ?? "");
+
+/** The address of the console for an account, at the same view. */
+export const consoleOf = (account: string) => {
+  const view = location.pathname.slice(BASE.length).replace(/^\/console(\/@[^/]+)?/, "");
+  return `${BASE}/console/@${encodeURIComponent(account)}${view}${location.search}`;
+};
+
 export const storedKey = () => sessionStorage.getItem(KEY) ?? "";
 export function storeKey(key: string) {
   if (key) sessionStorage.setItem(KEY, key);
@@ -22,6 +31,7 @@ export function storeKey(key: string) {
 const withKey = (headers?: HeadersInit) => {
   const all = new Headers(headers);
   if (storedKey()) all.set("authorization", `Bearer ${storedKey()}`);
+  if (ACCOUNT) all.set("x-account", ACCOUNT);
   return all;
 };
 

@@ -2,7 +2,7 @@
 
 import { type ReactNode, useEffect, useState } from "react";
 import { Link, useLocation, useSearch } from "wouter";
-import { type AnyRecord, answered, api, BASE, listen, type Schemas, Trouble, useLoaded } from "./api";
+import { ACCOUNT, type AnyRecord, answered, api, BASE, listen, type Schemas, Trouble, useLoaded } from "./api";
 import { useLocale } from "./context";
 import messageQuery from "./message.graphql";
 import lookupQuery from "./hlr_lookup.graphql";
@@ -220,8 +220,8 @@ function Experts({ record }: { record: AnyRecord }) {
   const [copied, setCopied] = useState(false);
   const url = `${location.origin}${BASE}`;
   const path = record.kind === "Message" ? "messages" : "hlr-lookups";
-  const query = QUERIES[record.kind].replace("0", record.id).replace('""', JSON.stringify(record.phone));
-  const curl = `curl '${url}/v1/${path}/${record.id}?phone=${encodeURIComponent(record.phone)}' -H 'authorization: Bearer KEY'`;
+  const query = QUERIES[record.kind].replace("0", record.id).replace('""', `${JSON.stringify(record.phone)}${ACCOUNT && `, account: ${JSON.stringify(ACCOUNT)}`}`);
+  const curl = `curl '${url}/v1/${path}/${record.id}?phone=${encodeURIComponent(record.phone)}' -H 'authorization: Bearer KEY'${ACCOUNT && ` -H 'x-account: ${ACCOUNT}'`}`;
   const copy = async (text: string) => {
     await navigator.clipboard.writeText(text);
     setCopied(true);

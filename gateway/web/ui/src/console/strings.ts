@@ -10,6 +10,7 @@ const en = {
   navigation: "Views",
   language: "Язык: русский",
   skip: "Go to the content",
+  account: "Account",
   // key
   keyTitle: "Your key",
   keyWhy: "This gateway asks for a key. It is kept in this tab alone, until you close it.",
@@ -190,6 +191,7 @@ const ru: Strings = {
   navigation: "Разделы",
   language: "Language: English",
   skip: "К содержанию",
+  account: "Аккаунт",
   keyTitle: "Ваш ключ",
   keyWhy: "Шлюзу нужен ключ. Он хранится только в этой вкладке, пока она открыта.",
   key: "Ключ",
