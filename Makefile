@@ -38,7 +38,7 @@ coverage: $(VENV)/dev     ## the same, with branch coverage
 soak: $(VENV)/dev         ## what is statistical, whole: a million hostile answers, two minutes of load
 	SOAK=1 $(BIN)/pytest -m soak -vv
 
-check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts
+check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts, alerts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,6 +46,7 @@ check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfi
 	$(BIN)/smsc-gateway schema | diff -u schema/schema.graphql -
 	$(BIN)/smsc-gateway openapi | diff -u openapi/openapi.yaml -
 	$(BIN)/smsc-gateway metrics | diff -u docs/metrics.md -
+	! command -v promtool >/dev/null || promtool test rules deploy/prometheus/rules.test.yaml
 
 fix: $(VENV)/dev          ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .
