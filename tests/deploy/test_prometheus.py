@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -39,15 +40,23 @@ def test_promtool_takes_the_rules_and_their_tests() -> None:
     promtool("test", "rules", FOLDER / "rules.test.yaml")
 
 
+def configured(folder: Path, key: Path, address: str, interval: str) -> Path:
+    """Our configuration, changed where operators are told to change it."""
+    text = (FOLDER / "prometheus.yaml").read_text()
+    [place] = re.findall(r"credentials_file: ([^}]+)", text)
+    [targets] = re.findall(r"targets: (\[.*\])", text)
+    text = text.replace(place, str(key)).replace(targets, f"[{urlsplit(address).netloc}]")
+    file = folder / "prometheus.yaml"
+    file.write_text(text.replace("scrape_interval: 15s", f"scrape_interval: {interval}"))
+    (folder / "rules.yaml").write_bytes((FOLDER / "rules.yaml").read_bytes())
+    return file
+
+
 def test_promtool_takes_the_configuration(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("of prometheus")
-    text = (FOLDER / "prometheus.yaml").read_text()
-    [place] = re.findall(r"credentials_file: ([^}]+)", text)
-    (tmp_path / "prometheus.yaml").write_text(text.replace(place, str(key)))
-    (tmp_path / "rules.yaml").write_bytes((FOLDER / "rules.yaml").read_bytes())
-    told = promtool("check", "config", tmp_path / "prometheus.yaml")
-    assert f"{len(ALERTS)} rules found" in told
+    file = configured(tmp_path, key, "http://127.0.0.1:8080", "15s")
+    assert f"{len(ALERTS)} rules found" in promtool("check", "config", file)
 
 
 def test_promtool_parses_every_expression_of_the_dashboard(tmp_path: Path) -> None:

@@ -18,12 +18,16 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+def found(program: str, *, package: str) -> str:
+    """Where a program is; `package`: Debian's, that has it."""
+    path = shutil.which(program)
+    return path or missing(f"no {program} here (Debian: apt install {package})")
+
+
 def run(program: str, *arguments: str | Path, package: str, given: str = "") -> str:
-    """What a program prints; it must have no complaint. `package`: Debian's, that has it."""
-    if shutil.which(program) is None:
-        missing(f"no {program} here (Debian: apt install {package})")
+    """What a program prints; it must have no complaint."""
     done = subprocess.run(
-        [program, *arguments],
+        [found(program, package=package), *arguments],
         input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
