@@ -38,13 +38,15 @@ coverage: $(VENV)/dev     ## the same, with branch coverage
 soak: $(VENV)/dev         ## what is statistical, whole: a million hostile answers, two minutes of load
 	SOAK=1 $(BIN)/pytest -m soak -vv
 
-check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts
+check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts, alerts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/smsc-gateway schema | diff -u schema/schema.graphql -
 	$(BIN)/smsc-gateway openapi | diff -u openapi/openapi.yaml -
+	$(BIN)/smsc-gateway metrics | diff -u docs/metrics.md -
+	! command -v promtool >/dev/null || promtool test rules deploy/prometheus/rules.test.yaml
 
 fix: $(VENV)/dev          ## mend what lint and format can mend
 	$(BIN)/ruff check --fix .
@@ -53,9 +55,10 @@ fix: $(VENV)/dev          ## mend what lint and format can mend
 bench: $(VENV)/dev        ## measure, half an hour; prints ratios, asserts nothing; ONLY=hits: a part
 	$(BIN)/python -m tests.bench $(ONLY)
 
-contracts: $(VENV)/dev    ## export schema.graphql and openapi.yaml from the code
+contracts: $(VENV)/dev    ## export schema.graphql, openapi.yaml and docs/metrics.md from the code
 	$(BIN)/smsc-gateway schema > schema/schema.graphql
 	$(BIN)/smsc-gateway openapi > openapi/openapi.yaml
+	$(BIN)/smsc-gateway metrics > docs/metrics.md
 
 lock: $(VENV)/dev         ## pin anew: hashes, no addresses; each lock agrees with the one before
 	$(LOCK) --output-file requirements.lock pyproject.toml

@@ -2,8 +2,8 @@
 
 Packages and modules, roughly in import order (exactly: `tests/test_layers.py`):
 
-- `errors`, `clock`, `memo`, `loopback`: errors independent of any transport, time as an argument,
-  bounded memoization, the names of this machine.
+- `errors`, `clock`, `memo`, `loopback`, `histogram`: errors independent of any transport, time as
+  an argument, bounded memoization, the names of this machine, counts by size.
 - `model`: records, what level of detail shows which field, freshness, and how records are merged.
 - `callers`: keys, tokens, scopes, quotas. `settings`: every setting.
 - `smsc`: the provider's protocol, without I/O: bytes to rows, rows to records.

@@ -45,7 +45,7 @@ from gateway.upstream.budget.port import Budget
 from gateway.upstream.demand import RecentDemand
 from gateway.upstream.dispatcher import Dispatcher, Followed, Provider
 from gateway.upstream.planner import Why
-from gateway.upstream.status import HitCounters, LinkState, describe
+from gateway.upstream.status import Histograms, HitCounters, LinkState, describe
 
 MAX_ITEMS = 1000
 """Keys in one call."""
@@ -142,7 +142,7 @@ class StatusService:
         entry = self._cache.get(key)
         now = self._clock.time()
         if entry is not None and _is_plain_hit(entry, query, now):
-            self._served.hit(now - entry.observed_at)
+            self._served.hit(now - entry.observed_at, final=True)
             return Answer(entry, now)
         if entry is None or entry.record is None:
             other, _ = self._find(key)
@@ -156,7 +156,7 @@ class StatusService:
         is_fresh = self._answers(entry, query, now)
         if not is_fresh and (query.only_cached or not self._answers(entry, query, now, stale=True)):
             return None
-        self._served.hit(now - entry.observed_at)
+        self._served.hit(now - entry.observed_at, final=_is_final(entry))
         if not is_fresh:
             self._renew(key, entry, query.detail)
         answer = self._answer(key, entry, query, live=False)
@@ -168,9 +168,9 @@ class StatusService:
         if now >= basis.until or not self._cache.holds(basis.keys, basis.entries):
             return False
         if len(basis.entries) == 1:
-            self._served.hit(now - basis.entries[0].observed_at)
+            self._served.hit(now - basis.entries[0].observed_at, final=True)
         else:
-            self._served.hits_of([now - entry.observed_at for entry in basis.entries])
+            self._served.settled([now - entry.observed_at for entry in basis.entries])
         return True
 
     async def get_later(self, key: StatusKey, query: StatusQuery, turn: int = 0) -> Answer:
@@ -216,7 +216,7 @@ class StatusService:
         forwarded = _why(entry, query, self._clock.time())
         try:
             key, fetched = await self._fetch_either(key, query, entry, turn)
-            self._served.miss(0.0)
+            self._served.miss(0.0, final=_is_final(fetched))
             answer = self._answer(key, fetched, query, live=True)
             return replace(answer.named(named), forwarded=forwarded)
         except (NotFound, KindMismatch):
@@ -226,7 +226,7 @@ class StatusService:
             if entry is None or entry.record is None or not _stands_in(entry, query, now):
                 self._served.failed += 1
                 raise
-            self._served.miss(now - entry.observed_at)
+            self._served.miss(now - entry.observed_at, final=_is_final(entry))
             again = None if error.retry_after is None else now + error.retry_after
             return Answer(
                 entry,
@@ -301,7 +301,7 @@ class StatusService:
         found = self._cache.get_settled(keys, query.detail, now, content=query.content)
         if found is None:
             return None
-        self._served.hits_of([now - entry.observed_at for entry in found])
+        self._served.settled([now - entry.observed_at for entry in found])
         return found, now
 
     async def poll(self, fetch: planner.FetchRequest) -> CacheEntry:
@@ -408,6 +408,12 @@ class StatusService:
             archive=ArchiveState.OFF if archive is None else archive.state,
             archive_report=None if archive is None else archive.report(),
         )
+
+    @property
+    def histograms(self) -> Histograms:
+        """How old the answers were, and how long the requests took."""
+        served, tally = self._served, self._dispatcher.throughput.tally
+        return Histograms(served.open, served.final, tally.single, tally.mass)
 
     def may_be_respelled(self, key: StatusKey, missing: CacheEntry) -> bool:
         """Is a message that was not found to be asked for by its number's other spelling?"""
@@ -561,6 +567,10 @@ def mismatch(record: Record) -> KindMismatch:
         if isinstance(record, HlrLookup)
         else f"{record.id} is a message: ask /v1/messages/{record.id}, or message."
     )
+
+
+def _is_final(entry: CacheEntry) -> bool:
+    return entry.record is not None and entry.record.is_final
 
 
 def _is_plain_hit(entry: CacheEntry, query: StatusQuery, now: float) -> bool:

@@ -6,7 +6,16 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "gateway"
 
 ORDER = [
-    {"errors", "clock", "loopback", "memo", "observability/accesslog", "simulator", "__init__"},
+    {
+        "errors",
+        "clock",
+        "histogram",
+        "loopback",
+        "memo",
+        "observability/accesslog",
+        "simulator",
+        "__init__",
+    },
     {"model", "callers"},
     {"settings"},
     {"accounts"},

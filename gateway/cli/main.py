@@ -45,6 +45,7 @@ from gateway.smsc.row import Refusal, Row, whole
 from gateway.web.graphql.schema import sdl
 from gateway.web.http.lifetime import Lifetime
 from gateway.web.http.problems import problem_of
+from gateway.web.ops.families import page
 from gateway.web.rest.document import openapi_yaml
 from gateway.web.rest.fields import without_freshness
 from gateway.web.rest.push import PATH as CALLBACK_PATH
@@ -200,6 +201,12 @@ def schema() -> None:
 def openapi() -> None:
     """Print the OpenAPI document."""
     click.echo(openapi_yaml(), nl=False)
+
+
+@main.command()
+def metrics() -> None:
+    """Print a table of all metrics."""
+    click.echo(page(), nl=False)
 
 
 def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:

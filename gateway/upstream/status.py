@@ -5,9 +5,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.clock import Clock
+from gateway.histogram import Histogram
 from gateway.model.described import Model
 from gateway.upstream.breaker import Breaker, BreakerState
 from gateway.upstream.budget.port import Budget, Sharing
@@ -15,6 +17,10 @@ from gateway.upstream.throughput import Throughput
 
 LAST_ANSWERS = 1000
 """Answers whose ages are remembered."""
+
+AGES = (1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0)
+"""Seconds: from just asked to a day, for which a final answer is fresh; a live one is for at most
+eleven minutes."""
 
 
 class MassBudget(Model):
@@ -142,24 +148,46 @@ class LinkState(Model):
 
 @dataclass(slots=True)
 class HitCounters:
-    """What callers got, in numbers."""
+    """What callers got, in numbers.
+
+    What is final grows old by right, so its ages are counted apart from those of the rest (`open`).
+    """
 
     hits: int = 0
     misses: int = 0
     failed: int = 0
     ages: deque[float] = field(default_factory=lambda: deque(maxlen=LAST_ANSWERS))
+    final: Histogram = field(default_factory=lambda: Histogram(AGES))
+    open: Histogram = field(default_factory=lambda: Histogram(AGES))
 
-    def hit(self, age: float) -> None:
+    def hit(self, age: float, *, final: bool) -> None:
         self.hits += 1
         self.ages.append(age)
+        (self.final if final else self.open).add(age)
 
-    def hits_of(self, ages: Sequence[float]) -> None:
+    def settled(self, ages: Sequence[float]) -> None:
+        """Hits of records that are final."""
         self.hits += len(ages)
         self.ages.extend(ages)
+        self.final.add_all(ages)
 
-    def miss(self, age: float) -> None:
+    def miss(self, age: float, *, final: bool) -> None:
         self.misses += 1
         self.ages.append(age)
+        (self.final if final else self.open).add(age)
+
+
+class Histograms(NamedTuple):
+    """What is told of the link as histograms, all in seconds."""
+
+    open_ages: Histogram
+    """How old answers were whose state may change."""
+    final_ages: Histogram
+    """How old those were that are final."""
+    single: Histogram
+    """How long requests for one message took."""
+    mass: Histogram
+    """How long mass requests took."""
 
 
 def describe(
@@ -179,6 +207,7 @@ def describe(
     limits = budget.limits
     reason = breaker.reason
     tally = throughput.tally
+    singles, mass = tally.single.count, tally.mass.count
     answers = served.hits + served.misses
     mass_full = budget.mass_full()
     callers, background = queue
@@ -212,13 +241,13 @@ def describe(
             hits=served.hits,
             hit_ratio=_ratio(served.hits, answers),
             unanswered=served.failed,
-            requests=tally.requests,
-            singles=tally.singles,
-            mass=tally.mass,
+            requests=singles + mass,
+            singles=singles,
+            mass=mass,
             messages_carried=tally.carried,
             failed=tally.failures,
-            request_seconds=round(tally.seconds, 3),
-            requests_saved=_ratio(answers, tally.requests),
+            request_seconds=round(tally.single.sum + tally.mass.sum, 3),
+            requests_saved=_ratio(answers, singles + mass),
         ),
     )
 

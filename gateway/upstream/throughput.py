@@ -1,9 +1,10 @@
 """Counts provider requests, estimates latency, and computes `Retry-After` for callers."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.errors import Limit, Overloaded, RateLimited
+from gateway.histogram import Histogram
 from gateway.model.records import StatusKey
 from gateway.upstream.backlog import Backlog, Capacity
 from gateway.upstream.budget.port import Budget, Full
@@ -23,6 +24,9 @@ TYPICAL = 0.25
 MANY = 100
 """Requests that make a mean which a few slow ones do not move."""
 
+DURATIONS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds that a request to the provider takes; its time-out by default is one of them."""
+
 _LIMIT_SENTENCES = {
     Limit.PER_MESSAGE: "This message was asked for as often as the provider allows in a minute.",
     Limit.MASS: "A mass request was sent less than a minute ago.",
@@ -33,17 +37,12 @@ _LIMIT_SENTENCES = {
 
 @dataclass(slots=True)
 class Tally:
-    """What was asked since the start. `seconds` is the time all requests took together."""
+    """What was asked since the start: how long singles and mass requests took, in seconds."""
 
-    singles: int = 0
-    mass: int = 0
+    single: Histogram = field(default_factory=lambda: Histogram(DURATIONS))
+    mass: Histogram = field(default_factory=lambda: Histogram(DURATIONS))
     carried: int = 0
-    seconds: float = 0.0
     failures: int = 0
-
-    @property
-    def requests(self) -> int:
-        return self.singles + self.mass
 
 
 class Throughput:
@@ -73,10 +72,8 @@ class Throughput:
 
     def ended(self, keys: int, seconds: float, *, mass: bool, failed: bool) -> None:
         """Count a request that was sent."""
-        self.tally.mass += mass
-        self.tally.singles += not mass
+        (self.tally.mass if mass else self.tally.single).add(seconds)
         self.tally.carried += keys
-        self.tally.seconds += seconds
         self.tally.failures += failed
         if not failed:
             self._took(seconds)

@@ -4,12 +4,11 @@ Where there is no Chromium, or the pages were not built, tests are skipped; not 
 which must not pass by luck.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,6 +22,7 @@ from playwright.sync_api import (
 )
 
 from gateway.web.pages.files import STATIC
+from tests.support.tools import missing
 
 FLAGS = [
     "--headless",
@@ -39,19 +39,13 @@ PATIENCE = 120_000
 expect.set_options(timeout=PATIENCE)
 
 
-def _missing(what: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if not executable:
-        _missing("no Chromium here (Debian: apt install chromium)")
+        missing("no Chromium here (Debian: apt install chromium)")
     if not (STATIC / "manifest.json").exists():
-        _missing("the pages were not built: make ui")
+        missing("the pages were not built: make ui")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield launched

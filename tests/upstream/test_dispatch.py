@@ -550,7 +550,7 @@ async def test_a_deletion_goes_at_once_and_tells_when_it_is_done() -> None:
     await setup.clock.advance(1)
     assert (await call, gone) == (None, [KEY])
     assert setup.budget.message_left(KEY) == 4
-    assert setup.dispatcher.throughput.tally.singles == 1
+    assert setup.dispatcher.throughput.tally.single.count == 1
 
 
 async def test_a_refused_deletion_is_told_and_nothing_is_gone() -> None:

@@ -84,7 +84,7 @@ async def test_a_body_is_a_change_of_the_feed_with_its_record(tmp_path: Path) ->
             metrics = (await setup.client.get("/metrics", headers=KEY)).text
             for line in (
                 'smsc_gateway_webhook_tries_total{result="delivered",webhook="receiver"} 1.0',
-                'smsc_gateway_webhook_lag{webhook="receiver"} 0.0',
+                'smsc_gateway_webhook_lag_changes{webhook="receiver"} 0.0',
                 'smsc_gateway_webhook_state{state="ACTIVE",webhook="receiver"} 1.0',
                 'smsc_gateway_webhook_state{state="OFF",webhook="receiver"} 0.0',
             ):

@@ -5,13 +5,13 @@ histograms look their series up anew for each request, which costs more than all
 counting; here it is one look-up, and `metrics` makes the library's form of it when scraped.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.callers.registry import Callers
+from gateway.histogram import Histogram
 
 BUCKETS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds: from a hit, which takes less than the first, to the provider's time-out."""
@@ -31,30 +31,27 @@ class Series(NamedTuple):
     method: str
     status: str
     """Class of the status: `2xx`."""
-    buckets: list[int]
-    """How many took at most so long, for each of `BUCKETS` and for longer; not cumulated."""
-    seconds: float
-    """All together."""
+    seconds: Histogram
+    """How long they took."""
 
 
 class Traffic:
     """Counts requests since the start."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str, int], list[float]] = {}
+        self._series: dict[tuple[str, str, int], Histogram] = {}
 
     def add(self, route: str | None, method: str, status: int, seconds: float) -> None:
         """Count a request; `seconds` until its answer was sent, of streams until it began."""
         key = (route or UNROUTED, method if method in METHODS else OTHER, status // 100)
-        counts = self._series.get(key)
-        if counts is None:
-            counts = self._series[key] = [0] * (len(BUCKETS) + 1) + [0.0]
-        counts[bisect_left(BUCKETS, seconds)] += 1
-        counts[-1] += seconds
+        histogram = self._series.get(key)
+        if histogram is None:
+            histogram = self._series[key] = Histogram(BUCKETS)
+        histogram.add(seconds)
 
     def __iter__(self) -> Iterator[Series]:
-        for (route, method, status), (*counts, seconds) in self._series.items():
-            yield Series(route, method, f"{status}xx", [int(count) for count in counts], seconds)
+        for (route, method, status), histogram in self._series.items():
+            yield Series(route, method, f"{status}xx", histogram)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,11 @@ async def get_history(request: Request[State]) -> Response:
 
 
 async def get_metrics(request: Request[State]) -> Response:
-    link, counts = request.state["service"].link(), request.state["counts"]
-    body = metrics.render(link, counts, await _led(request.state))
-    return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
+    led = await _led(request.state)
+    service, counts = request.state["service"], request.state["counts"]
+    scrape = metrics.Scrape(service.link(), service.histograms, counts, led)
+    body, media_type = metrics.render(scrape, request.headers.get("accept", "").encode("latin-1"))
+    return Response(body, 200, _NO_STORE, media_type)
 
 
 async def _led(state: State) -> metrics.Led | None:

@@ -1,34 +1,27 @@
-"""The metrics in Prometheus' text format, collected at each scrape.
+"""The metrics of one scrape, in Prometheus' text format or as OpenMetrics."""
 
-No label ever has a value that a caller or the provider could make up.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-)
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.archive.report import ArchiveReport, ArchiveState
 from gateway.upstream.breaker import BreakerState
 from gateway.upstream.budget.port import Sharing
-from gateway.upstream.status import LinkState
-from gateway.web.http.traffic import BUCKETS, Counts
+from gateway.upstream.status import Histograms, LinkState
+from gateway.web.http.methods import negotiated
+from gateway.web.http.traffic import Counts
+from gateway.web.ops import families
 from gateway.web.rest.push import RESULTS
 from gateway.webhooks.report import WebhookReport, WebhookState
 
-MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_PLAIN, _OPENMETRICS = "text/plain", "application/openmetrics-text"
 
-_BOUNDS = [*map(str, BUCKETS), "+Inf"]
 _PROCESS = ProcessCollector(registry=None)
 """Memory, CPU time and open files of the process, where the system tells them (Linux)."""
 
@@ -44,183 +37,111 @@ class Led(NamedTuple):
     followed: int
 
 
-def render(link: LinkState, counts: Counts, led: Led | None) -> bytes:
-    """All metrics, as one scrape."""
+class Scrape(NamedTuple):
+    """What is known at the moment of a scrape."""
+
+    link: LinkState
+    histograms: Histograms
+    counts: Counts
+    led: Led | None
+
+
+def render(scrape: Scrape, accept: bytes) -> tuple[bytes, str]:
+    """All metrics, and their media type, by `Accept`; the plain text where it names neither."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(link, counts, led))
+    registry.register(_Scraped(scrape))
     registry.register(_PROCESS)
-    return generate_latest(registry)
+    preferred = _PLAIN
+    with suppress(HTTPException):
+        preferred = negotiated(accept, (_PLAIN, _OPENMETRICS))
+    encode, media_type = choose_encoder(preferred)  # it would read a header less strictly
+    return encode(registry), media_type
 
 
-class _Scrape(Collector):
-    def __init__(self, link: LinkState, counts: Counts, led: Led | None) -> None:
-        self._link = link
-        self._counts = counts
-        self._led = led
+class _Scraped(Collector):
+    def __init__(self, scrape: Scrape) -> None:
+        self._scrape = scrape
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("smsc_gateway", "What runs here.", {"version": __version__})
-        yield from _web(self._counts)
-        yield from _budgets(self._link)
-        yield from _counters(self._link)
-        yield _gauge("records", "Messages and lookups that are remembered.", self._link.records)
-        breaker, sharing = self._link.breaker.state, self._link.sharing
-        yield _state("breaker_state", "1 for the state the breaker is in.", breaker)
-        yield _state("sharing", "1 for whether others spend the same limits.", sharing)
-        yield _state("archive_state", "1 for whether what is learned is kept.", self._link.archive)
-        if self._link.archive_report is not None:
-            yield from _archive(self._link.archive_report)
-        if self._led is not None:
-            yield from _webhooks(self._led.webhooks, self._led.tries)
-            yield _gauge(
-                "followed", "Keys of follows that this process asks for.", self._led.followed
-            )
-        ages = GaugeMetricFamily(
-            "smsc_gateway_answer_age_seconds",
-            "How old the last thousand answers were.",
-            labels=["quantile"],
-        )
-        for quantile, seconds in (("0.5", self._link.ages.median), ("0.99", self._link.ages.p99)):
-            if seconds is not None:
-                ages.add_metric([quantile], seconds)
-        yield ages
-        pushes = CounterMetricFamily(
-            "smsc_gateway_pushes",
-            "Pushes of the provider, by what became of them.",
-            labels=["result"],
-        )
-        for result in RESULTS:
-            pushes.add_metric([result], self._counts.pushes[result])
-        yield pushes
+        link, histograms, counts, led = self._scrape
+        yield families.INFO.of({"version": __version__})
+        yield from _answers(link, histograms)
+        yield from _provider(link, histograms)
+        yield families.PUSHES.of_each(((result,), counts.pushes[result]) for result in RESULTS)
+        yield families.ARCHIVE.of_each(_one_of(link.archive))
+        if link.archive_report is not None:
+            yield from _archive(link.archive_report)
+        if led is not None:
+            yield from _webhooks(led.webhooks, led.tries)
+            yield families.FOLLOWED.of(led.followed)
+        yield from _callers(counts)
+
+
+def _answers(link: LinkState, histograms: Histograms) -> Iterator[Metric]:
+    counters = link.counters
+    misses = counters.answers - counters.hits
+    yield families.ANSWERS.of_each([(["cache"], counters.hits), (["provider"], misses)])
+    yield families.UNANSWERED.of(counters.unanswered)
+    yield families.ANSWER_AGE.of_each(
+        [(["true"], histograms.final_ages), (["false"], histograms.open_ages)]
+    )
+    yield families.RECORDS.of(link.records)
+
+
+def _provider(link: LinkState, histograms: Histograms) -> Iterator[Metric]:
+    budgets, counters = link.budgets, link.counters
+    yield families.BUDGET_LEFT.of_each(
+        [(["mass"], budgets.mass.left), (["concurrency"], budgets.concurrency.left)]
+    )
+    yield families.MESSAGES_SPENT.of(budgets.per_message.spent_messages)
+    yield families.QUEUE.of_each(
+        [(["callers"], link.queue.callers), (["background"], link.queue.background)]
+    )
+    yield families.IN_FLIGHT.of(link.in_flight)
+    yield families.DURATION.of_each([(["single"], histograms.single), (["mass"], histograms.mass)])
+    yield families.FAILED.of(counters.failed)
+    yield families.CARRIED.of(counters.messages_carried)
+    yield families.BREAKER.of_each(_one_of(link.breaker.state))
+    yield families.SHARING.of_each(_one_of(link.sharing))
+
+
+def _archive(report: ArchiveReport) -> Iterator[Metric]:
+    yield families.ARCHIVE_QUEUE.of(report.queue)
+    yield families.ARCHIVE_LAG.of(report.lag_seconds)
+    if report.rows is not None:
+        yield families.ARCHIVE_ROWS.of(report.rows)
+    yield families.ARCHIVE_ERRORS.of(report.errors)
+    yield families.ARCHIVE_LOST.of(report.lost)
 
 
 def _webhooks(
     reports: Sequence[WebhookReport], tries: Mapping[tuple[str, str], int]
 ) -> Iterator[Metric]:
-    """Every replica tells how they stand, and who delivers the tries; names are the operator's."""
-    deliveries = CounterMetricFamily(
-        "smsc_gateway_webhook_tries",
-        "Tries to tell a webhook of a change, by what became of them, in this process.",
-        labels=["webhook", "result"],
+    """Every replica tells how they stand, and who delivers the tries."""
+    yield families.WEBHOOK_TRIES.of_each(sorted(tries.items()))
+    yield families.WEBHOOK_LAG.of_each(((one.name,), one.lag) for one in reports)
+    yield families.WEBHOOK_OLDEST.of_each(
+        ((one.name,), one.oldest_undelivered.timestamp())
+        for one in reports
+        if one.oldest_undelivered is not None
     )
-    for (name, result), count in sorted(tries.items()):
-        deliveries.add_metric([name, result], count)
-    yield deliveries
-    lag = GaugeMetricFamily(
-        "smsc_gateway_webhook_lag",
-        "Changes that a webhook was not told yet; no more than 10,000 are counted.",
-        labels=["webhook"],
+    yield families.WEBHOOK_GIVEN_UP.of_each(((one.name,), one.given_up) for one in reports)
+    yield families.WEBHOOK_STATE.of_each(
+        ((one.name, *state), value) for one in reports for state, value in _one_of(one.state)
     )
-    oldest = GaugeMetricFamily(
-        "smsc_gateway_webhook_oldest_undelivered_timestamp_seconds",
-        "When the oldest of them was learned.",
-        labels=["webhook"],
+
+
+def _callers(counts: Counts) -> Iterator[Metric]:
+    yield families.HTTP.of_each(
+        ((one.route, one.method, one.status), one.seconds) for one in counts.traffic
     )
-    given_up = GaugeMetricFamily(
-        "smsc_gateway_webhook_given_up", "Changes that were given up.", labels=["webhook"]
-    )
-    state = GaugeMetricFamily(
-        "smsc_gateway_webhook_state",
-        "1 for the state a webhook is in.",
-        labels=["webhook", "state"],
-    )
-    for one in reports:
-        lag.add_metric([one.name], one.lag)
-        if one.oldest_undelivered is not None:
-            oldest.add_metric([one.name], one.oldest_undelivered.timestamp())
-        given_up.add_metric([one.name], one.given_up)
-        for known in WebhookState:
-            state.add_metric([one.name, known], known is one.state)
-    yield from (lag, oldest, given_up, state)
+    yield families.OPERATIONS.of_each(sorted(counts.operations.items()))
+    yield families.STREAMS.of(counts.callers.quota.open_streams)
+    yield families.WRONG_KEYS.of(counts.callers.throttle.wrong_keys)
 
 
-def _web(counts: Counts) -> Iterator[Metric]:
-    requests = HistogramMetricFamily(
-        "smsc_gateway_http_request_duration_seconds",
-        "Requests of callers, until their answer was sent; of streams until it began.",
-        labels=["route", "method", "status"],
-    )
-    for series in counts.traffic:
-        cumulated = zip(_BOUNDS, accumulate(series.buckets), strict=True)
-        requests.add_metric(
-            [series.route, series.method, series.status], list(cumulated), series.seconds
-        )
-    yield requests
-    operations = CounterMetricFamily(
-        "smsc_gateway_graphql_operations",
-        "GraphQL operations, by type and by what executed them.",
-        labels=["type", "path"],
-    )
-    for (type_, path), count in sorted(counts.operations.items()):
-        operations.add_metric([type_, path], count)
-    yield operations
-    yield _gauge("streams", "Streams of callers that are open.", counts.callers.quota.open_streams)
-    wrong = counts.callers.throttle.wrong_keys
-    yield _counter("wrong_keys", "Requests with a key that is not known.", wrong)
-
-
-def _budgets(link: LinkState) -> Iterator[Metric]:
-    budgets = link.budgets
-    left = GaugeMetricFamily(
-        "smsc_gateway_budget_left", "Requests that may go now, by limit.", labels=["limit"]
-    )
-    left.add_metric(["mass"], budgets.mass.left)
-    left.add_metric(["concurrency"], budgets.concurrency.left)
-    yield left
-    yield _gauge(
-        "messages_spent",
-        "Messages that may not be asked for now.",
-        budgets.per_message.spent_messages,
-    )
-    yield _gauge("in_flight", "Requests under way.", link.in_flight)
-    queue = GaugeMetricFamily(
-        "smsc_gateway_queue", "Messages that wait to be asked for.", labels=["why"]
-    )
-    queue.add_metric(["callers"], link.queue.callers)
-    queue.add_metric(["background"], link.queue.background)
-    yield queue
-
-
-def _counters(link: LinkState) -> Iterator[Metric]:
-    counters = link.counters
-    answers = CounterMetricFamily(
-        "smsc_gateway_answers", "Answers given to callers.", labels=["source"]
-    )
-    answers.add_metric(["cache"], counters.hits)
-    answers.add_metric(["provider"], counters.answers - counters.hits)
-    yield answers
-    yield _counter("unanswered", "Questions that ended with a problem.", counters.unanswered)
-    requests = CounterMetricFamily(
-        "smsc_gateway_requests", "Requests to the provider.", labels=["kind"]
-    )
-    requests.add_metric(["single"], counters.singles)
-    requests.add_metric(["mass"], counters.mass)
-    yield requests
-    yield _counter("requests_failed", "Requests without a usable answer.", counters.failed)
-    yield _counter("messages_carried", "Messages asked about.", counters.messages_carried)
-    yield _counter("request_seconds", "Seconds the requests took.", counters.request_seconds)
-
-
-def _archive(report: ArchiveReport) -> Iterator[Metric]:
-    yield _gauge("archive_queue", "Records that wait to be kept.", report.queue)
-    yield _gauge("archive_lag_seconds", "How long the oldest has waited.", report.lag_seconds)
-    if report.rows is not None:
-        yield _gauge("archive_rows", "Records that are kept, counted each minute.", report.rows)
-    yield _counter("archive_errors", "Transactions of the archive that failed.", report.errors)
-    yield _counter("archive_lost", "Records that were dropped, and are not kept.", report.lost)
-
-
-def _state(name: str, about: str, state: BreakerState | Sharing | ArchiveState) -> Metric:
-    """One series for each state there is."""
-    metric = GaugeMetricFamily(f"smsc_gateway_{name}", about, labels=["state"])
-    for other in type(state):
-        metric.add_metric([other], float(other is state))
-    return metric
-
-
-def _gauge(name: str, about: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"smsc_gateway_{name}", about, value)
-
-
-def _counter(name: str, about: str, value: float) -> Metric:
-    return CounterMetricFamily(f"smsc_gateway_{name}", about, value)
+def _one_of(
+    state: BreakerState | Sharing | ArchiveState | WebhookState,
+) -> Iterable[tuple[tuple[str], float]]:
+    """1 for this state, 0 for the others there are."""
+    return [((other,), float(other is state)) for other in type(state)]
