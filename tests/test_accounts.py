@@ -314,6 +314,18 @@ async def test_lists_and_changes_are_of_one_account(tmp_path: Path) -> None:
         )
 
 
+async def test_metrics_tell_of_each_account(tmp_path: Path) -> None:
+    async with running(tmp_path) as setup:
+        await setup.state("ru")
+        text = (await setup.client.get("/metrics", headers=BOTH)).text
+        told = re.findall(r'_breaker_state\{account="(\w+)",state="CLOSED"\} 1.0', text)
+        assert told == ["ru", "kz"]
+        only = {"authorization": "Bearer key of only-kz"}
+        text = (await setup.client.get("/metrics", headers=only)).text
+        assert 'account="kz"' in text
+        assert 'account="ru"' not in text
+
+
 async def test_without_a_file_of_callers_everybody_may_ask_for_each(tmp_path: Path) -> None:
     settings = load({"GATEWAY_ACCOUNTS_FILE": str(files(tmp_path).accounts_file)}, state_dir=None)
     assert named(read_accounts(settings)) == ("ru", "kz")

@@ -249,7 +249,8 @@ _PAGE = """\
 What `GET /metrics` tells: Prometheus' text format, or OpenMetrics where `Accept` prefers it. It
 needs the scope `provider:read`. A histogram has the series `…_bucket{le}`, `…_sum` and `…_count`.
 Each replica tells what it did and knows itself, but all tell the same of what they share: the
-limits, and how far a webhook is. Alerts and a dashboard are in [`deploy/`](operating.md#deploying).
+limits, and how far a webhook is. Where a gateway serves several accounts, what is told of each has
+the label `account` as well. Alerts and a dashboard are in [`deploy/`](operating.md#deploying).
 `make contracts` writes this page from the code.
 """
 

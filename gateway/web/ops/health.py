@@ -42,14 +42,20 @@ async def get_history(request: Request[State]) -> Response:
 
 
 async def get_metrics(request: Request[State]) -> Response:
-    led = await _led(request.state)
-    service, counts = request.state["service"], request.state["counts"]
-    scrape = metrics.Scrape(service.link(), service.histograms, counts, led)
-    body, media_type = metrics.render(scrape, request.headers.get("accept", "").encode("latin-1"))
+    accounts = request.state["accounts"]
+    own = accounts_of(caller_of(request.scope), accounts)
+    scrapes = {name: await _scrape(accounts[name]) for name in own}
+    accept = request.headers.get("accept", "").encode("latin-1")
+    body, media_type = metrics.render(scrapes, request.state["counts"], accept)
     return Response(body, 200, _NO_STORE, media_type)
 
 
-async def _led(state: State) -> metrics.Led | None:
+async def _scrape(state: AccountState) -> metrics.AccountScrape:
+    service = state["service"]
+    return metrics.AccountScrape(service.link(), service.histograms, await _led(state))
+
+
+async def _led(state: AccountState) -> metrics.Led | None:
     webhooks, follows, reports = state["webhooks"], state["follows"], []
     if webhooks is None or follows is None:
         return None

@@ -37,19 +37,23 @@ class Led(NamedTuple):
     followed: int
 
 
-class Scrape(NamedTuple):
-    """What is known at the moment of a scrape."""
+class AccountScrape(NamedTuple):
+    """What is known of an account at the moment of a scrape."""
 
     link: LinkState
     histograms: Histograms
-    counts: Counts
     led: Led | None
 
 
-def render(scrape: Scrape, accept: bytes) -> tuple[bytes, str]:
-    """All metrics, and their media type, by `Accept`; the plain text where it names neither."""
+def render(
+    accounts: Mapping[str, AccountScrape], counts: Counts, accept: bytes
+) -> tuple[bytes, str]:
+    """All metrics, and their media type, by `Accept`; the plain text where it names neither.
+
+    Those of accounts that have a name have the label `account`.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scraped(scrape))
+    registry.register(_Scraped(accounts, counts))
     registry.register(_PROCESS)
     preferred = _PLAIN
     with suppress(HTTPException):
@@ -59,22 +63,44 @@ def render(scrape: Scrape, accept: bytes) -> tuple[bytes, str]:
 
 
 class _Scraped(Collector):
-    def __init__(self, scrape: Scrape) -> None:
-        self._scrape = scrape
+    def __init__(self, accounts: Mapping[str, AccountScrape], counts: Counts) -> None:
+        self._accounts = accounts
+        self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
-        link, histograms, counts, led = self._scrape
         yield families.INFO.of({"version": __version__})
-        yield from _answers(link, histograms)
-        yield from _provider(link, histograms)
-        yield families.PUSHES.of_each(((result,), counts.pushes[result]) for result in RESULTS)
-        yield families.ARCHIVE.of_each(_one_of(link.archive))
-        if link.archive_report is not None:
-            yield from _archive(link.archive_report)
-        if led is not None:
-            yield from _webhooks(led.webhooks, led.tries)
-            yield families.FOLLOWED.of(led.followed)
-        yield from _callers(counts)
+        yield from _together({name: _account(one) for name, one in self._accounts.items()})
+        pushes = self._counts.pushes
+        yield families.PUSHES.of_each(((result,), pushes[result]) for result in RESULTS)
+        yield from _callers(self._counts)
+
+
+def _together(accounts: Mapping[str, Iterable[Metric]]) -> Iterable[Metric]:
+    """The same metric of several accounts is one, with a series for each."""
+    found: dict[str, Metric] = {}
+    for account, metrics in accounts.items():
+        for metric in metrics:
+            if account:
+                metric.samples = [
+                    one._replace(labels={"account": account, **one.labels})
+                    for one in metric.samples
+                ]
+            found.setdefault(metric.name, metric)
+            if found[metric.name] is not metric:
+                found[metric.name].samples += metric.samples
+    return found.values()
+
+
+def _account(scrape: AccountScrape) -> Iterator[Metric]:
+    link, histograms, led = scrape
+    yield from _answers(link, histograms)
+    yield from _provider(link, histograms)
+    yield families.ARCHIVE.of_each(_one_of(link.archive))
+    if link.archive_report is not None:
+        yield from _archive(link.archive_report)
+    if led is not None:
+        yield from _webhooks(led.webhooks, led.tries)
+        yield families.FOLLOWED.of(led.followed)
 
 
 def _answers(link: LinkState, histograms: Histograms) -> Iterator[Metric]:
