@@ -178,7 +178,7 @@ class Dispatcher(Generic[T]):
         if flight is None or not flight.fetch.detail.covers(detail):
             fetch = FetchRequest(key, detail, Why.CALLER, waiter.start_by, caller, turn, kind=kind)
             flight = self._join(fetch, now)
-        flight.callers.append(waiter)
+        flight.join(waiter)
         if waiter.patience < math.inf:
             self._alarm.set(waiter.patience)
         try:
@@ -481,6 +481,8 @@ class Dispatcher(Generic[T]):
             self._put_back(flights, confirmed or None)
             self._tell_followed(ask, dict.fromkeys(ask.keys))
             return
+        for flight in flights:
+            flight.carry(lease)
         answer = await outcome_of(self._provider.ask(ask.keys, ask.detail))
         rows, failure = ({}, answer) if isinstance(answer, GatewayError) else (answer, None)
         # Learned before the request is told to have ended: else other processes would ask as well.
