@@ -379,6 +379,9 @@ async def test_without_the_server_what_is_known_is_served_and_nothing_is_asked()
             all_.clock.now += 30
             answer = await b.service.get(SENT, WANT)
             assert answer.stale
+            forecast = await b.service.forecast([SENT, DELIVERED], WANT)
+            assert (forecast.served.stale, forecast.served.live) == (1, 0)
+            assert (forecast.requests, forecast.all_known_by) == (0, None)
             assert all_.limits.admitted == 1
             b.service.ingest(push(SENT, 1))  # the provider can still tell us
             server.start()

@@ -91,6 +91,7 @@ def _values() -> Json:
         "UNTIL_STATES": [state.value for state in UNTIL_STATES],
         "UNTIL_STATES_OR_NULL": [*[state.value for state in UNTIL_STATES], None],
         "MAX_FOLLOWED": MOST_KEYS,
+        "FORECAST": examples.FORECAST,
         "FOLLOW": examples.FOLLOW,
         "FOLLOW_LINE": examples.line(examples.FOLLOW),
         "LIMITS": [limit.value for limit in errors.Limit],

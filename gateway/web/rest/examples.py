@@ -12,6 +12,8 @@ from gateway import errors
 from gateway.model import records
 from gateway.model.described import as_model
 from gateway.model.records import HlrLookup, Message
+from gateway.upstream.cost import Served
+from gateway.upstream.forecast import Forecast
 from gateway.web.http.problems import STATUS, Outcome, problem_of, told
 from gateway.web.rest.follows import Estimate, FollowStatus
 
@@ -139,6 +141,10 @@ def line(value: object) -> str:
     """As it is sent: JSON in one line."""
     return orjson.dumps(value).decode()
 
+
+FORECAST = Forecast(
+    requests=1, mass=1, served=Served(live=40, cache=60), all_known_by=_OBSERVED_AT
+).model_dump(mode="json", by_alias=True)
 
 FOLLOW = FollowStatus(
     id="hT3yQ1m9Zr0XkE2b",

@@ -11,6 +11,7 @@ from gateway.archive.summary import DeliveryTimes, RecordSummary
 from gateway.callers.model import HIDDEN_WITHOUT
 from gateway.model.described import twin
 from gateway.model.records import HlrLookup, Message, Record, shown_fields
+from gateway.upstream.forecast import Forecast
 from gateway.upstream.history import LinkHistory
 from gateway.upstream.status import LinkState
 from gateway.web.http.problems import Problem
@@ -35,6 +36,7 @@ _MODELS: Final = (
     WebhookReports,
     FollowStatus,
     FollowList,
+    Forecast,
 )
 """The models they refer to are added by Pydantic."""
 
