@@ -190,6 +190,19 @@ class StatusService:
         """Learn what other processes know of keys that are not known here; False: nothing."""
         return await self._cache.recall(keys)
 
+    def load(self, entries: Iterable[CacheEntry]) -> int:
+        """Know what the archive has of records that are not known here; how many there were."""
+        return self._cache.load(entries)
+
+    async def forget(self, keys: Iterable[StatusKey]) -> None:
+        """Answer nobody by what is known of these keys; raises `Overloaded` as the store does."""
+        await self._cache.forget(keys)
+
+    @property
+    def most_records(self) -> int:
+        """How many records are known at a time."""
+        return self._cache.most
+
     def resolve(self, key: StatusKey) -> StatusKey:
         """The key under which a message is known or asked for: as it is spelled, or respelled.
 

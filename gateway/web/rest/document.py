@@ -93,6 +93,7 @@ def _values() -> Json:
         "MAX_FOLLOWED": MOST_KEYS,
         "FORECAST": examples.FORECAST,
         "FOLLOW": examples.FOLLOW,
+        "REFRESH": examples.REFRESH,
         "FOLLOW_LINE": examples.line(examples.FOLLOW),
         "LIMITS": [limit.value for limit in errors.Limit],
         "MESSAGE_FIELDS": _field_names(Message),

@@ -159,3 +159,5 @@ FOLLOW = FollowStatus(
     done=False,
     estimate=Estimate(all_seen_by=_OBSERVED_AT),
 ).model_dump(mode="json", by_alias=True)
+
+REFRESH = {"matched": 2, "follow": FOLLOW | {"name": "refresh"}}

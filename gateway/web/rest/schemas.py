@@ -19,6 +19,7 @@ from gateway.web.rest.feed import RECORD, ChangeEvent
 from gateway.web.rest.fields import HIDDEN, KINDS
 from gateway.web.rest.follows import FollowList, FollowStatus
 from gateway.web.rest.records import StatusResult
+from gateway.web.rest.upkeep import Prewarm, Purge, Refresh
 from gateway.web.rest.webhooks import WebhookReports
 
 Json: TypeAlias = dict[str, Any]
@@ -37,6 +38,9 @@ _MODELS: Final = (
     FollowStatus,
     FollowList,
     Forecast,
+    Refresh,
+    Purge,
+    Prewarm,
 )
 """The models they refer to are added by Pydantic."""
 
