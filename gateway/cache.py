@@ -126,6 +126,26 @@ class RecordCache:
             is_found = is_found or any(self._store.get(key) is not None for key in missing)
         return is_found
 
+    def load(self, entries: Iterable[CacheEntry]) -> int:
+        """Load what the archive has of records that are missing here; how many there were."""
+        loaded = 0
+        for entry in entries:
+            if entry.record is not None and self._store.get(key := entry.record.key) is None:
+                self._store.keep(key, entry)
+                self._changed(key)
+                loaded += 1
+        return loaded
+
+    async def forget(self, keys: Iterable[StatusKey]) -> None:
+        """Forget what is known of these keys, in either spelling, here and in other processes."""
+        spelled = [one for key in keys for one in (key, key.respelled) if one is not None]
+        await self._store.forget(spelled)
+
+    @property
+    def most(self) -> int:
+        """How many records are known at a time."""
+        return self._store.most
+
     def merge_answer(
         self, key: StatusKey, row: Row, detail: DetailLevel, kind: type[Record] | None
     ) -> CacheEntry:

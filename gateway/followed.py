@@ -15,7 +15,7 @@ from gateway.archive.states import number_of
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidArgument
 from gateway.model.freshness import CacheEntry
-from gateway.model.records import DetailLevel, MessageState, StatusKey
+from gateway.model.records import DetailLevel, StatusKey
 from gateway.service import StatusService
 from gateway.upstream.planner import FetchRequest, Why
 from gateway.watch import AGAIN, is_missing, is_reached, pause_after
@@ -24,14 +24,21 @@ from gateway.watch import AGAIN, is_missing, is_reached, pause_after
 class _Place:
     """A key's place in one of the follows that have it."""
 
-    __slots__ = ("follow", "outcome", "place", "state", "until")
+    __slots__ = ("after", "follow", "outcome", "place", "state", "until")
 
-    def __init__(self, step: Step, until: MessageState | None) -> None:
+    def __init__(self, step: Step, follow: Follow) -> None:
         self.follow = step.follow
         self.place = step.place
-        self.until = until
+        self.until = follow.until_state
+        self.after = follow.created_at if follow.once else -math.inf
+        """What was observed before then does not count."""
         self.outcome = step.outcome
         self.state = step.state
+
+    @property
+    def is_once(self) -> bool:
+        """Is it over with the first answer?"""
+        return self.after > -math.inf
 
 
 class _Key:
@@ -51,6 +58,11 @@ class _Key:
     @property
     def is_seen(self) -> bool:
         return all(one.outcome is not Outcome.UNSEEN for one in self.places)
+
+
+def _told(one: _Key, entry: CacheEntry) -> list[_Place]:
+    """Those of a key's places for which this entry counts."""
+    return [place for place in one.places if entry.observed_at >= place.after]
 
 
 class FollowedKeys:
@@ -93,9 +105,10 @@ class FollowedKeys:
                 one = self._keys[key.canonical] = _Key(self._service.resolve(key), follow.detail)
             elif not one.detail.covers(follow.detail):
                 one.detail = follow.detail
-            one.places += (_Place(step, follow.until_state),)
+            one.places += (_Place(step, follow),)
             self._left[follow.no] += 1
             if not self._learn(one) and not one.is_sent:
+                one.due = -math.inf
                 self._unseen[key.canonical] = None
 
     def remove(self, follow: int) -> None:
@@ -144,7 +157,8 @@ class FollowedKeys:
             return
         one.is_sent = False
         if isinstance(result, CacheEntry):
-            self._learn(one)
+            if not self._learn(one):
+                self._queue(canonical, one)
         elif result is None:
             self._queue(canonical, one)
         elif isinstance(result, InvalidArgument) and mass:
@@ -163,30 +177,36 @@ class FollowedKeys:
             self._learn(one)
 
     def _learn(self, one: _Key) -> bool:
-        """Take note of what is known of a key, and decide when it is due; False: nothing is."""
+        """Take note of what is known of a key, and decide when it is due; False: at once."""
         canonical, entry = one.key.canonical, self._service.peek(one.key)
         if entry is None:
             return False
         if entry.record is None:
             asks_other = self._respelled(one, entry)
             is_over = is_missing(entry, self._clock.time()) and not asks_other
-            outcome = Outcome.NOT_FOUND if is_over else Outcome.SEEN
             phone = "" if entry.deleted else one.key.phone  # nothing is left of it
-            self._move(canonical, one, outcome, None, phone)
+            for place in _told(one, entry):
+                is_over_here = is_over or (place.is_once and not asks_other)
+                outcome = Outcome.NOT_FOUND if is_over_here else Outcome.SEEN
+                self._step(place, Step(place.follow, place.place, phone, outcome, None))
+            self._drop_over(canonical, one)
             if asks_other:
                 return True
         else:
             one.key = self._service.resolve(one.key)
-            reached = [is_reached(entry.record, place.until) for place in one.places]
-            for place, is_over in zip(one.places, reached, strict=True):
+            for place in _told(one, entry):
+                is_over = place.is_once or is_reached(entry.record, place.until)
                 outcome = Outcome.FINAL if is_over else Outcome.SEEN
                 state = number_of(entry.record)
                 step = Step(place.follow, place.place, one.key.phone, outcome, state)
                 self._step(place, step)
             self._drop_over(canonical, one)
-        if canonical in self._keys:
-            ahead = self._clock.monotonic() - self._clock.time()
-            self._put_off(canonical, one, entry.observed_at + pause_after(entry) + ahead)
+        if canonical not in self._keys:
+            return True
+        if not one.is_seen:
+            return False
+        ahead = self._clock.monotonic() - self._clock.time()
+        self._put_off(canonical, one, entry.observed_at + pause_after(entry) + ahead)
         return True
 
     def _respelled(self, one: _Key, entry: CacheEntry) -> bool:

@@ -46,7 +46,7 @@ AT_ONCE: Final = 500
 
 
 class FollowRequest(NamedTuple):
-    """What a caller wants. `token` and `digest`: see `following.NewFollow`."""
+    """What a caller wants. `token`, `digest` and `once`: see `following.NewFollow`."""
 
     keys: Sequence[StatusKey]
     until_at: int
@@ -55,6 +55,7 @@ class FollowRequest(NamedTuple):
     name: str | None
     token: str | None
     digest: str
+    once: bool = False
 
 
 class FollowProgress(NamedTuple):
@@ -93,6 +94,7 @@ class Follows:
             wanted.until_state,
             wanted.detail,
             list({key.canonical: key for key in wanted.keys}.values()),
+            once=wanted.once,
         )
         id_ = await self._archive.write(following.create, new)
         self._changed.set()

@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -42,8 +44,10 @@ from gateway.smsc.row import Row
 from gateway.upstream import planner
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.budget.port import Budget
+from gateway.upstream.cost import Served
 from gateway.upstream.demand import RecentDemand
 from gateway.upstream.dispatcher import Dispatcher, Followed, Provider
+from gateway.upstream.forecast import Forecast
 from gateway.upstream.planner import Why
 from gateway.upstream.status import Histograms, HitCounters, LinkState, describe
 
@@ -186,6 +190,19 @@ class StatusService:
         """Learn what other processes know of keys that are not known here; False: nothing."""
         return await self._cache.recall(keys)
 
+    def load(self, entries: Iterable[CacheEntry]) -> int:
+        """Know what the archive has of records that are not known here; how many there were."""
+        return self._cache.load(entries)
+
+    async def forget(self, keys: Iterable[StatusKey]) -> None:
+        """Answer nobody by what is known of these keys; raises `Overloaded` as the store does."""
+        await self._cache.forget(keys)
+
+    @property
+    def most_records(self) -> int:
+        """How many records are known at a time."""
+        return self._cache.most
+
     def resolve(self, key: StatusKey) -> StatusKey:
         """The key under which a message is known or asked for: as it is spelled, or respelled.
 
@@ -245,8 +262,7 @@ class StatusService:
         A key that could not be read is an error already, and stays it. More than `MAX_ITEMS` are
         an `InvalidArgument`.
         """
-        if len(keys) > MAX_ITEMS:
-            raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(keys)}.")
+        _check_number(keys)
         settled = self.get_settled(keys, query)
         if settled is None:
             return await self._get_each(keys, query)
@@ -286,6 +302,47 @@ class StatusService:
         waits = (later(turn, key) for turn, key in enumerate(missing))
         found.update(zip(missing, await asyncio.gather(*waits), strict=True))
         return [found[key] if isinstance(key, StatusKey) else key for key in keys]
+
+    async def forecast(
+        self, keys: Sequence[StatusKey | GatewayError], query: StatusQuery
+    ) -> Forecast:
+        """What `get_many` would cost now, and when all would be known; nothing is asked.
+
+        A key that could not be read costs nothing. Raises `InvalidArgument` as `get_many` does.
+        """
+        _check_number(keys)
+        named = [key for key in keys if isinstance(key, StatusKey)]
+        await self.recall([key for key in dict.fromkeys(named) if self.peek(key) is None])
+        now, monotonic = self._clock.time(), self._clock.monotonic()
+        served: dict[StatusKey, str | None] = {}
+        missing: dict[StatusKey, StatusKey] = {}
+        for key in named:
+            spelled, entry = self._find(key)
+            if entry is not None and entry.record is None and self.may_be_respelled(spelled, entry):
+                missing[key] = spelled.respelled or spelled
+            elif entry is None or not self._answers(entry, query, now, stale=True):
+                missing[key] = spelled
+            else:
+                served[key] = "cache" if now < entry.fresh_until else "stale"
+        asked = sorted(dict.fromkeys(missing.values()), key=self._observed_at)
+        outlook = await self._dispatcher.forecast(asked, query.detail, query.caller)
+        for key, spelled in missing.items():
+            served[key] = "live" if spelled in outlook.answered_at else self._fallback(key, query)
+        told = Counter(how for key in named if (how := served[key]) is not None)
+        known_at = outlook.all_known_at
+        return Forecast(
+            requests=outlook.requests,
+            mass=outlook.mass,
+            served=Served(**told),
+            all_known_by=None
+            if known_at is None
+            else datetime.fromtimestamp(math.ceil(now + known_at - monotonic), UTC),
+        )
+
+    def _fallback(self, key: StatusKey, query: StatusQuery) -> str | None:
+        entry = self.peek(key)
+        stands_in = entry is not None and _stands_in(entry, query, self._clock.time())
+        return "stale" if stands_in else None
 
     def get_settled(
         self, keys: Sequence[StatusKey | GatewayError], query: StatusQuery
@@ -553,6 +610,11 @@ class StatusService:
 
     def _merge_answer(self, fetch: planner.FetchRequest, row: Row) -> CacheEntry:
         return self._cache.merge_answer(fetch.key, row, fetch.detail, fetch.kind)
+
+
+def _check_number(keys: Sequence[object]) -> None:
+    if len(keys) > MAX_ITEMS:
+        raise InvalidArgument(f"items may hold at most {MAX_ITEMS}; there are {len(keys)}.")
 
 
 def _spellings(key: StatusKey) -> list[StatusKey]:

@@ -285,12 +285,12 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _strangers(self) -> Self:
-        may_delete = Scope.MESSAGE_DELETE in self.scopes_of_anonymous
-        if may_delete and not self.is_for_local_callers:
-            raise ValueError(
-                f"{PREFIX}ANONYMOUS_SCOPES must not hold {Scope.MESSAGE_DELETE} where others than "
-                f"this machine can ask: give who deletes a key in {PREFIX}CLIENTS_FILE"
-            )
+        for scope in (Scope.MESSAGE_DELETE, Scope.PROVIDER_OPERATE):
+            if scope in self.scopes_of_anonymous and not self.is_for_local_callers:
+                raise ValueError(
+                    f"{PREFIX}ANONYMOUS_SCOPES must not hold {scope} where others than this "
+                    f"machine can ask: give who needs it a key in {PREFIX}CLIENTS_FILE"
+                )
         return self
 
     @model_validator(mode="after")

@@ -213,6 +213,7 @@ async def test_a_field_of_graphql_names_its_account(tmp_path: Path) -> None:
         f'hlrLookup(id: 1, phone: "{PHONE}") {{ id }}',
         f'status(id: 1, phone: "{PHONE}") {{ id }}',
         f'statuses(items: [{{id: 1, phone: "{PHONE}"}}]) {{ id }}',
+        f'forecast(items: [{{id: 1, phone: "{PHONE}"}}]) {{ requests }}',
         "records { nodes { id } }",
         "recordSummary { total }",
         "provider { inFlight }",

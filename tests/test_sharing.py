@@ -380,6 +380,9 @@ async def test_without_the_server_what_is_known_is_served_and_nothing_is_asked()
             all_.clock.now += 30
             answer = await b.service.get(SENT, WANT)
             assert answer.stale
+            forecast = await b.service.forecast([SENT, DELIVERED], WANT)
+            assert (forecast.served.stale, forecast.served.live) == (1, 0)
+            assert (forecast.requests, forecast.all_known_by) == (0, None)
             assert all_.limits.admitted == 1
             b.service.ingest(push(SENT, 1))  # the provider can still tell us
             server.start()
@@ -477,3 +480,32 @@ async def test_what_a_user_may_not_do_is_named(
         assert all_.gateways[0].service.link().sharing is Sharing.LOST
     assert "lacks the permission for the command EVAL" in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_what_one_forgets_all_forget(server: Valkey) -> None:
+    async with company(server) as all_:
+        a, b = all_.gateways
+        for key in (DELIVERED, SENT):
+            await a.get(key)
+        await all_.settle()
+        assert b.state(DELIVERED) is MessageState.DELIVERED
+        await a.service.forget([DELIVERED])
+        await all_.settle()
+        assert (a.state(DELIVERED), b.state(DELIVERED)) == (None, None)
+        assert b.state(SENT) is MessageState.SENT
+        assert not await b.service.recall([DELIVERED])
+        admitted = all_.limits.admitted
+        assert await b.get(DELIVERED) is MessageState.DELIVERED
+        assert all_.limits.admitted == admitted + 1
+
+
+async def test_without_the_server_nothing_is_forgotten(server: Valkey) -> None:
+    async with company(server, 1) as all_:
+        [a] = all_.gateways
+        await a.get(DELIVERED)
+        await all_.settle()
+        server.stop()
+        await until(lambda: a.service.link().sharing is Sharing.LOST)
+        with pytest.raises(Overloaded, match="Redis"):
+            await a.service.forget([DELIVERED])
+        assert a.state(DELIVERED) is MessageState.DELIVERED

@@ -33,6 +33,9 @@ MOST_LISTED: Final = 1000
 
 _AT_ONCE: Final = 1000
 
+_ONCE: Final = "ONCE"
+"""Where others have the state that they are followed to."""
+
 
 class Outcome(IntEnum):
     """How far a followed key is."""
@@ -53,7 +56,7 @@ OPEN: Final = (Outcome.UNSEEN, Outcome.SEEN)
 class NewFollow(NamedTuple):
     """What a caller wants followed. `token`: its `Idempotency-Key`; `digest`: what it came with.
 
-    Times are seconds since 1970.
+    `once`: see `Follow`. Times are seconds since 1970.
     """
 
     id: str
@@ -66,10 +69,11 @@ class NewFollow(NamedTuple):
     until_state: MessageState | None
     detail: DetailLevel
     keys: Sequence[StatusKey]
+    once: bool = False
 
 
 class Follow(NamedTuple):
-    """A follow as it is kept."""
+    """A follow as it is kept. `once`: each key is over as soon as it is known anew."""
 
     no: int
     id: str
@@ -80,6 +84,7 @@ class Follow(NamedTuple):
     until_state: MessageState | None
     detail: DetailLevel
     done_at: int | None
+    once: bool = False
 
 
 class Progress(NamedTuple):
@@ -131,7 +136,8 @@ def create(connection: Connection, new: NewFollow) -> str:
         )
     no = take_numbers(connection, FOLLOWS.name, 1) + 1
     values = new._asdict() | {"no": no, "account": account(), "detail": new.detail.all}
-    values["until_state"] = new.until_state and new.until_state.value
+    until_state = new.until_state and new.until_state.value
+    values["until_state"] = _ONCE if values.pop("once") else until_state
     keys = values.pop("keys")
     connection.execute(insert(FOLLOWS).values(values))
     rows = [
@@ -290,9 +296,10 @@ def _follow(row: Row[Any]) -> Follow:
         row.name,
         row.created_at,
         row.until_at,
-        None if row.until_state is None else MessageState[row.until_state],
+        None if row.until_state in {None, _ONCE} else MessageState[row.until_state],
         list(DetailLevel)[row.detail],
         row.done_at,
+        once=row.until_state == _ONCE,
     )
 
 

@@ -26,6 +26,8 @@ class Scope(StrEnum):
     """Have the gateway keep asking for many, and see how far that is."""
     PROVIDER_READ = "provider:read"
     """See how the provider link is doing, metrics included."""
+    PROVIDER_OPERATE = "provider:operate"
+    """Have what is known asked for anew, forgotten, or loaded."""
 
 
 ALL_SCOPES = frozenset(Scope)
@@ -109,7 +111,7 @@ def hidden_fields(caller: Caller) -> frozenset[str]:
     return _hidden(caller.scopes)
 
 
-@cache  # of at most 128 sets of scopes
+@cache  # of at most 256 sets of scopes
 def _hidden(scopes: frozenset[Scope]) -> frozenset[str]:
     hidden = (fields for scope, fields in HIDDEN_WITHOUT.items() if scope not in scopes)
     return frozenset().union(*hidden)

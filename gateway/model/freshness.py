@@ -148,6 +148,12 @@ def serves_stale(entry: CacheEntry, now: float) -> bool:
     return entry.record is not None and now < entry.fresh_until + rule_for(entry.record).stale_for
 
 
+def spent(entry: CacheEntry, now: float) -> CacheEntry:
+    """The entry as old as one that answers nobody before the provider was asked."""
+    stale_for = 0.0 if entry.record is None else rule_for(entry.record).stale_for
+    return replace(entry, fresh_until=min(entry.fresh_until, now - stale_for))
+
+
 def _age(record: Record, now: float) -> float:
     began = record.sent_at or record.last_status_time
     return now - began.timestamp() if began else 0.0

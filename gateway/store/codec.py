@@ -1,5 +1,6 @@
 """Cache entries as JSON, as replicas exchange them by Redis."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -18,6 +19,7 @@ class _Sent(msgspec.Struct, frozen=True):
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(_Sent)
+_KEYS = msgspec.json.Decoder(list[StatusKey])
 
 
 def write(key: StatusKey, entry: CacheEntry) -> bytes:
@@ -35,6 +37,19 @@ def read(body: bytes) -> tuple[StatusKey, CacheEntry]:
     if entry.record is not None:
         entry = replace(entry, record=_sharing(entry.record))
     return sent.key, entry
+
+
+def write_keys(keys: Sequence[StatusKey]) -> bytes:
+    """Keys alone."""
+    return _ENCODER.encode(keys)
+
+
+def read_keys(body: bytes) -> list[StatusKey]:
+    """What was written; raises `ValueError` where it was not."""
+    try:
+        return _KEYS.decode(body)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from None
 
 
 def _sharing(record: Record) -> Record:

@@ -110,6 +110,20 @@ class MemoryStore:
         """Keep it, and tell the other processes, if there are any."""
         self.keep(key, entry)
 
+    async def forget(self, keys: Iterable[StatusKey]) -> None:
+        """Forget what is known of these keys, in all processes."""
+        self.drop(keys)
+
+    def drop(self, keys: Iterable[StatusKey]) -> None:
+        """Forget what is known of these keys, in this process."""
+        for key in keys:
+            self._slots.pop(key, None)
+
+    @property
+    def most(self) -> int:
+        """How many records it holds."""
+        return int(self._slots.maxsize)
+
     async def recall(self, keys: Iterable[StatusKey]) -> bool:  # noqa: ARG002 - the port
         """Learn from other processes what is not known here; False: they know no more."""
         return False

@@ -28,7 +28,10 @@ AT_ONCE: Final = 500
 """Records that are read in one trip."""
 
 KEEP: Final = Path(__file__).with_name("keep.lua").read_text()
+FORGET: Final = Path(__file__).with_name("forget.lua").read_text()
 KIND: Final = b"r"
+FORGOTTEN: Final = b"f"
+"""News of what all are to forget."""
 
 RANK_SIZE: Final = 2
 """Digits before each value, for the script."""
@@ -48,6 +51,7 @@ class SharedStore(MemoryStore):
         self._time = time
         self.on_news: Callable[[StatusKey, CacheEntry, bool], None] = _nothing
         replicas.listen(KIND, self._heard, self._join)
+        replicas.listen(FORGOTTEN, self._heard_forgotten)
 
     def put(self, key: StatusKey, entry: CacheEntry) -> None:
         self.keep(key, entry)
@@ -62,6 +66,20 @@ class SharedStore(MemoryStore):
         )
         place = replicas.key("record", key)
         replicas.run_later(("keep", key), KEEP, [place], lambda: arguments)
+
+    async def forget(self, keys: Iterable[StatusKey]) -> None:
+        """Forget what is known of these keys, here, on the server and in the other processes.
+
+        Raises `Overloaded` where the server is lost. Another process that is cut off from it just
+        then keeps what it has.
+        """
+        replicas, forgotten = self._replicas, list(keys)
+        for first in range(0, len(forgotten), AT_ONCE):
+            some = forgotten[first : first + AT_ONCE]
+            places = [replicas.key("record", key) for key in some]
+            news = FORGOTTEN + replicas.name.encode() + codec.write_keys(some)
+            await replicas.run(FORGET, places, [replicas.channel, news])
+        self.drop(forgotten)
 
     async def recall(self, keys: Iterable[StatusKey]) -> bool:
         unknown = [key for key in keys if self.get(key) is None]
@@ -90,6 +108,9 @@ class SharedStore(MemoryStore):
     def _heard(self, sender: bytes, body: bytes) -> None:
         if sender != self._replicas.name.encode():
             self._tell(body, is_new=True)
+
+    def _heard_forgotten(self, _: bytes, body: bytes) -> None:
+        self.drop(codec.read_keys(body))
 
     def _tell(self, body: bytes, *, is_new: bool) -> None:
         self.on_news(*codec.read(body), is_new)

@@ -53,6 +53,10 @@ class Backlog:
             del self._turns[next(iter(self._turns))]
         return seconds
 
+    def ahead(self, now: float) -> int:
+        """How many keys are to come back after this moment."""
+        return sum(turn > now for turn in self._turns.values())
+
     def returned(self, key: StatusKey) -> None:
         """A key is asked for again, at its time or before."""
         self._turns.pop(key, None)

@@ -128,6 +128,7 @@ class Board(Generic[T]):
     def land(self, flight: Flight[T]) -> None:
         """Remove the flight from under way and elsewhere."""
         key = flight.fetch.key
+        flight.request = None
         for flights in (self._under_way, self._elsewhere):
             if flights.get(key) is flight:
                 del flights[key]

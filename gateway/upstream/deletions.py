@@ -116,6 +116,8 @@ class Deletions:
             else:
                 self._waiting.append(deletion)
             return
+        if deletion.waiter.cost is not None:
+            deletion.waiter.cost.carried_by(lease)
         outcome = await outcome_of(self._deleter.delete(deletion.key))
         failure = self._in_flight.ended(lease, began, outcome)
         if failure is None:

@@ -30,9 +30,10 @@ from gateway.smsc.row import Row
 from gateway.upstream.alarm import Alarm
 from gateway.upstream.board import Board
 from gateway.upstream.breaker import Breaker, BreakerState
-from gateway.upstream.budget.port import Budget, Full, Lease
+from gateway.upstream.budget.port import Budget, Full, Lease, Sharing
 from gateway.upstream.deletions import Deletions
 from gateway.upstream.flight import Flight, Waiter, answer_of
+from gateway.upstream.forecast import NOTHING, Outlook, foresee
 from gateway.upstream.inflight import InFlight, outcome_of
 from gateway.upstream.planner import (
     FOLLOW_TURN,
@@ -178,7 +179,7 @@ class Dispatcher(Generic[T]):
         if flight is None or not flight.fetch.detail.covers(detail):
             fetch = FetchRequest(key, detail, Why.CALLER, waiter.start_by, caller, turn, kind=kind)
             flight = self._join(fetch, now)
-        flight.callers.append(waiter)
+        flight.join(waiter)
         if waiter.patience < math.inf:
             self._alarm.set(waiter.patience)
         try:
@@ -255,6 +256,32 @@ class Dispatcher(Generic[T]):
         """Seconds until so many followed keys have been asked for."""
         kept = min(KEPT_PLACES, self._budget.limits.concurrency - 1)
         return self.throughput.seconds_for_all(keys, self._clock.monotonic(), kept_places=kept)
+
+    async def forecast(
+        self, keys: Iterable[StatusKey], detail: DetailLevel, caller: str
+    ) -> Outlook:
+        """What would become of these keys if a caller asked for them now; nothing is begun."""
+        if self.is_closed or self._budget.sharing is Sharing.LOST:
+            return NOTHING
+        now = self._clock.monotonic()
+        start_by = self.throughput.start_by(now)
+        wanted = [
+            FetchRequest(
+                key, detail, Why.CALLER, start_by, caller, turn, alone=key in self._refused_keys
+            )
+            for turn, key in enumerate(keys)
+        ]
+        return await foresee(
+            wanted,
+            self._board,
+            self._budget,
+            self._breaker,
+            self.throughput,
+            now=now,
+            pace=Pace(self.throughput.latency, self._callers_mass_at, self._served),
+            mass_max_ids=self._mass_max_ids,
+            most_waiting=MAX_WAITING,
+        )
 
     def standing(self) -> tuple[int, int]:
         """Queue lengths: keys and deletions that callers wait for, and background keys."""
@@ -481,6 +508,8 @@ class Dispatcher(Generic[T]):
             self._put_back(flights, confirmed or None)
             self._tell_followed(ask, dict.fromkeys(ask.keys))
             return
+        for flight in flights:
+            flight.carry(lease)
         answer = await outcome_of(self._provider.ask(ask.keys, ask.detail))
         rows, failure = ({}, answer) if isinstance(answer, GatewayError) else (answer, None)
         # Learned before the request is told to have ended: else other processes would ask as well.

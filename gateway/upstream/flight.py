@@ -1,13 +1,15 @@
 """`Flight` (single flight): one pending request for a key, and the callers waiting for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Generic, TypeVar
 
 from gateway.errors import GatewayError
 from gateway.model.records import DetailLevel
+from gateway.upstream.budget.port import Lease
+from gateway.upstream.cost import Cost, current_cost
 from gateway.upstream.planner import FetchRequest
 
 T = TypeVar("T")
@@ -22,6 +24,8 @@ class Waiter(Generic[T]):
     result: asyncio.Future[T | GatewayError] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    cost: Cost | None = field(default_factory=current_cost)
+    """Of the operation that it waits for."""
 
     def settle(self, result: T | GatewayError) -> None:
         if not self.result.done():
@@ -33,13 +37,29 @@ class Flight(Generic[T]):
     """A question about one key, waiting or under way.
 
     `background` is what is wanted of it beside the callers, if anything; `fetch` is what the
-    planner is shown.
+    planner is shown; `request` is the one that carries it, once that is sent.
     """
 
     fetch: FetchRequest
     background: FetchRequest | None = None
     callers: list[Waiter[T]] = field(default_factory=list)
     watchers: list[Waiter[T]] = field(default_factory=list)
+    request: Lease | None = None
+
+    def join(self, waiter: Waiter[T]) -> None:
+        """A caller waits for it."""
+        self.callers.append(waiter)
+        self._charge([waiter])
+
+    def carry(self, request: Lease) -> None:
+        """Its request was sent."""
+        self.request = request
+        self._charge(self.callers)
+
+    def _charge(self, waiters: Iterable[Waiter[T]]) -> None:
+        for waiter in waiters:
+            if waiter.cost is not None and self.request is not None:
+                waiter.cost.carried_by(self.request)
 
     def settle(self, result: T | GatewayError) -> None:
         """Tell all who wait; then nobody wants it any more."""

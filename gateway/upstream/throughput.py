@@ -114,15 +114,22 @@ class Throughput:
         """
         if not keys:
             return 0.0
-        takes, limits = self._mean or TYPICAL, self._budget.limits
-        places = limits.concurrency - kept_places - self.busy(now)
-        capacity = Capacity(
-            rate=max(places, LEAST_PLACES) / takes,
-            mass_in=math.inf if not limits.mass else self._mass_in(now, takes),
-            mass_ids=self._mass_max_ids,
-            window=limits.window,
-        )
-        return capacity.seconds_for(keys) + takes
+        places = self._budget.limits.concurrency - kept_places - self.busy(now)
+        capacity = self._capacity(max(places, LEAST_PLACES), self.takes, self._budget, now)
+        return capacity.seconds_for(keys) + self.takes
+
+    def seconds_for_turned_away(self, keys: int, budget: Budget, now: float) -> float:
+        """Seconds until so many that were turned away are answered, if each comes in its turn.
+
+        `budget` as it will be then.
+        """
+        capacity = self._capacity(self._budget.limits.concurrency, self.takes, budget, now)
+        return capacity.seconds_for(self._backlog.ahead(now) + keys) + self.takes
+
+    @property
+    def takes(self) -> float:
+        """How long a request takes, for what is told of many."""
+        return self._mean or TYPICAL
 
     def took_place(self, seconds: float, now: float) -> None:
         """A request that was not for what is followed held a place for so long."""
@@ -144,19 +151,25 @@ class Throughput:
 
     def _turn(self, key: StatusKey, now: float, waiting: int) -> float:
         """Seconds until there will be room for a key that is turned away."""
-        takes, window = self.latency or UNTRIED, self._budget.limits.window
-        capacity = Capacity(
-            rate=max(1, self._budget.places() + self.in_flight) / takes,
-            mass_in=math.inf if not self._budget.limits.mass else self._mass_in(now, takes),
-            mass_ids=self._mass_max_ids,
-            window=window,
-        )
+        places = max(1, self._budget.places() + self.in_flight)
+        capacity = self._capacity(places, self.latency or UNTRIED, self._budget, now)
         return self._backlog.turn_away(key, now, waiting=waiting, capacity=capacity)
 
-    def _mass_in(self, now: float, takes: float) -> float:
-        """Seconds until the next mass request may go; one under way has a window behind it."""
-        full = self._budget.mass_full()
-        if full is None:
-            return 0.0
-        under_way = takes + self._budget.limits.window
-        return under_way if full.until is None else max(0.0, full.until - now)
+    def _capacity(self, places: float, takes: float, budget: Budget, now: float) -> Capacity:
+        """What so many places let through from now on."""
+        limits = budget.limits
+        return Capacity(
+            rate=places / takes,
+            mass_in=_mass_in(budget, now, takes) if limits.mass else math.inf,
+            mass_ids=self._mass_max_ids,
+            window=limits.window,
+        )
+
+
+def _mass_in(budget: Budget, now: float, takes: float) -> float:
+    """Seconds until the next mass request may go; one under way has a window behind it."""
+    full = budget.mass_full()
+    if full is None:
+        return 0.0
+    under_way = takes + budget.limits.window
+    return under_way if full.until is None else max(0.0, full.until - now)

@@ -26,6 +26,7 @@ def test_the_scopes_are_the_contracts() -> None:
         "record:list",
         "record:follow",
         "provider:read",
+        "provider:operate",
     }
 
 

@@ -5,7 +5,9 @@ type Schemas = components['schemas']
 type Json<Operation extends keyof operations, Status extends keyof operations[Operation]['responses']> =
   operations[Operation]['responses'][Status] extends { content: { 'application/json': infer Body } } ? Body : never
 
-type Result = Json<'getStatuses', 200>['results'][number]
+// A batch answers with results, a dry run of it with a forecast: which it is tells a member.
+type Batched = Json<'getStatuses', 200>
+type Result = Extract<Batched, { results: unknown }>['results'][number]
 
 // The kind tells the two records apart, and each has its own fields; all there, or those asked for.
 export function describe (record: NonNullable<Result['record']>): string {

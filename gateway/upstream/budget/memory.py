@@ -68,6 +68,13 @@ class _Window:
         """A request that nobody began here: of an earlier process, or somebody else's."""
         insort(self._ended, ended_at)  # one that lingers ends later than those after it
 
+    def preview(self, ends_at: float) -> "_Window":
+        """A copy, in which all that is under way ends at that moment."""
+        copy = _Window(self._limit, self._length)
+        elsewhere = [min(until - self._length, ends_at) for until in self.elsewhere]
+        copy._ended = sorted([*self._ended, *elsewhere, *[ends_at] * self._under_way])
+        return copy
+
     def is_empty(self, now: float) -> bool:
         """Could it be forgotten?"""
         self._forget(now)
@@ -189,6 +196,26 @@ class MemoryBudget:
     @property
     def sharing(self) -> Sharing:
         return Sharing.ALONE
+
+    def preview(
+        self, keys: Iterable[StatusKey], monotonic: Callable[[], float], takes: float
+    ) -> "MemoryBudget":
+        """A copy to plan with, by a clock of its own, for these keys alone.
+
+        What is under way ends in `takes` seconds there.
+        """
+        copy = MemoryBudget(self.limits, monotonic)
+        ends_at = self._monotonic() + takes
+        copy._mass = self._mass.preview(ends_at)
+        for key in keys:
+            if (window := self._seen(key)) is not None:
+                copy._messages[key.canonical] = window.preview(ends_at)
+        copy._lingering = sorted([*self._lingering, *[ends_at] * self._taken])
+        return copy
+
+    def hold_places(self, until: Iterable[float]) -> None:
+        """Others hold so many places, each until that moment."""
+        self._lingering = sorted([*self._lingering, *until])
 
     def refused(self, keys: Iterable[StatusKey], *, mass: bool) -> Full:
         """The provider answered 9 where we saw room: somebody else spends the login's limits.

@@ -129,6 +129,15 @@ class Budget(Protocol):
         """Callers wait: reserve the next place that another process frees for this one."""
         ...
 
+    def preview(
+        self, keys: "Iterable[StatusKey]", monotonic: "Callable[[], float]", takes: float
+    ) -> "Budget":
+        """A copy to plan with, by a clock of its own, for these keys alone.
+
+        What is under way ends in `takes` seconds there.
+        """
+        ...
+
     @property
     def sharing(self) -> Sharing:
         """Do other processes spend the same limits?"""

@@ -205,6 +205,14 @@ class SharedBudget(MemoryBudget):
         taken = sum(until > now for until in self._elsewhere.values())
         return max(0, super().places() - taken)
 
+    def preview(
+        self, keys: Iterable[StatusKey], monotonic: Callable[[], float], takes: float
+    ) -> MemoryBudget:
+        now = self._monotonic()
+        copy = super().preview(keys, monotonic, takes)
+        copy.hold_places(min(until, now + takes) for until in self._elsewhere.values())
+        return copy
+
     def changes_at(self) -> float:
         """When the first place held by another process expires without notice; infinite: none."""
         now = self._monotonic()

@@ -14,6 +14,7 @@ from gateway.archive.archive import Archive
 from gateway.callers.model import Caller
 from gateway.errors import InvalidArgument
 from gateway.service import StatusService
+from gateway.upstream.cost import costing
 from gateway.wakeups import Signal, interruptible
 from gateway.watch import Watches
 from gateway.web.graphql import compiled
@@ -33,18 +34,21 @@ class GraphQLRequest(NamedTuple):
     digest: str | None = None
     variables: Mapping[str, Any] = {}
     operation_name: str | None = None
+    wants_cost: bool = False
 
 
 class Prepared(NamedTuple):
     """An operation that is ready to run, for anybody, again and again.
 
     `calls` are its fields when it is compiled to a `program`, None when it is Strawberry's.
+    `wants_cost`: the answer tells what it cost, which it does at Strawberry's alone.
     """
 
     operation: Operation
     variables: Mapping[str, Any]
     program: Program | None = None
     calls: Sequence[Call] | None = None
+    wants_cost: bool = False
 
     def calls_for(self, caller: Caller) -> Sequence[Call] | None:
         """The compiled fields, if the caller may see all that they show."""
@@ -120,6 +124,8 @@ class Engine:
         document = self._documents.find(request.query, request.digest)
         operation = document.operation(request.operation_name)
         operation.check_cost(request.variables)
+        if request.wants_cost and operation.type is not OperationType.SUBSCRIPTION:
+            return Prepared(operation, request.variables, wants_cost=True)
         try:
             program = self._program(operation)
             return Prepared(operation, request.variables, program, program.bind(request.variables))
@@ -145,7 +151,15 @@ class Engine:
         calls = self._calls_for(prepared, context)
         if calls is not None:
             return compiled.run(calls, context.service, context.who)
+        if prepared.wants_cost:
+            return self._execute_costing(prepared, context)
         return self._execute(prepared, context)
+
+    async def _execute_costing(self, prepared: Prepared, context: Context) -> bytes:
+        with costing() as cost:
+            body = await self._execute(prepared, context)
+        told = orjson.dumps({"cost": cost.report().model_dump(by_alias=True)})
+        return body[:-1] + b',"extensions":' + told + b"}"
 
     async def _execute(self, prepared: Prepared, context: Context) -> bytes:
         result = execute(

@@ -25,6 +25,7 @@ from gateway.model.freshness import Answer
 from gateway.model.records import HlrLookup, Message, Record, StatusKey
 from gateway.service import StatusQuery
 from gateway.upstream import status as link
+from gateway.upstream.forecast import Forecast
 from gateway.watch import Following, check_until
 from gateway.web.graphql.archive import RecordConnection, RecordSummary, record_summary
 from gateway.web.graphql.archive import records as list_records
@@ -197,6 +198,31 @@ class Query:
     ) -> list[StatusResult]:
         try:
             return await _many(info, items, max_age, account)
+        except GatewayError as error:
+            raise field_error(error) from error
+
+    @strawberry.field(
+        description="What `statuses` would cost now, and when all would be known; the provider is "
+        "not asked. An item that is not valid costs nothing."
+    )
+    async def forecast(
+        self,
+        info: Info,
+        items: Annotated[
+            list[StatusKeyInput], strawberry.argument(description="The messages and lookups.")
+        ],
+        max_age: _MaxAge = UNSET,
+        detail: Annotated[
+            records.DetailLevel,
+            strawberry.argument(description="The detail that would be selected."),
+        ] = records.DetailLevel.FULL,
+        account: Account = UNSET,
+    ) -> Forecast:
+        try:
+            context = info.context.at(account)
+            require(context.caller, Scope.STATUS_READ)
+            query = StatusQuery(detail, None, seconds(max_age), caller=context.who)
+            return await context.service.forecast([key_of(i.id, i.phone) for i in items], query)
         except GatewayError as error:
             raise field_error(error) from error
 

@@ -8,6 +8,7 @@ from gateway.callers.model import Caller, hidden_error, hidden_fields
 from gateway.errors import GatewayError
 from gateway.model.described import Model, as_model, model_of
 from gateway.model.freshness import Answer
+from gateway.upstream.cost import current_cost
 from gateway.web.graphql.engine import Context
 from gateway.web.graphql.errors import field_error
 from gateway.web.rest.fields import HISTORY
@@ -39,6 +40,8 @@ async def histories(
 
 def shown(answer: Answer, caller: Caller, history: History = None) -> Model:
     """What the caller may see. An exception for a value is the error of that field."""
+    if (cost := current_cost()) is not None:
+        cost.serve(answer)
     record = as_model(answer.record, answer.freshness)
     hidden = hidden_fields(caller) & set(type(record).model_fields)
     errors = {name: field_error(hidden_error(name)) for name in hidden}

@@ -12,6 +12,8 @@ from gateway.model.records import HlrLookup, Message, StatusRecord
 from gateway.upstream import status as link
 from gateway.upstream.breaker import BreakerState
 from gateway.upstream.budget.port import Sharing
+from gateway.upstream.cost import Served
+from gateway.upstream.forecast import Forecast
 from gateway.web.graphql.engine import Context
 from gateway.web.http.problems import Outcome, Problem
 
@@ -75,6 +77,8 @@ def _register_records() -> None:
         link.Counters,
         link.Ages,
         ArchiveReport,
+        Served,
+        Forecast,
     )
     for model in models:
         strawberry.pydantic.type(model, description=model.__doc__)

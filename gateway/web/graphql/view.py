@@ -271,16 +271,24 @@ def request_of(given: Mapping[str, Any]) -> GraphQLRequest:
     """A request's parameters, checked; raises `InvalidArgument` naming the one that is wrong.
 
     A document may be named by its hash: `documentId` (the specification's appendix on persisted
-    documents) or `extensions.persistedQuery` (Apollo's).
+    documents) or `extensions.persistedQuery` (Apollo's). With `extensions.cost` true the answer's
+    own extensions tell what it cost.
     """
     for name, value in given.items():
         wanted = _PARAMETERS.get(name)
         if wanted is not None and value is not None and not isinstance(value, wanted[0]):
             raise InvalidArgument(f"{name} must be {wanted[1]}.")
-    query, digest = given.get("query"), _digest(given.get("documentId"), given.get("extensions"))
+    extensions = given.get("extensions") or {}
+    query, digest = given.get("query"), _digest(given.get("documentId"), extensions)
     if query is None and digest is None:
         raise InvalidArgument("query must be given: the GraphQL document, as a string.")
-    return GraphQLRequest(query, digest, given.get("variables") or {}, given.get("operationName"))
+    return GraphQLRequest(
+        query,
+        digest,
+        given.get("variables") or {},
+        given.get("operationName"),
+        wants_cost=_wants_cost(extensions),
+    )
 
 
 _PARAMETERS: dict[str, tuple[type, str]] = {
@@ -292,12 +300,19 @@ _PARAMETERS: dict[str, tuple[type, str]] = {
 }
 
 
-def _digest(document_id: str | None, extensions: Mapping[str, Any] | None) -> str | None:
+def _wants_cost(extensions: Mapping[str, Any]) -> bool:
+    wants = extensions.get("cost")
+    if wants is not None and not isinstance(wants, bool):
+        raise InvalidArgument("extensions.cost must be true or false.")
+    return bool(wants)
+
+
+def _digest(document_id: str | None, extensions: Mapping[str, Any]) -> str | None:
     if document_id is not None:
         if not document_id.startswith(_HASH_PREFIX):
             raise InvalidArgument(f"documentId must begin with {_HASH_PREFIX}")
         return document_id.removeprefix(_HASH_PREFIX).lower()
-    persisted = (extensions or {}).get("persistedQuery")
+    persisted = extensions.get("persistedQuery")
     if persisted is None:
         return None
     digest = persisted.get("sha256Hash") if isinstance(persisted, dict) else None

@@ -12,6 +12,8 @@ from gateway import errors
 from gateway.model import records
 from gateway.model.described import as_model
 from gateway.model.records import HlrLookup, Message
+from gateway.upstream.cost import Served
+from gateway.upstream.forecast import Forecast
 from gateway.web.http.problems import STATUS, Outcome, problem_of, told
 from gateway.web.rest.follows import Estimate, FollowStatus
 
@@ -140,6 +142,10 @@ def line(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
+FORECAST = Forecast(
+    requests=1, mass=1, served=Served(live=40, cache=60), all_known_by=_OBSERVED_AT
+).model_dump(mode="json", by_alias=True)
+
 FOLLOW = FollowStatus(
     id="hT3yQ1m9Zr0XkE2b",
     name="newsletter of January",
@@ -153,3 +159,5 @@ FOLLOW = FollowStatus(
     done=False,
     estimate=Estimate(all_seen_by=_OBSERVED_AT),
 ).model_dump(mode="json", by_alias=True)
+
+REFRESH = {"matched": 2, "follow": FOLLOW | {"name": "refresh"}}

@@ -87,48 +87,48 @@ async def create_follow(scope: Scope, receive: Receive, _: Send) -> Reply:
     """Begin to follow many."""
     headers = named_headers(scope)
     check_accept(headers.get(b"accept"), JSON)
-    follows = _follows(scope)
+    follows = follows_of(scope)
     if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
         raise HTTPException(415, "Send the body as application/json.", {"accept-post": JSON})
     body = await read_body(receive, MAX_BODY_BYTES)
     now = scope["state"]["clock"].time()
     wanted = read_follow(read_json(body), now, _token(headers), sha256(body).hexdigest())
-    status = _status(await follows.create(_owner(scope), wanted))
-    return _reply(202, status, (b"location", f"/v1/follows/{status.id}".encode()))
+    status = status_of(await follows.create(_owner(scope), wanted))
+    return reply_with(202, status, (b"location", f"/v1/follows/{status.id}".encode()))
 
 
 async def list_follows(scope: Scope, _: Receive, __: Send) -> Reply:
     """The caller's own."""
     check_accept(named_headers(scope).get(b"accept"), JSON)
-    found = await _follows(scope).all_of(_owner(scope))
-    body = _json(FollowList(follows=[_status(one) for one in found]))
+    found = await follows_of(scope).all_of(_owner(scope))
+    body = _json(FollowList(follows=[status_of(one) for one in found]))
     return await json_reply(scope, body, vary=b"accept-encoding")
 
 
 async def get_follow(scope: Scope, _: Receive, __: Send) -> Reply:
     """How far one is."""
     check_accept(named_headers(scope).get(b"accept"), JSON)
-    found = await _follows(scope).get(_owner(scope), scope["path_params"]["id"])
-    reply = _reply(200, _status(found))
+    found = await follows_of(scope).get(_owner(scope), scope["path_params"]["id"])
+    reply = reply_with(200, status_of(found))
     return reply.headless if scope["method"] == "HEAD" else reply
 
 
 async def delete_follow(scope: Scope, _: Receive, __: Send) -> Reply:
     """End one."""
-    await _follows(scope).delete(_owner(scope), scope["path_params"]["id"])
+    await follows_of(scope).delete(_owner(scope), scope["path_params"]["id"])
     return Reply(204, [(b"cache-control", b"no-store")])
 
 
 async def list_followed(scope: Scope, receive: Receive, send: Send) -> Reply | None:
     """What is known of its keys."""
-    found = await _follows(scope).find(_owner(scope), scope["path_params"]["id"])
+    found = await follows_of(scope).find(_owner(scope), scope["path_params"]["id"])
     return await listed(scope, receive, send, scope["state"]["archive"], follow=found.no)
 
 
 async def watch_follow(scope: Scope, receive: Receive, send: Send) -> None:
     """How far one is, as it goes on."""
     check_accept(named_headers(scope).get(b"accept"), EVENTS)
-    follows, owner, id_ = _follows(scope), _owner(scope), scope["path_params"]["id"]
+    follows, owner, id_ = follows_of(scope), _owner(scope), scope["path_params"]["id"]
     await follows.get(owner, id_)  # what is wrong is told before a stream begins
     with scope["state"]["callers"].quota.stream(caller_of(scope)):
         if scope["method"] == "HEAD":
@@ -147,7 +147,7 @@ async def _events(
     try:
         with keep_alive:
             while not state["watches"].ended:
-                status = _status(await follows.get(owner, id_))
+                status = status_of(await follows.get(owner, id_))
                 news = status.model_copy(update={"estimate": None})
                 if news != before:
                     before = news
@@ -256,7 +256,8 @@ def _token(headers: Mapping[bytes, bytes]) -> str | None:
     return text
 
 
-def _follows(scope: Scope) -> Follows:
+def follows_of(scope: Scope) -> Follows:
+    """The follows; raises `ArchiveOff`."""
     follows: Follows | None = scope["state"]["follows"]
     if follows is None:
         raise ArchiveOff
@@ -268,7 +269,8 @@ def _owner(scope: Scope) -> str:
     return caller_of(scope).name
 
 
-def _status(one: FollowProgress) -> FollowStatus:
+def status_of(one: FollowProgress) -> FollowStatus:
+    """How far a follow is, as it is told."""
     progress = one.progress
     follow, unfinished = progress.follow, progress.count(Outcome.UNSEEN, Outcome.SEEN)
     return FollowStatus(
@@ -290,7 +292,8 @@ def _json(model: Model) -> bytes:
     return orjson.dumps(model.model_dump(mode="json", by_alias=True))
 
 
-def _reply(status: int, model: Model, *more: tuple[bytes, bytes]) -> Reply:
+def reply_with(status: int, model: Model, *more: tuple[bytes, bytes]) -> Reply:
+    """A model as JSON, not to be stored."""
     body = _json(model)
     fields = [
         (b"content-type", JSON.encode()),

@@ -30,6 +30,7 @@ from gateway.web.rest.follows import (
 )
 from gateway.web.rest.listing import list_records, summarise_records, time_deliveries
 from gateway.web.rest.records import RecordEndpoint, delete_message, post_batch
+from gateway.web.rest.upkeep import prewarm_records, purge_records, refresh_records
 from gateway.web.rest.webhooks import list_webhooks
 
 
@@ -153,6 +154,22 @@ OPERATIONS: tuple[Operation, ...] = (
         Scope.RECORD_LIST,
         problems=(errors.InvalidArgument, errors.ArchiveOff, errors.Overloaded),
         refusals=(406,),
+    ),
+    *(
+        Operation(
+            "POST",
+            f"/v1/records/{what}",
+            f"{what}Records",
+            handler,
+            Scope.PROVIDER_OPERATE,
+            problems=(errors.InvalidArgument, errors.ArchiveOff, errors.Overloaded),
+            refusals=(406,),
+        )
+        for what, handler in (
+            ("refresh", refresh_records),
+            ("purge", purge_records),
+            ("prewarm", prewarm_records),
+        )
     ),
     Operation(
         "GET",

@@ -34,7 +34,14 @@ from gateway.web.http.problems import Outcome, Problem, outcome_of, problem_of
 from gateway.web.http.reply import Reply
 from gateway.web.http.state import who
 from gateway.web.projection import to_json
-from gateway.web.rest.address import RecordUrl, key_in, read_url
+from gateway.web.rest.address import (
+    RecordUrl,
+    check_names,
+    key_in,
+    one_of,
+    parameters_of,
+    read_url,
+)
 from gateway.web.rest.deletion import delete
 from gateway.web.rest.fields import KINDS, FieldSet, shape_of
 from gateway.web.rest.follow import awaited, is_news, seconds_to_wait
@@ -47,6 +54,9 @@ if TYPE_CHECKING:
 
 KEPT = 1024
 """Answers of each kind that are kept for the rest of their second; each takes some 3 KB."""
+
+DRY_RUN = "dry-run"
+"""The parameter with which a batch asks nothing, and tells what it would cost."""
 
 _JSON_TYPE = (b"content-type", b"application/json")
 
@@ -188,12 +198,18 @@ async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
     """Many records."""
     headers = named_headers(scope)
     check_accept(headers.get(b"accept"), JSON)
+    is_dry = _is_dry(scope["query_string"])
     items, fields = _parse_batch(await _json_body(headers, receive))
     caller = caller_of(scope)
     shape = shape_of(KINDS, fields, hidden_fields(caller))
     keys = [item_key(item) for item in items]
     query = StatusQuery(shape.detail, caller=who(scope, caller), content=shape.content)
-    outcomes = await scope["state"]["service"].get_many(keys, query)
+    service: StatusService = scope["state"]["service"]
+    if is_dry:
+        forecast = await service.forecast(keys, query)
+        body = orjson.dumps(forecast.model_dump(mode="json", by_alias=True))
+        return Reply(200, [*_BATCH_HEADERS, (b"content-length", b"%d" % len(body))], body)
+    outcomes = await service.get_many(keys, query)
     if error := _nothing_answered(outcomes):
         raise error
     write: Callable[[Answer], bytes] = shape.found.write
@@ -212,6 +228,16 @@ async def post_batch(scope: Scope, receive: Receive, _: Send) -> Reply:
         body = await compressed(body, answered)
     answered.append((b"content-length", b"%d" % len(body)))
     return Reply(200, answered, body)
+
+
+def _is_dry(query: bytes) -> bool:
+    """Is only a forecast wanted? A flag that is misspelled must not spend what it was to save."""
+    given = parameters_of(query)
+    check_names(given, frozenset({DRY_RUN}))
+    value = one_of(given, DRY_RUN)
+    if value not in {None, "", "true"}:
+        raise InvalidArgument(f"{DRY_RUN} is a flag: write ?{DRY_RUN} or ?{DRY_RUN}=true.")
+    return value is not None
 
 
 def _with_history(

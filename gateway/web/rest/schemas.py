@@ -11,6 +11,7 @@ from gateway.archive.summary import DeliveryTimes, RecordSummary
 from gateway.callers.model import HIDDEN_WITHOUT
 from gateway.model.described import twin
 from gateway.model.records import HlrLookup, Message, Record, shown_fields
+from gateway.upstream.forecast import Forecast
 from gateway.upstream.history import LinkHistory
 from gateway.upstream.status import LinkState
 from gateway.web.http.problems import Problem
@@ -18,6 +19,7 @@ from gateway.web.rest.feed import RECORD, ChangeEvent
 from gateway.web.rest.fields import HIDDEN, KINDS
 from gateway.web.rest.follows import FollowList, FollowStatus
 from gateway.web.rest.records import StatusResult
+from gateway.web.rest.upkeep import Prewarm, Purge, Refresh
 from gateway.web.rest.webhooks import WebhookReports
 
 Json: TypeAlias = dict[str, Any]
@@ -35,6 +37,10 @@ _MODELS: Final = (
     WebhookReports,
     FollowStatus,
     FollowList,
+    Forecast,
+    Refresh,
+    Purge,
+    Prewarm,
 )
 """The models they refer to are added by Pydantic."""
 

@@ -175,3 +175,19 @@ def test_no_sliding_window_ever_holds_more_than_the_limits(
         assert sum(lease.mass for lease in within) <= limits.mass
         for key in KEYS:
             assert sum(key in lease.keys for lease in within) <= limits.per_message
+
+
+def test_a_preview_goes_on_by_itself() -> None:
+    room, time = budget(per_message=2)
+    take(room, KEYS[0]).end()
+    take(room, KEYS[0], KEYS[1], mass=True)
+    ahead = Time()
+    preview = room.preview(KEYS, ahead, 2.0)
+    assert (preview.places(), preview.message_left(KEYS[0]), preview.mass_left()) == (3, 0, 0)
+    ahead.now = time.now + 2
+    assert preview.places() == 4
+    ahead.now = time.now + 61
+    assert (preview.message_left(KEYS[0]), preview.message_left(KEYS[1])) == (1, 1)
+    ahead.now = time.now + 62
+    take(preview, KEYS[0], KEYS[1], mass=True)
+    assert (room.places(), room.message_left(KEYS[1])) == (3, 1)

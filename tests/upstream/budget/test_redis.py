@@ -515,3 +515,17 @@ async def _any_order(server: Valkey, steps: list[tuple[str, int, int, float]]) -
         await budgets[0].get(*KEYS[:3], mass=True)
         await budgets[1].get(KEYS[0])
     return world
+
+
+async def test_a_preview_sees_what_others_hold_and_changes_nothing(server: Valkey) -> None:
+    async with sharing(server) as ((a, b), time):
+        await b.get(*KEYS[:3], mass=True)
+        await b.get(KEYS[4])
+        await spread(a, b)
+        preview = a.preview(KEYS, lambda: time.now + 1, 2.0)
+        assert preview.places() == 2
+        assert preview.mass_full() == Full(Limit.MASS, time.now + 2 + WINDOW)
+        later = a.preview(KEYS, lambda: time.now + 3, 2.0)
+        assert later.places() == 4
+        assert isinstance(later.take(KEYS[3:4], mass=False), Lease)
+        assert (a.places(), a.message_left(KEYS[3])) == (2, 5)
