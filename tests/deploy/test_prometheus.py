@@ -21,7 +21,6 @@ ALERTS = load("prometheus", "rules.yaml")["groups"][0]["rules"]
 FROM_SCRAPING = {"job", "instance", "le"}
 """Labels that no metric of ours has by itself."""
 
-
 EXPRESSIONS = [*(alert["expr"] for alert in ALERTS), *in_dashboard()]
 
 
