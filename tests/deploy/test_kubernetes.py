@@ -21,6 +21,9 @@ OVERLAYS = ("base", "single")
 KEYS = {"containers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath"}
 """The lists of a Deployment that a patch is merged into, by the field that names an entry."""
 
+PROBES = {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
+"""What can't be reached is a reason to send nobody there, not to start it again."""
+
 Json = dict[str, Any]
 
 
@@ -181,10 +184,6 @@ def test_probes_ask_what_needs_no_key(container: Json) -> None:
     paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in PROBES}
     assert paths == PROBES
     assert set(paths.values()) <= set(OPEN_PATHS)
-
-
-PROBES = {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
-"""What can't be reached is a reason to send nobody there, not to start it again."""
 
 
 def test_they_meet_the_restricted_pod_security_standard(pod: Json, container: Json) -> None:

@@ -2,54 +2,31 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from gateway.web.ops.families import SECTIONS, Family
-from tests.support.deployed import DEPLOY, load
+from tests.support.deployed import DASHBOARD, PROMETHEUS, configured, in_dashboard, load
 from tests.support.tools import promtool
 
 FAMILIES = {one.name: one for families in SECTIONS.values() for one in families}
-FOLDER = DEPLOY / "prometheus"
 ALERTS = load("prometheus", "rules.yaml")["groups"][0]["rules"]
-DASHBOARD = json.loads((DEPLOY / "grafana" / "smsc-gateway.json").read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 FROM_SCRAPING = {"job", "instance", "le"}
 """Labels that no metric of ours has by itself."""
-
-
-def in_dashboard() -> Iterator[str]:
-    """Its expressions, with something in place of Grafana's variables."""
-    for panel in PANELS:
-        for target in panel["targets"]:
-            expression = str(target["expr"])
-            yield expression.replace("$__rate_interval", "5m").replace("$job", "smsc-gateway")
-
 
 EXPRESSIONS = [*(alert["expr"] for alert in ALERTS), *in_dashboard()]
 
 
 def test_promtool_takes_the_rules_and_their_tests() -> None:
-    promtool("check", "rules", FOLDER / "rules.yaml")
-    promtool("test", "rules", FOLDER / "rules.test.yaml")
-
-
-def configured(folder: Path, key: Path, address: str, interval: str) -> Path:
-    """Our configuration, changed where operators are told to change it."""
-    text = (FOLDER / "prometheus.yaml").read_text()
-    [place] = re.findall(r"credentials_file: ([^}]+)", text)
-    [targets] = re.findall(r"targets: (\[.*\])", text)
-    text = text.replace(place, str(key)).replace(targets, f"[{urlsplit(address).netloc}]")
-    file = folder / "prometheus.yaml"
-    file.write_text(text.replace("scrape_interval: 15s", f"scrape_interval: {interval}"))
-    (folder / "rules.yaml").write_bytes((FOLDER / "rules.yaml").read_bytes())
-    return file
+    promtool("check", "rules", PROMETHEUS / "rules.yaml")
+    promtool("test", "rules", PROMETHEUS / "rules.test.yaml")
 
 
 def test_promtool_takes_the_configuration(tmp_path: Path) -> None:
@@ -105,6 +82,25 @@ def test_every_metric_of_ours_is_on_the_dashboard() -> None:
     named = {name for one in in_dashboard() for name in re.findall(r"\w+", one)}
     shown = {family.name for name in named if (family := family_of(name))}
     assert {name for name in FAMILIES if name.startswith("smsc_gateway_")} - shown == set()
+
+
+def test_grafana_knows_all_that_the_dashboard_says() -> None:
+    """What its own model does not know is not in what it writes again."""
+    register_default_plugins()
+    understood = JSONEncoder().encode(Dashboard.from_json(DASHBOARD))
+    assert lost(DASHBOARD, json.loads(understood)) == []
+
+
+def lost(given: object, kept: object, path: str = "") -> list[str]:
+    """Where something of `given` is missing in `kept`."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        pairs = [(f"{path}/{key}", value, kept.get(key)) for key, value in given.items()]
+    elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        both = zip(given, kept, strict=True)
+        pairs = [(f"{path}/{place}", *values) for place, values in enumerate(both)]
+    else:
+        return [] if given == kept else [path]
+    return [one for where, value, other in pairs for one in lost(value, other, where)]
 
 
 def test_panels_have_ids_and_places_of_their_own() -> None:

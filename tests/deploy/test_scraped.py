@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from tests.deploy.test_prometheus import configured, in_dashboard
 from tests.support.callers import client
+from tests.support.deployed import configured, in_dashboard
 from tests.support.process import PHONE, command, drained
 from tests.support.receiver import SECRET, receiving
 from tests.support.server import closed_port, until_there

@@ -1,7 +1,8 @@
 """The systemd unit: what systemd says of it, and that its command runs with its settings."""
 
-import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ from gateway.server import GRACE
 from tests.support.callers import client
 from tests.support.deployed import DEPLOY
 from tests.support.process import PLAIN, drained, running
+from tests.support.size import PATIENCE
 from tests.support.tools import run
 
 UNIT = DEPLOY / "systemd" / "smsc-gateway.service"
@@ -59,7 +61,12 @@ def test_its_command_runs_with_its_settings(tmp_path: Path) -> None:
         assert told["archive"] == "ON"
         [folder] = values("StateDirectory")
         assert (tmp_path / folder / "archive.db").exists()
-        assert os.getpgid(process.pid)
+        (tmp_path / "clients.toml").write_text(client("another"))
+        assert values("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+        process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + PATIENCE
+        while httpx.get(url, headers={"authorization": "Bearer key of another"}).is_error:
+            assert time.monotonic() < end
 
 
 def test_it_is_given_the_time_to_stop() -> None:

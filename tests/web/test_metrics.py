@@ -110,8 +110,10 @@ class TestOfAGatewayThatDidEverything:
                 setup.client.headers.update(KEY)
                 await setup.message(1, PHONE)
                 await setup.graphql("{ provider { records } }")
-                while "timestamp_seconds{" not in (plain := (await scrape(setup, "text/plain"))[1]):
+                plain = ""
+                while not all(one in plain for one in ("timestamp_seconds{", "tries_total{")):
                     await setup.clock.advance(0.1)
+                    plain = (await scrape(setup, "text/plain"))[1]
                 yield plain, (await scrape(setup, OPENMETRICS))[1]
 
     async def test_nothing_breaks_a_convention(self, scrapes: tuple[str, str]) -> None:

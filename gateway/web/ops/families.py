@@ -42,43 +42,39 @@ class Family:
 
     @property
     def unit(self) -> str:
-        return next((unit for unit in _UNITS if self.name.endswith(f"_{unit}")), "")
+        name = self.name.removesuffix("_total")
+        return next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
 
 
-class Gauge(Family):
-    type: ClassVar[str] = "gauge"
+class _Number(Family):
+    made: ClassVar[type[CounterMetricFamily | GaugeMetricFamily]]
 
     def of(self, value: float) -> Metric:
         return self.of_each([((), value)])
 
     def of_each(self, samples: Iterable[tuple[Sequence[str], float]]) -> Metric:
         """Label values, in the order of `labels`, with the value there."""
-        labels = list(self.labels)
-        family = GaugeMetricFamily(self.name, self.meaning, labels=labels, unit=self.unit)
+        family = self.made(self.name, self.meaning, labels=list(self.labels), unit=self.unit)
         for values, value in samples:
             family.add_metric(values, value)
         return family
 
 
-class Counter(Family):
+class Counter(_Number):
     type: ClassVar[str] = "counter"
+    made = CounterMetricFamily
 
-    def of(self, value: float) -> Metric:
-        return self.of_each([((), value)])
 
-    def of_each(self, samples: Iterable[tuple[Sequence[str], float]]) -> Metric:
-        """As of a gauge."""
-        family = CounterMetricFamily(self.name, self.meaning, labels=list(self.labels))
-        for values, value in samples:
-            family.add_metric(values, value)
-        return family
+class Gauge(_Number):
+    type: ClassVar[str] = "gauge"
+    made = GaugeMetricFamily
 
 
 class Histogram(Family):
     type: ClassVar[str] = "histogram"
 
     def of_each(self, samples: Iterable[tuple[Sequence[str], histogram.Histogram]]) -> Metric:
-        """As of a gauge."""
+        """As of a number."""
         labels = list(self.labels)
         family = HistogramMetricFamily(self.name, self.meaning, labels=labels, unit=self.unit)
         for values, one in samples:
