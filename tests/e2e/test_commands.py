@@ -416,6 +416,7 @@ def test_contracts_are_printed() -> None:
     runner = CliRunner()
     assert "type Message implements StatusRecord" in runner.invoke(main, ["schema"]).stdout
     assert runner.invoke(main, ["openapi"]).stdout.startswith("openapi: 3.1.0\n")
+    assert "| `smsc_gateway_records` | gauge |" in runner.invoke(main, ["metrics"]).stdout
 
 
 def test_version_and_help() -> None:
