@@ -1,0 +1,19 @@
+"""The commands `smsc-gateway schema` and `openapi`: the two contracts."""
+
+import click
+
+from gateway.cli.help import example
+from gateway.web.graphql.schema import sdl
+from gateway.web.rest.document import openapi_yaml
+
+
+@click.command(epilog=example("smsc-gateway schema > schema.graphql"))
+def schema() -> None:
+    """Print the GraphQL schema."""
+    click.echo(sdl(), nl=False)
+
+
+@click.command(epilog=example("smsc-gateway openapi > openapi.yaml"))
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    click.echo(openapi_yaml(), nl=False)
