@@ -38,11 +38,12 @@ coverage: $(VENV)/dev     ## the same, with branch coverage
 soak: $(VENV)/dev         ## what is statistical, whole: a million hostile answers, two minutes of load
 	SOAK=1 $(BIN)/pytest -m soak -vv
 
-check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts
+check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, dependencies, contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m tools.dependencies
 	$(BIN)/smsc-gateway schema | diff -u schema/schema.graphql -
 	$(BIN)/smsc-gateway openapi | diff -u openapi/openapi.yaml -
 

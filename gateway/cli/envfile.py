@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import get_args
-from urllib.parse import urlsplit
 
 import click
 from dotenv.parser import parse_stream
@@ -63,7 +62,7 @@ def _is_secret(name: str, value: str) -> bool:
     field = Settings.model_fields.get(name.removeprefix(PREFIX).lower())
     if field is None or SecretStr not in get_args(field.annotation):
         return False
-    return bool(urlsplit(value).password if name.endswith("_URL") else value)
+    return "@" in value or "password=" in value if name.endswith("_URL") else bool(value)
 
 
 env_file = click.option(

@@ -95,6 +95,8 @@ def main_stderr(path: Path) -> str:
     [
         (0o644, "GATEWAY_SMSC_PASSWORD=secret", True),
         (0o604, "GATEWAY_REDIS_URL=redis://:secret@127.0.0.1", True),
+        (0o644, "GATEWAY_REDIS_URL=redis://127.0.0.1?password=secret", True),
+        (0o644, "GATEWAY_REDIS_URL=redis://[", False),
         (0o640, "GATEWAY_SMSC_PASSWORD=secret", False),  # a group may be there for it
         (0o644, "GATEWAY_REDIS_URL=redis://127.0.0.1", False),
         (0o644, "GATEWAY_SMSC_PASSWORD=", False),
