@@ -12,7 +12,7 @@ LOCK    = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgr
 PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run ui test coverage soak check fix bench contracts lock clean
+.PHONY: help demo run ui test coverage soak check fix bench contracts dist lock clean
 
 help:     ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(VENV)/dev        ## measure, half an hour; prints ratios, asserts nothi
 contracts: $(VENV)/dev    ## export schema.graphql and openapi.yaml from the code
 	$(BIN)/smsc-gateway schema > schema/schema.graphql
 	$(BIN)/smsc-gateway openapi > openapi/openapi.yaml
+
+dist: $(VENV)/dev $(UI)   ## sdist and wheel with the pages, SBOM and SHA256SUMS in dist/, checked
+	@$(BIN)/python -m tools.dist
 
 lock: $(VENV)/dev         ## pin anew: hashes, no addresses; each lock agrees with the one before
 	$(LOCK) --output-file requirements.lock pyproject.toml
