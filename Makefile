@@ -12,7 +12,7 @@ LOCK    = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgr
 PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run ui test coverage soak check fix bench contracts lock clean
+.PHONY: help demo run ui test coverage soak check fix bench contracts dist lock clean
 
 help:     ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,11 +38,12 @@ coverage: $(VENV)/dev     ## the same, with branch coverage
 soak: $(VENV)/dev         ## what is statistical, whole: a million hostile answers, two minutes of load
 	SOAK=1 $(BIN)/pytest -m soak -vv
 
-check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, contracts, alerts
+check: $(VENV)/dev        ## look, change nothing: lint, format, types, Dockerfile, dependencies, contracts, alerts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m tools.dependencies
 	$(BIN)/smsc-gateway schema | diff -u schema/schema.graphql -
 	$(BIN)/smsc-gateway openapi | diff -u openapi/openapi.yaml -
 	$(BIN)/smsc-gateway metrics | diff -u docs/metrics.md -
@@ -59,6 +60,9 @@ contracts: $(VENV)/dev    ## export schema.graphql, openapi.yaml and docs/metric
 	$(BIN)/smsc-gateway schema > schema/schema.graphql
 	$(BIN)/smsc-gateway openapi > openapi/openapi.yaml
 	$(BIN)/smsc-gateway metrics > docs/metrics.md
+
+dist: $(VENV)/dev $(UI)   ## sdist and wheel with the pages, SBOM and SHA256SUMS in dist/, checked
+	@$(BIN)/python -m tools.dist
 
 lock: $(VENV)/dev         ## pin anew: hashes, no addresses; each lock agrees with the one before
 	$(LOCK) --output-file requirements.lock pyproject.toml

@@ -406,6 +406,13 @@ def _unknown(name: str) -> str:
     return f"{PREFIX}{name.upper()} is not a setting{hint}"
 
 
+def why_unknown(name: str) -> str | None:
+    """Why this variable can't be right, in one sentence: it has our prefix, and is no setting."""
+    own = name.removeprefix(PREFIX).lower()
+    is_known = not name.startswith(PREFIX) or own in Settings.model_fields
+    return None if is_known else _unknown(own)
+
+
 def _sentence(errors: ValidationError) -> str:
     first = errors.errors(include_url=False, include_input=False)[0]
     reason = first["msg"].removeprefix("Value error, ")

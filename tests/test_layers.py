@@ -66,6 +66,7 @@ HOMES = {
     "httptools": set(),
     "h11": {"protocol"},
     "click": {"cli", "server"},
+    "dotenv": {"cli/envfile"},
     "structlog": {"observability/logs"},
     "sqlite3": {"upstream/budget/journal"},
     "prometheus_client": {"web/ops"},

@@ -28,6 +28,8 @@ from gateway.archive.importing import Learned, bring_in, read_line
 from gateway.archive.names import Names
 from gateway.archive.stats import ArchiveStats, stats_of
 from gateway.archive.writer import BATCH, short
+from gateway.cli.envfile import env_file
+from gateway.cli.help import example
 from gateway.clock import Clock
 from gateway.errors import InvalidArgument
 from gateway.model.records import parse_phone
@@ -39,15 +41,26 @@ T = TypeVar("T")
 _CLEAR_LINE: Final = "\r\x1b[K"
 
 
-@click.group()
+@click.group(epilog=example("smsc-gateway archive stats"))
 def archive() -> None:
-    """What the gateway keeps, with the settings of the environment (GATEWAY_…)."""
+    """Count, erase and import what the gateway keeps."""
 
 
-@archive.command()
+@archive.command(
+    epilog=example(
+        "smsc-gateway archive stats",
+        "",
+        "archive   sqlite:////var/lib/smsc-gateway/archive.db",
+        "records   1,024",
+        "changes   2,310",
+        "…",
+        "message   DELIVERED    980",
+    )
+)
+@env_file
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 def stats(*, as_json: bool) -> None:
-    """Tell what is kept: where, how much, since when, and in which states."""
+    """Tell what is kept: where, how much, since when, which states."""
     found = with_database(archive_settings(), _stats)
     if as_json:
         click.echo(orjson.dumps(found.model_dump(mode="json", by_alias=True)))
@@ -55,14 +68,21 @@ def stats(*, as_json: bool) -> None:
     click.echo("\n".join(_lines(found)))
 
 
-@archive.command()
+@archive.command(
+    epilog=example(
+        "smsc-gateway archive erase --phone 79990000001 --yes",
+        "",
+        "Erased: 1 record and 3 changes of state.",
+    )
+)
+@env_file
 @click.option("--phone", required=True, help="The number, or the e-mail address.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 def erase(phone: str, *, yes: bool) -> None:
-    """Remove all records of a number, with their changes, so that the files hold nothing of it.
+    """Remove all records of a number, and their changes.
 
-    A gateway that runs keeps what it has in memory until it stops, and archives what it learns of
-    the number from now on.
+    The files hold nothing of it afterwards. A gateway that runs keeps what it has in memory until
+    it stops, and archives what it learns of the number from now on.
     """
     try:
         wanted = parse_phone(phone)
@@ -71,15 +91,23 @@ def erase(phone: str, *, yes: bool) -> None:
     with_database(archive_settings(), lambda database: _erase(database, wanted, is_asked=not yes))
 
 
-@archive.command(name="import")
+@archive.command(
+    name="import",
+    epilog=example(
+        "smsc-gateway decode < answer.json | smsc-gateway archive import -",
+        "",
+        "Imported: 600 lines.",
+    ),
+)
+@env_file
 @click.argument("file", type=click.File("rb"))
 @click.option("--account", metavar="NAME", help="Whose they are, of several (ACCOUNTS_FILE).")
 @click.pass_context
 def import_(context: click.Context, file: IO[bytes], account: str | None) -> None:
-    """Bring in records of elsewhere: JSON lines, as `decode` writes them; `-` is stdin.
+    """Bring in records of elsewhere: JSON lines of `decode`.
 
-    What is kept and newer stays as it is, so it does no harm to import a file again. A line that
-    can't be read is told and left out; the status is 1 then.
+    `-` is stdin. What is kept and newer stays as it is, so it does no harm to import a file again.
+    A line that can't be read is told and left out; the status is 1 then.
     """
     settings = archive_settings()
     name = _account(settings, account)
@@ -90,10 +118,19 @@ def import_(context: click.Context, file: IO[bytes], account: str | None) -> Non
         context.exit(1)
 
 
-@archive.command()
+@archive.command(
+    epilog=example(
+        "smsc-gateway archive adopt ru",
+        "",
+        "1,204 records belong to ru now.",
+    )
+)
+@env_file
 @click.argument("account")
 def adopt(account: str) -> None:
-    """Give an account of ACCOUNTS_FILE what was kept while there was but one, without a name.
+    """Give one of several accounts what was kept before.
+
+    While there was but one account it had no name; those of ACCOUNTS_FILE have.
 
     Stop the gateways first: what they keep meanwhile would still have no name.
     """

@@ -5,6 +5,7 @@ there is more to say. The provider is asked once, for a message that does not ex
 """
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
+import click
 import httpx
 
 from gateway.accounts import Account, read_accounts
@@ -30,10 +32,13 @@ from gateway.archive.tallies import count_everywhere
 from gateway.archive.writer import short
 from gateway.callers.file import ClientsFileError
 from gateway.callers.registry import Callers
+from gateway.cli.envfile import env_file
+from gateway.cli.help import example
 from gateway.clock import Clock
 from gateway.errors import GatewayError, RateLimited, UpstreamAuthFailed, UpstreamBadAnswer
 from gateway.loopback import is_loopback
 from gateway.model.records import MAX_ID, DetailLevel, StatusKey
+from gateway.observability.logs import configure_logging
 from gateway.settings import Settings, SettingsError, load
 from gateway.upstream.client import create_client
 from gateway.web.http.traffic import Counts
@@ -62,6 +67,33 @@ class Finding:
         state = "FAILED" if not self.ok else "caution" if self.caution else "ok"
         about = f": {self.about}" if self.about else ""
         return f"{self.name:<9} {state}{about}"
+
+
+@click.command(
+    name="check",
+    epilog=example(
+        "smsc-gateway check --env-file gateway.env",
+        "",
+        "settings  ok",
+        "archive   ok: sqlite:////var/lib/smsc-gateway/archive.db, 12 records",
+        "login     FAILED: the provider refuses the login, its password, or …",
+    ),
+)
+@env_file
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Tell whether the gateway would work with its settings.
+
+    One line for each thing looked at: ok, caution or FAILED; status 1 if one of them fails. The
+    provider is asked once, for a message that does not exist.
+    """
+    configure_logging("error", "auto")
+    all_is_well = True
+    for finding in check(os.environ):
+        click.echo(str(finding))
+        all_is_well = all_is_well and finding.ok
+    if not all_is_well:
+        context.exit(1)
 
 
 def check(

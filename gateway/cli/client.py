@@ -8,12 +8,18 @@ import click
 from gateway.callers import write
 from gateway.callers.file import MAX_QUOTA, MAX_STREAMS, NAME, NAME_RULE, ClientsFileError
 from gateway.callers.model import Scope
+from gateway.cli.help import example
 from gateway.clock import Clock
 
 
-@click.group()
+@click.group(
+    epilog=example("smsc-gateway client add billing --scope status:read --file clients.toml")
+)
 def client() -> None:
-    """The callers' keys, for the file of GATEWAY_CLIENTS_FILE."""
+    """Make keys for callers.
+
+    They are for the file of GATEWAY_CLIENTS_FILE.
+    """
 
 
 def _name(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -36,7 +42,9 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     return moment
 
 
-@client.command()
+@client.command(
+    epilog=example("smsc-gateway client add billing --scope status:read --file clients.toml")
+)
 @click.argument("name", callback=_name)
 @click.option(
     "--scope",
@@ -44,7 +52,8 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     type=click.Choice([scope.value for scope in Scope]),
     multiple=True,
     required=True,
-    help="What it may do; once for each.",
+    metavar="SCOPE",
+    help=f"What it may do; once for each: {', '.join(Scope)}.",
 )
 @click.option(
     "--expires", metavar="DATE", callback=_moment, help="When its key ends, such as 2027-01-01."
@@ -70,7 +79,7 @@ def add(
     streams: int | None,
     path: Path | None,
 ) -> None:
-    """Make a key for a new caller, and its entry for the clients file.
+    """Make a key for a new caller, and its entry for the file.
 
     The key is printed once and kept nowhere: the file has its hash. Key and entry go to stdout,
     what is said about them to stderr.

@@ -1,414 +1,171 @@
-"""The command `smsc-gateway`; its groups `client`, `archive`, `webhook` are beside it."""
+"""The command `smsc-gateway`: what there is, and its help.
 
-import asyncio
-import codecs
-import logging
-import os
-import secrets
-import signal
-import socket
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import tzinfo
-from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+What a command needs is imported when that command runs: help, version and completion take no time.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final
 
 import click
-import orjson
-from starlette.types import ASGIApp
+from click.shell_completion import get_completion_class
 
 from gateway import __version__
-from gateway.app import create_app, create_callers, prepare_archive
-from gateway.callers.file import ClientsFileError
-from gateway.callers.registry import Callers
-from gateway.cli.archive import archive
-from gateway.cli.check import cautions, check, strangers
-from gateway.cli.client import client
-from gateway.cli.sample import add_to, keep, sample_day
-from gateway.cli.webhook import webhook
-from gateway.clock import Clock
-from gateway.errors import GatewayError, InvalidArgument, NotFound
-from gateway.loopback import is_loopback
-from gateway.model.records import HlrLookup, Message, Record, StatusKey, parse_phone
-from gateway.observability.accesslog import AccessLog
-from gateway.observability.logs import configure_logging
-from gateway.observability.tracing import Tracing, create_tracing
-from gateway.server import CantListen, Server, address, beside, listen, run, run_reloading
-from gateway.settings import Settings, SettingsError, load
-from gateway.simulator import Handler, World, create_simulator, sample_world
-from gateway.simulator.samples import fill
-from gateway.smsc import codes, reply
-from gateway.smsc.normalise import normalise
-from gateway.smsc.row import Refusal, Row, whole
-from gateway.web.graphql.schema import sdl
-from gateway.web.http.lifetime import Lifetime
-from gateway.web.http.problems import problem_of
-from gateway.web.ops.families import page
-from gateway.web.rest.document import openapi_yaml
-from gateway.web.rest.fields import without_freshness
-from gateway.web.rest.push import PATH as CALLBACK_PATH
-
-log = logging.getLogger(__name__)
-
-_KINDS: dict[str, type[Record]] = {"message": Message, "hlr": HlrLookup}
+from gateway.cli.help import example
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the help of `smsc-gateway` tells of a command, and where it is."""
+
+    line: str
+    example: str
+    place: str
+
+
+_SECTIONS: Final = {
+    "Run it": {
+        "demo": _Told(
+            "Run the gateway with a simulated provider; it needs no account.",
+            "smsc-gateway demo",
+            "gateway.cli.demo:demo",
+        ),
+        "check": _Told(
+            "Tell whether the gateway would work with its settings.",
+            "smsc-gateway check --env-file gateway.env",
+            "gateway.cli.check:command",
+        ),
+        "serve": _Told(
+            "Run the gateway.",
+            "smsc-gateway serve --env-file gateway.env",
+            "gateway.cli.serve:serve",
+        ),
+    },
+    "Callers, and what is kept": {
+        "client": _Told(
+            "Make keys for callers.",
+            "smsc-gateway client add billing --scope status:read",
+            "gateway.cli.client:client",
+        ),
+        "archive": _Told(
+            "Count, erase and import what the gateway keeps.",
+            "smsc-gateway archive stats",
+            "gateway.cli.archive:archive",
+        ),
+        "webhook": _Told(
+            "Test the addresses that are told of changes; send again.",
+            "smsc-gateway webhook test orders",
+            "gateway.cli.webhook:webhook",
+        ),
+    },
+    "Tools": {
+        "simulator": _Told(
+            "Run the simulated provider alone.",
+            "smsc-gateway simulator --port 8081",
+            "gateway.cli.simulator:simulator",
+        ),
+        "decode": _Told(
+            "Normalise a raw answer of the provider: stdin to JSON lines.",
+            "smsc-gateway decode < answer.json",
+            "gateway.cli.decode:decode",
+        ),
+        "schema": _Told(
+            "Print the GraphQL schema.",
+            "smsc-gateway schema > schema.graphql",
+            "gateway.cli.contracts:schema",
+        ),
+        "openapi": _Told(
+            "Print the OpenAPI document.",
+            "smsc-gateway openapi > openapi.yaml",
+            "gateway.cli.contracts:openapi",
+        ),
+        "metrics": _Told(
+            "Print a table of all metrics.",
+            "smsc-gateway metrics > metrics.md",
+            "gateway.cli.contracts:metrics",
+        ),
+        "completion": _Told(
+            "Print what completes commands and options in a shell.",
+            "smsc-gateway completion bash",
+            "gateway.cli.main:completion",
+        ),
+    },
+}
+
+
+class _Commands(click.Group):
+    """The commands, in sections; each is imported when it is run, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                for name, told in commands.items():
+                    formatter.write(f"  {name:<12}{told.line}\n{'':<14}$ {told.example}\n")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _load(name or ""), rest
+
+
+def _load(name: str) -> click.Command:
+    (place,) = (told[name].place for told in _SECTIONS.values() if name in told)
+    module, _, attribute = place.partition(":")
+    command: click.Command = getattr(import_module(module), attribute)
+    return command
+
+
+_TWO_WAYS: Final = """\
+\b
+A first answer, without an account; ask in another terminal:
+  smsc-gateway demo
+  curl 'http://127.0.0.1:8080/v1/messages/1?phone=79990000001'
+
+\b
+With the account at the provider:
+  export GATEWAY_SMSC_LOGIN=… GATEWAY_SMSC_PASSWORD=…
+  smsc-gateway check
+  smsc-gateway serve
+
+What a command prints is in its own help: smsc-gateway COMMAND --help.
+"""
+
+
+@click.group(
+    cls=_Commands,
+    commands={
+        name: click.Command(name, short_help=told.line)
+        for commands in _SECTIONS.values()
+        for name, told in commands.items()
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_TWO_WAYS,
+)
 @click.version_option(__version__, package_name="smsc-gateway")
 def main() -> None:
     """One clean REST and GraphQL schema for the statuses of SMSC."""
 
 
-main.add_command(client)
-main.add_command(archive)
-main.add_command(webhook)
-
-
-@main.command()
-@click.option("--reload", is_flag=True, help="Start anew when its code changes: for development.")
-def serve(*, reload: bool) -> None:
-    """Run the gateway, with the settings of the environment (GATEWAY_…).
-
-    SIGHUP has the clients file read anew; open requests and streams go on. SIGTERM stops it when
-    all that was asked has been answered.
-    """
-    if reload:
-        settings = _settings()
-        configure_logging(settings.log_level, settings.log_format)
-        run_reloading(_serve_on, _listen(settings.host, settings.port, "GATEWAY_PORT"))
-    else:
-        _serve_on(None)
-
-
-@main.command(name="check")
-@click.pass_context
-def check_(context: click.Context) -> None:
-    """Look whether the gateway would work with the settings of the environment.
-
-    One line for each thing looked at: ok, caution or FAILED; status 1 if one of them fails. The
-    provider is asked once, for a message that does not exist.
-    """
-    configure_logging("error", "auto")
-    all_is_well = True
-    for finding in check(os.environ):
-        click.echo(str(finding))
-        all_is_well = all_is_well and finding.ok
-    if not all_is_well:
-        context.exit(1)
-
-
-def _serve_on(sockets: list[socket.socket] | None) -> None:
-    """Serve, on a socket that is there already or on a new one."""
-    settings = _settings()
-    access_log = configure_logging(settings.log_level, settings.log_format)
-    callers = _callers(settings)
-    for caution in cautions(settings, os.environ):
-        log.warning(caution)
-    log.info(strangers(settings))
-    [listening] = sockets or [_listen(settings.host, settings.port, "GATEWAY_PORT")]
-    run(_serve(settings, callers, access_log, listening))
-
-
-@main.command()
-@click.option("--simulator-port", default=8081, show_default=True, help="0: any free one.")
-def demo(simulator_port: int) -> None:
-    """Run the gateway with a simulated provider and sample messages beside it.
-
-    Its archive has a day of them, and is gone afterwards.
-    """
-    simulator = _listen("127.0.0.1", simulator_port, "--simulator-port")
-    with _temporary_folder() as folder:
-        own_archive = f"sqlite:///{folder}/archive.db"
-        settings = _settings(
-            smsc_url=f"http://{address(simulator)}/sys/",
-            smsc_login="demo",
-            smsc_password="demo",  # noqa: S106 - of the simulated account
-            smsc_currency="RUB",
-            callback_secret=secrets.token_urlsafe(),
-            log_level="warning",
-            state_dir=None,  # the simulated provider forgets as well
-            archive_url=own_archive,
-        )
-        access_log = configure_logging(settings.log_level, settings.log_format)
-        is_own = settings.archive == own_archive
-        run(_demo(settings, _callers(settings), access_log, simulator, fills_archive=is_own))
-
-
-@main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8081, show_default=True, help="0: any free one.")
-@click.option(
-    "--callback",
-    metavar="URL",
-    help="Push each change of a status to this address. With sha1=SECRET or md5=SECRET in its query"
-    " the pushes are signed, as the provider does it.",
-)
-def simulator(host: str, port: int, callback: str | None) -> None:
-    """Run the provider simulator alone; it prints what it is asked, and what it pushes."""
-    configure_logging("warning", "auto")
-    handler = _handler(callback)
-    if not is_loopback(host):
-        click.echo("Whoever reaches it can steer it: it listens beyond this machine.", err=True)
-    run(_simulate(_listen(host, port, "--port"), handler, is_local=is_loopback(host)))
-
-
-@main.command()
-@click.option("--charset", default="utf-8", show_default=True, help="Charset of the input.")
-@click.option(
-    "--kind",
-    type=click.Choice(sorted(_KINDS)),
-    default="message",
-    show_default=True,
-    help="What was asked for; decides only where the answer does not show it.",
-)
-@click.option(
-    "--timezone", default="Europe/Moscow", show_default=True, help="Of dates without one."
-)
-def decode(charset: str, kind: str, timezone: str) -> None:
-    """Read a raw answer of the provider from stdin; write normalised JSON, one line a record.
-
-    An id or phone that the answer does not tell is null. A refusal and "not found" are written as
-    a problem. What can't be read ends with status 1 and one sentence on stderr.
-    """
-    try:
-        zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise click.ClickException(f"--timezone: {timezone!r} is not a time zone.") from None
-    try:
-        codecs.lookup(charset)
-        answer = reply.decode(sys.stdin.buffer.read(), charset=charset)
-    except (LookupError, UnicodeError):
-        raise click.ClickException(f"--charset: {charset!r} is not a charset.") from None
-    except GatewayError as error:
-        raise click.ClickException(error.detail or error.title) from None
-    if isinstance(answer, Refusal):
-        problem = problem_of(codes.refusal_error(answer.number))
-        _print_json({"problem": problem.model_dump(by_alias=True)})
-        return
-    for row in answer:
-        _print_json(_decoded(row, kind, zone))
-
-
-@main.command()
-def schema() -> None:
-    """Print the GraphQL schema."""
-    click.echo(sdl(), nl=False)
-
-
-@main.command()
-def openapi() -> None:
-    """Print the OpenAPI document."""
-    click.echo(openapi_yaml(), nl=False)
-
-
-@main.command()
-def metrics() -> None:
-    """Print a table of all metrics."""
-    click.echo(page(), nl=False)
-
-
-def _decoded(row: Row, kind: str, zone: tzinfo) -> dict[str, object]:
-    """A row as REST shows it, without freshness: nobody knows when it was observed."""
-    id_, phone = row.fields.get("id"), row.fields.get("phone")
-    named: dict[str, object] = {"id": id_ and whole(id_), "phone": phone and _phone(phone)}
-    found = normalise(
-        row,
-        StatusKey("", 0),
-        asked=_KINDS[kind],
-        zone=zone,
+@click.command(
+    epilog=example(
+        "# at the end of ~/.bashrc",
+        'eval "$(smsc-gateway completion bash)"',
+        "# in ~/.zshrc, after compinit",
+        'eval "$(smsc-gateway completion zsh)"',
+        "# in ~/.config/fish/config.fish",
+        "smsc-gateway completion fish | source",
     )
-    if found is None:
-        return named | {"problem": problem_of(NotFound()).model_dump(by_alias=True)}
-    return without_freshness(found.record) | named
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what completes commands and options in a shell.
 
-
-def _phone(told: str) -> str:
-    """As callers get it, whichever way the provider wrote it."""
-    try:
-        return parse_phone(whole(told))
-    except InvalidArgument:
-        return told
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[str]:
-    """A folder that is gone at the end, also where a signal ends the process.
-
-    The server gives back a signal that stopped it, which would end the process there and then. A
-    terminal that is closed ends it as SIGTERM does.
+    It is a script, for the shell's own start file.
     """
-    ended_by: list[int] = []
-
-    def end(number: int, _: object) -> None:
-        ended_by.append(number)
-        raise KeyboardInterrupt
-
-    def hang_up(_: int, __: object) -> None:
-        signal.raise_signal(signal.SIGTERM)
-
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
-    if hasattr(signal, "SIGHUP"):
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
-    try:
-        with tempfile.TemporaryDirectory(prefix="smsc-gateway-demo-") as folder:
-            yield folder
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-        for number in ended_by:
-            signal.raise_signal(number)
-
-
-def _handler(callback: str | None) -> Handler | None:
-    if callback is None:
-        return None
-    parts = urlsplit(callback)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise click.UsageError("--callback must be an http(s) address.")
-    return Handler(callback)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
-    sys.stdout.buffer.flush()
-
-
-def _settings(**defaults: object) -> Settings:
-    try:
-        return load(os.environ, **defaults)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _callers(settings: Settings) -> Callers:
-    try:
-        return create_callers(settings)
-    except (ClientsFileError, SettingsError) as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _app(
-    settings: Settings,
-    callers: Callers,
-    lifetime: Lifetime,
-    access_log: AccessLog | None,
-    tracing: Tracing | None = None,
-) -> ASGIApp:
-    try:
-        return create_app(
-            settings, callers=callers, lifetime=lifetime, access_log=access_log, tracing=tracing
-        )
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
-
-
-async def _archive(settings: Settings) -> str:
-    try:
-        return await prepare_archive(settings)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _reload_at_hangup(callers: Callers) -> None:
-    """Without a clients file SIGHUP ends the process, as it does when its terminal is closed."""
-    if callers.are_known and hasattr(signal, "SIGHUP"):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, callers.reload)
-
-
-def _listen(host: str, port: int, setting: str) -> socket.socket:
-    try:
-        return listen(host, port, setting)
-    except CantListen as error:
-        raise click.ClickException(str(error)) from None
-
-
-async def _serve(
-    settings: Settings, callers: Callers, access_log: AccessLog | None, listening: socket.socket
-) -> None:
-    _reload_at_hangup(callers)
-    is_missed = settings.archive is None and not settings.declines_archive
-    log.log(logging.WARNING if is_missed else logging.INFO, await _archive(settings))
-    lifetime = Lifetime()
-    tracing = create_tracing(os.environ)
-    app = _app(settings, callers, lifetime, access_log, tracing)
-    server = Server(
-        app,
-        banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",
-        lifetime=lifetime,
-        shutdown_delay=settings.shutdown_delay,
-        trusted_proxies=settings.proxies,
-    )
-    await server.serve(sockets=[listening])
-
-
-async def _simulate(listening: socket.socket, handler: Handler | None, *, is_local: bool) -> None:
-    world = sample_world(Clock().time)
-    app = create_simulator(world, handler=handler, echo=click.echo, is_local=is_local)
-    banner = f"The provider simulator listens on http://{address(listening)}/ (look there first)"
-    await Server(app, banner=banner).serve(sockets=[listening])
-
-
-async def _demo(
-    settings: Settings,
-    callers: Callers,
-    access_log: AccessLog | None,
-    provider: socket.socket,
-    *,
-    fills_archive: bool,
-) -> None:
-    _reload_at_hangup(callers)
-    listening = _listen(settings.host, settings.port, "GATEWAY_PORT")
-    clock = Clock()
-    world = World(clock.time)
-    await _archive(settings)
-    if fills_archive and settings.archive is not None:  # not one that somebody uses
-        lives = sample_day(clock.time())
-        add_to(world, lives)
-        await keep(lives, settings.archive, clock.time(), settings.zone)
-    fill(world)
-    secret = settings.callback_secret
-    url = f"http://{address(listening)}{CALLBACK_PATH}"
-    # As the README has it entered in the provider's settings.
-    handler = Handler(f"{url}?sha1={quote(secret.get_secret_value(), safe='')}") if secret else None
-    simulator = create_simulator(
-        world,
-        handler=handler,
-        echo=lambda line: click.echo(f"  provider  {line}"),
-        is_local=True,
-    )
-    banner = _DEMO.format(gateway=address(listening), provider=address(provider))
-    lifetime = Lifetime()
-    app = _app(settings, callers, lifetime, access_log)
-    async with beside(simulator, provider):
-        proxies = settings.proxies
-        server = Server(app, banner=banner, lifetime=lifetime, trusted_proxies=proxies)
-        await server.serve(sockets=[listening])
-
-
-_DEMO = """\
-The gateway, with a simulated provider beside it.
-
-  Gateway    http://{gateway}/console  the console: what becomes of messages, for people
-             http://{gateway}/graphql  GraphQL; in a browser, with a playground
-             http://{gateway}/docs     the REST API, to read and to try
-  Provider   http://{provider}/         the simulator: its samples, and how to steer it
-
-Three calls to paste:
-
-  curl 'http://{gateway}/v1/messages/1?phone=79990000001&fields=state,text,cost'
-
-  curl 'http://{gateway}/v1/hlr-lookups/2?phone=79990000001&fields=reachability,homeNetwork'
-
-  curl http://{gateway}/graphql -H 'content-type: application/json' -d \\
-    '{{"query":"{{ message(id: 100, phone: \\"79990000100\\") {{ state isFinal }} }}"}}'
-
-The last 24 hours, as the archive has them: http://{gateway}/v1/records?state=UNDELIVERABLE, or
-http://{gateway}/v1/records/summary, counted. What changes, as it does:
-
-  curl -N -H 'accept: text/event-stream' 'http://{gateway}/v1/changes?after=now&fields=state'
-
-Message 100 is on its way: ask again and again for a minute. Below, what the provider is asked,
-and what it pushes to the gateway by itself.
-"""
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 - click has these three
+    click.echo(kind(main, {}, "smsc-gateway", "_SMSC_GATEWAY_COMPLETE").source())

@@ -16,23 +16,33 @@ from gateway.archive.database import Database, Schema
 from gateway.callers.file import ClientsFileError
 from gateway.callers.model import may_ask_for
 from gateway.cli.archive import archive_settings, with_database
+from gateway.cli.envfile import env_file
+from gateway.cli.help import example
 from gateway.errors import shortened
 from gateway.settings import Settings, SettingsError
 from gateway.webhooks.address import TEST, Address, read_address
 from gateway.webhooks.post import Outcome, Poster
 
 
-@click.group()
+@click.group(epilog=example("smsc-gateway webhook test orders"))
 def webhook() -> None:
-    """The addresses that are told of changes, with the settings of the environment (GATEWAY_…)."""
+    """Test the addresses that are told of changes; send again."""
 
 
-@webhook.command()
+@webhook.command(
+    epilog=example(
+        "smsc-gateway webhook test orders",
+        "",
+        "orders took it: HTTP 200, after 0.12 s.",
+    )
+)
+@env_file
 @click.argument("name")
 def test(name: str) -> None:
-    """Send a signed test to a webhook, and tell what it answers; status 1 if it takes it not.
+    """Send a signed test to a webhook, and tell what it answers.
 
-    One that was switched off is switched on again if it takes the test.
+    The status is 1 if it takes it not. One that was switched off is switched on again if it takes
+    the test.
     """
     settings = archive_settings()
     address = _address(settings, name)
@@ -50,11 +60,12 @@ def test(name: str) -> None:
         click.echo("It was switched off; now it goes on where it stands.")
 
 
-@webhook.command()
+@webhook.command(epilog=example("smsc-gateway webhook replay orders --after 2026-01-15T10:00:00Z"))
+@env_file
 @click.argument("name")
 @click.option("--after", required=True, metavar="TIME", help="Such as 2026-01-15T10:00:00Z.")
 def replay(name: str, after: str) -> None:
-    """Send all changes again that were learned at this time or later.
+    """Send all changes again that were learned since a time.
 
     They have the `webhook-id` that they had before, so that a receiver which keeps these takes
     none of them twice. A gateway that runs begins within seconds.

@@ -201,7 +201,7 @@ async def test_a_missing_extra_stops_nobody(
 
 async def test_nothing_is_imported_that_nobody_wants() -> None:
     script = (
-        "import sys, gateway.cli.main;"
+        "import sys, gateway.cli.serve;"
         "from gateway.observability.tracing import create_tracing; create_tracing({});"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )

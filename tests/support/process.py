@@ -24,12 +24,13 @@ PHONE = "79990001000"
 
 @contextmanager
 def running(
-    *arguments: str, told: str, environ: Mapping[str, str]
+    *arguments: str, told: str, environ: Mapping[str, str], cwd: Path | None = None
 ) -> Iterator[tuple["subprocess.Popen[str]", re.Match[str]]]:
     """A running command, and what it `told` first, a pattern; it ends by SIGTERM."""
     with subprocess.Popen(
         [sys.executable, "-m", "gateway", *arguments],
         env=environ,
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
