@@ -422,7 +422,8 @@ async def serving(
     from gateway.store.redis import SharedStore  # noqa: PLC0415 - as above
     from gateway.upstream.budget.redis import SharedBudget  # noqa: PLC0415 - needs an extra
 
-    replicas = Replicas(settings.redis_url.get_secret_value(), account.identity)
+    url = settings.redis_url.get_secret_value()
+    replicas = Replicas(url, account.identity, settings.redis_ca)
     timeout = settings.smsc_timeout
     shared = SharedBudget(limits, clock.monotonic, replicas, timeout=timeout, time=shared_time)
     shared_store = SharedStore(replicas, clock.time, settings.cache_records)

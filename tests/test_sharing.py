@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +26,7 @@ from gateway.simulator import Limits, Report, World, create_simulator, sample_wo
 from gateway.smsc.push import Push
 from gateway.smsc.row import Row
 from gateway.upstream.budget.port import Sharing
+from gateway.upstream.budget.redis import SETTLE
 from gateway.upstream.client import create_client
 from gateway.watch import Following, Watches
 from tests.support.clock import START, FakeClock
@@ -389,6 +391,7 @@ async def test_without_the_server_what_is_known_is_served_and_nothing_is_asked()
             await until(lambda: {one.service.link().sharing for one in (a, b)} == {Sharing.SHARED})
             await all_.settle()
             assert a.state(SENT) is MessageState.DELIVERED
+            await all_.advance(math.ceil(SETTLE))
             assert await b.get(DELIVERED) is MessageState.DELIVERED
             assert all_.limits.refused.total() == 0
 

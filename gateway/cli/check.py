@@ -119,7 +119,7 @@ def check(
     yield _archive(settings)
     yield from _webhooks(settings)
     yield _documents(settings)
-    yield _redis(settings)
+    yield _redis(settings, accounts[0])
     for account in accounts:
         yield from asyncio.run(_provider(account, clock or Clock(), transport))
 
@@ -236,7 +236,7 @@ def _documents(settings: Settings) -> Finding:
     return Finding("documents", ok=True)
 
 
-def _redis(settings: Settings) -> Finding:
+def _redis(settings: Settings, account: Account) -> Finding:
     if settings.redis_url is None:
         return Finding("redis", ok=True, about="not used, this process keeps the limits alone")
     try:
@@ -246,7 +246,8 @@ def _redis(settings: Settings) -> Finding:
 
     from gateway.replicas import look  # noqa: PLC0415 - needs an extra
 
-    ok, about = asyncio.run(look(settings.redis_url.get_secret_value()))
+    url = settings.redis_url.get_secret_value()
+    ok, about = asyncio.run(look(url, account.identity, settings.redis_ca))
     return Finding("redis", ok=ok, about=about)
 
 

@@ -18,7 +18,7 @@ from tests.support.tools import promtool
 FAMILIES = {one.name: one for families in SECTIONS.values() for one in families}
 ALERTS = load("prometheus", "rules.yaml")["groups"][0]["rules"]
 
-FROM_SCRAPING = {"job", "instance", "le"}
+FROM_SCRAPING = {"job", "instance", "le", "account"}
 """Labels that no metric of ours has by itself."""
 
 EXPRESSIONS = [*(alert["expr"] for alert in ALERTS), *in_dashboard()]

@@ -241,7 +241,11 @@ async def test_without_its_redis_it_is_not_ready_unless_it_knows_something() -> 
             assert (await metrics(setup))["smsc_gateway_sharing LOST"] == 1
             server.start()
             await until(lambda: setup.state["service"].link().sharing is Sharing.SHARED)
-            assert (await setup.message(1, PHONE)).status_code == 200
+            asking = asyncio.create_task(setup.message(1, PHONE))
+            while not asking.done():  # until it has settled, by the server's clock
+                await asyncio.sleep(0.1)
+                await setup.clock.advance(0.1)
+            assert (await asking).status_code == 200
             server.stop()
             await until(lambda: setup.state["service"].link().sharing is Sharing.LOST)
             assert (await setup.client.get("/readyz")).status_code == 200

@@ -34,6 +34,10 @@ TURN: Final = 2.0
 LATE: Final = 2.0
 """Seconds that a process may need to hear that it may send, and to say that a request has ended."""
 
+SETTLE: Final = 3.0
+"""Seconds without requests after the server was restarted or another has taken over: who was
+connected tries twice a second, and tells what it has sent."""
+
 KIND: Final = b"b"
 
 
@@ -266,12 +270,18 @@ class SharedBudget(MemoryBudget):
 
     async def join(self) -> None:
         """Learn what all hold; raises `Overloaded`."""
-        arguments = [*self._ledger.common_arguments(), secrets.token_hex(8)]
+        arguments = [
+            *self._ledger.common_arguments(),
+            secrets.token_hex(8),
+            int(self._epoch is not None),
+            self.limits.concurrency,
+            round(SETTLE * 1000),
+        ]
         body = await self._replicas.run(JOIN, self._ledger.common_keys(), arguments)
         state = _State.model_validate_json(body)
         before, self._epoch, self._sequence = self._epoch, state.epoch, state.sequence
         if before not in {None, state.epoch}:
-            log.warning("Redis has lost what it held: the next mass request waits")
+            log.warning("Redis may have lost what it held: the next mass request waits")
             self._mass.elsewhere = []
             self._fill(self._mass, (), self._monotonic())
             self._ledger.tell_again()

@@ -10,6 +10,16 @@ if not now then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- An epoch is that of one process of the server: one that was restarted or has taken over may lack
+-- the last of what the other one was told, and knows its epoch all the same.
+local function this_process()
+  return redis.call('INFO', 'server'):match('run_id:(%x*)') or ''
+end
+
+local function is_of_this_process(name)
+  return name and name:match('%S*$') == this_process()
+end
+
 -- The milliseconds for which each member still counts, and how many there are.
 local function spent(key)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)

@@ -16,7 +16,9 @@ local function refuse(why, more)
   return cjson.encode(answer)
 end
 
-if redis.call('GET', epoch) ~= ARGV[4] then return refuse('EPOCH') end
+if redis.call('GET', epoch) ~= ARGV[4] or not is_of_this_process(ARGV[4]) then
+  return refuse('EPOCH')
+end
 if redis.call('ZSCORE', places, id) then return cjson.encode({state = state()}) end -- sent twice
 
 -- A flight whose request has its place no longer is over.

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +15,11 @@ from gateway.errors import Limit, Overloaded
 from gateway.model.records import DetailLevel, StatusKey
 from gateway.replicas import Replicas
 from gateway.upstream.budget.port import Full, Lease, Limits, Sharing
-from gateway.upstream.budget.redis import KIND, LATE, TURN, SharedBudget
+from gateway.upstream.budget.redis import KIND, LATE, SETTLE, TURN, SharedBudget
+from tests.support.server import closed_port
 from tests.support.size import size, soak
 from tests.support.valkey import Valkey, until, valkey
+from tests.support.valkeys import HOST, Cluster, Watched, cluster, wait_until, watched
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +78,11 @@ class Replica(SharedBudget):
         return self._sequence
 
     @property
+    def server(self) -> str:
+        """What began at the process of the server that it joined last."""
+        return self._epoch or ""
+
+    @property
     def remembered(self) -> int:
         """Of how many requests of others it knows."""
         return len(self._heard)
@@ -93,7 +101,11 @@ async def spread(*budgets: Replica) -> None:
 
 @asynccontextmanager
 async def sharing(
-    server: Valkey, *, limits: Limits | None = None, replicas: int = 2, account: str = ""
+    server: Valkey | Watched | Cluster,
+    *,
+    limits: Limits | None = None,
+    replicas: int = 2,
+    account: str = "",
 ) -> AsyncIterator[tuple[list[Replica], Time]]:
     account, time = account or f"account {next(ACCOUNTS)}", Time()
     async with AsyncExitStack() as stack:
@@ -332,8 +344,10 @@ async def test_a_server_that_forgot_is_told_again() -> None:
             server.start()
             await until(lambda: {a.sharing, b.sharing} == {Sharing.SHARED})
             await spread(a, b)
-            assert b.places() == 3
             assert b.mass_full() == Full(Limit.MASS, time.now + WINDOW)
+            assert (b.places(), b.changes_at()) == (0, time.now + SETTLE)
+            time.now += SETTLE
+            assert b.places() == 3
             (await b.get(KEYS[0])).end()
             assert await b.try_to_take(KEYS[0]) is None
             held.end()
@@ -360,6 +374,8 @@ async def test_what_a_dead_process_sent_is_told_again_by_those_who_heard_of_it()
             time.now += WINDOW / 2
             server.client.flushdb()
             assert await a.try_to_take(KEYS[1]) is None  # it notices
+            assert await b.try_to_take(KEYS[1]) is None
+            time.now += SETTLE
             assert await a.try_to_take(KEYS[0]) is None
             assert await b.try_to_take(KEYS[0]) is None
             await spread(a, b)
@@ -377,7 +393,9 @@ async def test_the_place_of_a_dead_process_is_told_again_too() -> None:
             server.client.flushdb()
             assert await a.try_to_take(KEYS[1]) is None  # it notices
             await spread(a)
-            assert (a.places(), a.changes_at()) == (3, time.now + TIMEOUT + LATE)
+            ends = time.now + TIMEOUT + LATE
+            time.now += SETTLE
+            assert (a.places(), a.changes_at()) == (3, ends)
 
 
 @pytest.mark.parametrize("first", ["who heard of it", "who sent it"])
@@ -391,10 +409,58 @@ async def test_who_is_first_at_a_server_that_forgot_knows_what_the_others_sent(f
             server.client.flushdb()
             for budget in (a, b) if first == "who heard of it" else (b, a):
                 assert await budget.try_to_take(KEYS[1]) is None  # it notices
-                assert await budget.try_to_take(KEYS[0]) is None
                 await spread(budget)
+                time.now += SETTLE
+                assert await budget.try_to_take(KEYS[0]) is None
+                assert budget.message_full(KEYS[0])
             time.now += WINDOW / 2
             await b.get(KEYS[0])  # for it told exactly when they ended
+
+
+async def test_what_a_new_master_lacks_is_told_again() -> None:
+    """A replica is a moment behind, and knows the epoch of its master."""
+    with watched() as servers:
+        limits = Limits(concurrency=1, per_message=2)
+        async with sharing(servers, limits=limits, replicas=3) as ((a, b, c), time):
+            (await a.get(KEYS[0])).end()
+            await spread(a, b, c)
+            await asyncio.to_thread(wait_until, lambda: servers.is_in_step)
+            servers.replica.ask("REPLICAOF", HOST, closed_port())  # behind from now on
+            (await a.get(KEYS[0])).end()
+            (await a.get(*KEYS[1:3], mass=True)).end()
+            held = await a.get(KEYS[3])
+            await spread(a, b, c)
+            killed = a.server
+            await asyncio.to_thread(servers.kill)
+            await until(lambda: {a.server, b.server, c.server}.isdisjoint({killed}))
+            await spread(a, b, c)
+            time.now += SETTLE
+            assert (b.places(), b.mass_full()) == (0, Full(Limit.MASS, time.now - SETTLE + WINDOW))
+            held.end()
+            await spread(a, b, c)
+            for budget in (b, c):
+                assert await budget.try_to_take(KEYS[0]) is None
+                assert budget.message_full(KEYS[0])
+            await b.get(KEYS[1])
+
+
+async def test_a_slot_that_moves_takes_with_it_what_was_spent() -> None:
+    with cluster() as nodes:
+        async with sharing(nodes, limits=Limits(per_message=2), account="moved") as ((a, b), time):
+            for budget in (a, b):
+                (await budget.get(KEYS[0])).end()
+            await spread(a, b)
+            prefix, held_by = Replicas(nodes.url, "moved").prefix, a.server
+            owner = nodes.owner(prefix)
+            nodes.move(prefix, next(one for one in nodes.nodes[:3] if one is not owner))
+            with pytest.raises(Overloaded):
+                await a.try_to_take(KEYS[1])
+            await until(lambda: a.server != held_by and b.server == a.server)
+            await spread(a, b)
+            time.now += SETTLE
+            assert await a.try_to_take(KEYS[0]) is None
+            assert a.message_full(KEYS[0])
+            await b.get(KEYS[1])
 
 
 async def test_what_others_sent_is_remembered_for_no_longer_than_it_counts(server: Valkey) -> None:
@@ -414,10 +480,12 @@ async def test_nothing_is_taken_from_a_server_that_forgot_unseen(server: Valkey)
         assert await a.try_to_take(KEYS[2]) is None  # it notices
         await spread(a)
         (places,) = server.client.keys("*:places") or [b"none"]
-        assert server.client.zcard(places) == 0  # not for what was not sent
+        held = cast("list[bytes]", server.client.zrange(places, 0, -1))
+        assert [one for one in held if not one.startswith(b"settling")] == []  # nothing was sent
         assert b.mass_full() == Full(Limit.MASS, time.now + WINDOW)
         assert await b.try_to_take(KEYS[3]) is None
         await spread(a, b)
+        time.now += SETTLE
         assert await b.try_to_take(*KEYS[2:4], mass=True) is None
         assert await b.try_to_take(KEYS[3])
 
