@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, closing
 from functools import partial
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import httpx
 from starlette.applications import Starlette
@@ -50,6 +51,7 @@ from gateway.web.http.lifetime import Lifetime
 from gateway.web.http.problems import handle
 from gateway.web.http.state import State
 from gateway.web.http.traffic import Counts
+from gateway.web.ops.health import collect as collect_metrics
 from gateway.web.pages import files as pages
 from gateway.web.pages import root
 from gateway.web.rest import document as docs
@@ -58,6 +60,9 @@ from gateway.web.rest.feed import webhook_body
 from gateway.web.rest.push import Callback
 from gateway.webhooks.address import read_address
 from gateway.webhooks.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from gateway.web.ops.otlp import MetricExport
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +76,14 @@ def create_app(
     lifetime: Lifetime | None = None,
     access_log: AccessLog | None = None,
     tracing: Tracing | None = None,
+    export: "MetricExport | None" = None,
 ) -> ASGIApp:
     """Build the gateway. `clock` and `transport` stand in for time and network in tests.
 
     `callers` are for who wants to have them read anew. By `lifetime` the server tells that it is
     about to stop: streams end then, for it waits until all answers have ended. `access_log` gets a
-    line for each request, `tracing` a span; at the end both are told to write what waits.
+    line for each request, `tracing` a span, `export` all metrics now and then; at the end they are
+    told to write what waits.
     """
     clock = clock or Clock()
     lifetime = lifetime or Lifetime()
@@ -108,19 +115,21 @@ def create_app(
                 recorder = LinkRecorder(service.link, clock)
                 recording = asyncio.create_task(recorder.run())
                 ending = asyncio.create_task(_end_streams(watches, archive, lifetime))
+                state: State = {
+                    "callers": callers,
+                    "clock": clock,
+                    "service": service,
+                    "archive": archive,
+                    "watches": watches,
+                    "webhooks": webhooks,
+                    "follows": follows,
+                    "counts": counts,
+                    "lifetime": lifetime,
+                    "recorder": recorder,
+                }
                 try:
-                    yield {
-                        "callers": callers,
-                        "clock": clock,
-                        "service": service,
-                        "archive": archive,
-                        "watches": watches,
-                        "webhooks": webhooks,
-                        "follows": follows,
-                        "counts": counts,
-                        "lifetime": lifetime,
-                        "recorder": recorder,
-                    }
+                    async with exporting(export, state):
+                        yield state
                 finally:
                     ending.cancel()
                     recording.cancel()
@@ -330,6 +339,21 @@ async def leading(
         yield webhooks, follows
     finally:
         await leader.aclose()
+
+
+@asynccontextmanager
+async def exporting(export: "MetricExport | None", state: State) -> AsyncIterator[None]:
+    """Metrics are sent meanwhile, and once more at the end."""
+    if export is None:
+        yield
+        return
+    collect, traffic = partial(collect_metrics, state), state["counts"].traffic
+    sending = asyncio.create_task(export.run(collect, traffic, state["clock"]))
+    try:
+        yield
+    finally:
+        sending.cancel()
+        await export.aclose(collect, traffic)
 
 
 @asynccontextmanager

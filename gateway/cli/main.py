@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -45,9 +46,13 @@ from gateway.smsc.row import Refusal, Row, whole
 from gateway.web.graphql.schema import sdl
 from gateway.web.http.lifetime import Lifetime
 from gateway.web.http.problems import problem_of
+from gateway.web.ops.export import create_export
 from gateway.web.rest.document import openapi_yaml
 from gateway.web.rest.fields import without_freshness
 from gateway.web.rest.push import PATH as CALLBACK_PATH
+
+if TYPE_CHECKING:
+    from gateway.web.ops.otlp import MetricExport
 
 log = logging.getLogger(__name__)
 
@@ -287,11 +292,18 @@ def _app(
     callers: Callers,
     lifetime: Lifetime,
     access_log: AccessLog | None,
+    *,
     tracing: Tracing | None = None,
+    export: "MetricExport | None" = None,
 ) -> ASGIApp:
     try:
         return create_app(
-            settings, callers=callers, lifetime=lifetime, access_log=access_log, tracing=tracing
+            settings,
+            callers=callers,
+            lifetime=lifetime,
+            access_log=access_log,
+            tracing=tracing,
+            export=export,
         )
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
@@ -324,8 +336,8 @@ async def _serve(
     is_missed = settings.archive is None and not settings.declines_archive
     log.log(logging.WARNING if is_missed else logging.INFO, await _archive(settings))
     lifetime = Lifetime()
-    tracing = create_tracing(os.environ)
-    app = _app(settings, callers, lifetime, access_log, tracing)
+    tracing, export = create_tracing(os.environ), create_export(os.environ)
+    app = _app(settings, callers, lifetime, access_log, tracing=tracing, export=export)
     server = Server(
         app,
         banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",

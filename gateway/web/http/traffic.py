@@ -37,15 +37,30 @@ class Series(NamedTuple):
     """All together."""
 
 
+class Exact(NamedTuple):
+    """Requests of one kind, by their very status."""
+
+    route: str
+    method: str
+    status: int
+    scheme: str
+    """`http` or `https`, as the caller used it."""
+    buckets: list[int]
+    """As of `Series`."""
+    seconds: float
+
+
 class Traffic:
     """Counts requests since the start."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str, int], list[float]] = {}
+        self._series: dict[tuple[str, str, int, str], list[float]] = {}
 
-    def add(self, route: str | None, method: str, status: int, seconds: float) -> None:
+    def add(
+        self, route: str | None, method: str, status: int, seconds: float, scheme: str = "http"
+    ) -> None:
         """Count a request; `seconds` until its answer was sent, of streams until it began."""
-        key = (route or UNROUTED, method if method in METHODS else OTHER, status // 100)
+        key = (route or UNROUTED, method if method in METHODS else OTHER, status, scheme)
         counts = self._series.get(key)
         if counts is None:
             counts = self._series[key] = [0] * (len(BUCKETS) + 1) + [0.0]
@@ -53,8 +68,18 @@ class Traffic:
         counts[-1] += seconds
 
     def __iter__(self) -> Iterator[Series]:
-        for (route, method, status), (*counts, seconds) in self._series.items():
-            yield Series(route, method, f"{status}xx", [int(count) for count in counts], seconds)
+        classes: dict[tuple[str, str, str], list[float]] = {}
+        for (route, method, status, _), counts in self._series.items():
+            key = (route, method, f"{status // 100}xx")
+            others = classes.get(key, [0.0] * len(counts))
+            classes[key] = [one + other for one, other in zip(counts, others, strict=True)]
+        for key, (*counts, seconds) in classes.items():
+            yield Series(*key, [int(count) for count in counts], seconds)
+
+    def exact(self) -> Iterator[Exact]:
+        """By status and scheme."""
+        for key, (*counts, seconds) in self._series.items():
+            yield Exact(*key, [int(count) for count in counts], seconds)
 
 
 @dataclass(frozen=True, slots=True)

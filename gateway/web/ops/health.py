@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 import orjson
+from prometheus_client import Metric
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,6 +41,12 @@ async def get_metrics(request: Request[State]) -> Response:
     link, counts = request.state["service"].link(), request.state["counts"]
     body = metrics.render(link, counts, await _led(request.state))
     return Response(body, 200, _NO_STORE, metrics.MEDIA_TYPE)
+
+
+async def collect(state: State) -> list[Metric]:
+    """All metrics, for who sends them elsewhere."""
+    link, counts = state["service"].link(), state["counts"]
+    return metrics.families(link, counts, await _led(state))
 
 
 async def _led(state: State) -> metrics.Led | None:

@@ -28,6 +28,9 @@ from gateway.webhooks.report import WebhookReport, WebhookState
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
+HTTP_DURATION = "smsc_gateway_http_request_duration_seconds"
+"""The one family that OpenTelemetry has conventions of its own for."""
+
 _BOUNDS = [*map(str, BUCKETS), "+Inf"]
 _PROCESS = ProcessCollector(registry=None)
 """Memory, CPU time and open files of the process, where the system tells them (Linux)."""
@@ -42,6 +45,11 @@ class Led(NamedTuple):
     tries: Mapping[tuple[str, str], int]
     webhooks: Sequence[WebhookReport]
     followed: int
+
+
+def families(link: LinkState, counts: Counts, led: Led | None) -> list[Metric]:
+    """All metrics, as they are now."""
+    return [*_Scrape(link, counts, led).collect(), *_PROCESS.collect()]
 
 
 def render(link: LinkState, counts: Counts, led: Led | None) -> bytes:
@@ -136,7 +144,7 @@ def _webhooks(
 
 def _web(counts: Counts) -> Iterator[Metric]:
     requests = HistogramMetricFamily(
-        "smsc_gateway_http_request_duration_seconds",
+        HTTP_DURATION,
         "Requests of callers, until their answer was sent; of streams until it began.",
         labels=["route", "method", "status"],
     )
