@@ -137,8 +137,8 @@ def create_app(
         finally:  # here, for a server that was told to stop by a signal ends by it
             if access_log is not None:
                 access_log.flush()
-            if tracing is not None:
-                await asyncio.to_thread(tracing.close)
+            senders = [one.close for one in (tracing, export) if one is not None]
+            await asyncio.gather(*map(asyncio.to_thread, senders))
 
     resources = api.resources(api.of_push(callback) | {"getRoot": request_response(root.get_root)})
     app = Starlette(
@@ -343,7 +343,7 @@ async def leading(
 
 @asynccontextmanager
 async def exporting(export: "MetricExport | None", state: State) -> AsyncIterator[None]:
-    """Metrics are sent meanwhile, and once more at the end."""
+    """Metrics are sent meanwhile; the last are sent when `export` is closed."""
     if export is None:
         yield
         return
@@ -353,7 +353,7 @@ async def exporting(export: "MetricExport | None", state: State) -> AsyncIterato
         yield
     finally:
         sending.cancel()
-        await export.aclose(collect, traffic)
+        await asyncio.wait({sending})
 
 
 @asynccontextmanager

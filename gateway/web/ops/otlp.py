@@ -59,25 +59,26 @@ class MetricExport:
         self._resource = create_resource(environ)
         self._every = every
         self._started = time.time_ns()
+        self._last: export.MetricsData | None = None
 
     async def run(self, collect: Collect, traffic: Traffic, clock: Clock) -> None:
-        """Send them until it is cancelled."""
-        while True:
-            await clock.sleep(self._every)
-            await self.send(collect, traffic)
-
-    async def send(self, collect: Collect, traffic: Traffic) -> None:
-        """Send them once; of a collector that is away the library logs a line."""
+        """Send them until it is cancelled; of a collector that is away the library logs a line."""
         try:
-            converted = self._converted(await collect(), traffic)
-            await asyncio.to_thread(self._exporter.export, converted)
-        except Exception:
-            log.exception("metrics could not be sent")
+            while True:
+                await clock.sleep(self._every)
+                try:
+                    metrics = self._converted(await collect(), traffic)
+                    await asyncio.to_thread(self._exporter.export, metrics)
+                except Exception:  # the next ones are to be sent in any case
+                    log.exception("metrics could not be sent")
+        finally:
+            self._last = self._converted(await collect(), traffic)
 
-    async def aclose(self, collect: Collect, traffic: Traffic) -> None:
-        """Send them once more, and close."""
-        await self.send(collect, traffic)
-        await asyncio.to_thread(self._exporter.shutdown)
+    def close(self) -> None:
+        """Send the last, for as long as the library's variables say. It blocks."""
+        if self._last is not None:
+            self._exporter.export(self._last)
+        self._exporter.shutdown()
 
     def _converted(self, families: Iterable[Metric], traffic: Traffic) -> export.MetricsData:
         period = _Period(self._started, time.time_ns())
