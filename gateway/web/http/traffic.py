@@ -44,7 +44,7 @@ class Exact(NamedTuple):
     method: str
     status: int
     scheme: str
-    """`http` or `https`, as the caller used it."""
+    """As the caller used it; `ws` or `wss` of a WebSocket."""
     buckets: list[int]
     """As of `Series`."""
     seconds: float

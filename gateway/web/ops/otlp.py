@@ -45,6 +45,9 @@ _CONVENTIONS: Final = {
 }
 """Names and units that the semantic conventions have for what is measured everywhere."""
 
+_SCHEMES: Final = {"ws": "http", "wss": "https"}
+"""Of a WebSocket it is the handshake that is told of."""
+
 _SERVER_FAULT: Final = 500
 
 
@@ -161,7 +164,7 @@ def _of_traffic(traffic: Traffic, period: _Period) -> export.Metric:
     for one in traffic.exact():
         attributes: dict[str, str | int] = {
             "http.request.method": "_OTHER" if one.method == OTHER else one.method,
-            "url.scheme": one.scheme,
+            "url.scheme": _SCHEMES.get(one.scheme, one.scheme),
             "http.response.status_code": one.status,
         }
         if one.route != UNROUTED:
