@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from functools import partial
 from importlib.util import find_spec
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httpx
 from starlette.applications import Starlette
@@ -53,6 +53,7 @@ from gateway.web.http.lifetime import Lifetime
 from gateway.web.http.problems import handle
 from gateway.web.http.state import AccountState, State
 from gateway.web.http.traffic import Counts
+from gateway.web.ops.health import collect as collect_metrics
 from gateway.web.pages import files as pages
 from gateway.web.pages import root
 from gateway.web.rest import document as docs
@@ -61,6 +62,9 @@ from gateway.web.rest.feed import webhook_body
 from gateway.web.rest.push import Callback
 from gateway.webhooks.address import read_address
 from gateway.webhooks.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from gateway.web.ops.otlp import MetricExport
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +78,14 @@ def create_app(
     lifetime: Lifetime | None = None,
     access_log: AccessLog | None = None,
     tracing: Tracing | None = None,
+    export: "MetricExport | None" = None,
 ) -> ASGIApp:
     """Build the gateway. `clock` and `transport` stand in for time and network in tests.
 
     `callers` are for who wants to have them read anew. By `lifetime` the server tells that it is
     about to stop: streams end then, for it waits until all answers have ended. `access_log` gets a
-    line for each request, `tracing` a span; at the end both are told to write what waits.
+    line for each request, `tracing` a span, `export` all metrics now and then; at the end they are
+    told to write what waits.
     """
     clock = clock or Clock()
     lifetime = lifetime or Lifetime()
@@ -122,12 +128,14 @@ def create_app(
                     "counts": counts,
                     "lifetime": lifetime,
                 }
-                yield cast("State", shared | dict(rooms.get("", {})))
+                state = cast("State", shared | dict(rooms.get("", {})))
+                await enter(exporting(export, state))
+                yield state
         finally:  # here, for a server that was told to stop by a signal ends by it
             if access_log is not None:
                 access_log.flush()
-            if tracing is not None:
-                await asyncio.to_thread(tracing.close)
+            senders = [one.close for one in (tracing, export) if one is not None]
+            await asyncio.gather(*map(asyncio.to_thread, senders))
 
     resources = api.resources(api.of_push(callback) | {"getRoot": request_response(root.get_root)})
     app = Starlette(
@@ -386,6 +394,21 @@ async def leading(
         yield
     finally:
         await leader.aclose()
+
+
+@asynccontextmanager
+async def exporting(export: "MetricExport | None", state: State) -> AsyncIterator[None]:
+    """Metrics are sent meanwhile; the last are sent when `export` is closed."""
+    if export is None:
+        yield
+        return
+    collect, traffic = partial(collect_metrics, state), state["counts"].traffic
+    sending = asyncio.create_task(export.run(collect, traffic, state["clock"]))
+    try:
+        yield
+    finally:
+        sending.cancel()
+        await asyncio.wait({sending})
 
 
 @asynccontextmanager

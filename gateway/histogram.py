@@ -32,6 +32,11 @@ class Histogram:
         if value > 0:
             self.sum += value
 
+    def include(self, other: "Histogram") -> None:
+        """Count what another one with the same bounds has counted, too."""
+        self.counts = [one + more for one, more in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
     def add_all(self, values: Sequence[float]) -> None:
         """Many at once: to sort them and look up the bounds costs a third of looking up each."""
         ranked, below = sorted(values), 0

@@ -72,7 +72,7 @@ HOMES = {
     "structlog": {"observability/logs"},
     "sqlite3": {"upstream/budget/journal"},
     "prometheus_client": {"web/ops"},
-    "opentelemetry": {"observability/tracing"},
+    "opentelemetry": {"observability/tracing", "web/ops"},
 }
 """Third parties have one home, a module or a room; `app` and `cli/check` name httpx's transport as
 a seam, and the simulator is a program of its own."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+from typing import TYPE_CHECKING
 
 import click
 from starlette.types import ASGIApp
@@ -16,6 +17,9 @@ from gateway.observability.tracing import Tracing
 from gateway.server import CantListen, listen
 from gateway.settings import Settings, SettingsError, load
 from gateway.web.http.lifetime import Lifetime
+
+if TYPE_CHECKING:
+    from gateway.web.ops.otlp import MetricExport
 
 
 def read_settings(**defaults: object) -> Settings:
@@ -37,11 +41,18 @@ def build_app(
     callers: Callers,
     lifetime: Lifetime,
     access_log: AccessLog | None,
+    *,
     tracing: Tracing | None = None,
+    export: "MetricExport | None" = None,
 ) -> ASGIApp:
     try:
         return create_app(
-            settings, callers=callers, lifetime=lifetime, access_log=access_log, tracing=tracing
+            settings,
+            callers=callers,
+            lifetime=lifetime,
+            access_log=access_log,
+            tracing=tracing,
+            export=export,
         )
     except SettingsError as error:
         raise click.ClickException(str(error)) from None

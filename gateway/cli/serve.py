@@ -25,6 +25,7 @@ from gateway.observability.tracing import create_tracing
 from gateway.server import Server, address, run, run_reloading
 from gateway.settings import Settings
 from gateway.web.http.lifetime import Lifetime
+from gateway.web.ops.export import create_export
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,8 @@ async def _serve(
     is_missed = settings.archive is None and not settings.declines_archive
     log.log(logging.WARNING if is_missed else logging.INFO, await ready_archive(settings))
     lifetime = Lifetime()
-    tracing = create_tracing(os.environ)
-    app = build_app(settings, callers, lifetime, access_log, tracing)
+    tracing, export = create_tracing(os.environ), create_export(os.environ)
+    app = build_app(settings, callers, lifetime, access_log, tracing=tracing, export=export)
     server = Server(
         app,
         banner=f"smsc-gateway {__version__} listens on http://{address(listening)}",

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from gateway import __version__
 from gateway.errors import GatewayError
@@ -17,6 +18,7 @@ from gateway.smsc.row import Row
 from gateway.upstream.dispatcher import Provider
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
@@ -28,6 +30,8 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_EN
 DISABLED: Final = "OTEL_SDK_DISABLED"
 
 _SERVICE: Final = "smsc-gateway"
+_INSTANCE: Final = "service.instance.id"
+_INSTANCE_ID: Final = str(uuid4())
 _SERVER_FAULT: Final = 500
 
 
@@ -43,18 +47,31 @@ def create_tracing(environ: Mapping[str, str]) -> "Tracing | None":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - an extra
             OTLPSpanExporter,
         )
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - as above
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
+
+        resource = create_resource(environ)
     except ImportError:
         log.warning("no traces: they need the extra otel (pip install 'smsc-gateway[otel]')")
         return None
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return Tracing(provider)
+
+
+def create_resource(environ: Mapping[str, str]) -> "Resource":
+    """What traces and metrics tell of who sends them.
+
+    Each process is an instance of its own: counts of two are never taken for those of one.
+    """
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
+
     attributes = {"service.version": __version__}
     if not environ.get("OTEL_SERVICE_NAME"):
         attributes["service.name"] = _SERVICE
-    provider = TracerProvider(resource=Resource.create(attributes))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Tracing(provider)
+    if _INSTANCE not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        attributes[_INSTANCE] = _INSTANCE_ID
+    return Resource.create(attributes)
 
 
 class Tracing:

@@ -190,6 +190,9 @@ def _ask_rest(told: Gateway) -> None:
     told.ask("POST", "/v1/statuses/batch", body={"items": items, PHONE: 1})
     told.ask("POST", "/v1/statuses/batch", body=f'{{"items": [{PHONE}')
     told.ask("POST", "/v1/statuses/batch", body={"items": [PHONE, EMAIL, None, {"id": EMAIL}]})
+    for what in ("refresh", "purge", "prewarm"):
+        told.ask("POST", f"/v1/records/{what}?phone={PHONE}")
+        told.ask("POST", f"/v1/records/{what}?phone={PHONE}&sender={EMAIL}", LIMITED_KEY)
     for path in ("/v1/provider", "/metrics"):
         told.ask("GET", path)
         told.ask("GET", path, LIMITED_KEY)

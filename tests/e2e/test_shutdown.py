@@ -130,7 +130,7 @@ def test_what_is_under_way_is_answered_and_spent_for_good() -> None:
             assert budgets["mass"]["left"] == 0
 
 
-def test_the_last_spans_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_spans_and_metrics_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     collector = Collector()
     with command("simulator", "--port", "0") as (_, provider), serving(collector.app) as traces:
         monkeypatch.setitem(PLAIN, "OTEL_EXPORTER_OTLP_ENDPOINT", traces)
@@ -138,6 +138,7 @@ def test_the_last_spans_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
             httpx.get(f"{address}/v1/messages/1", params={"phone": PHONE}).raise_for_status()
     assert "GET /v1/messages/{id}" in collector.text()
     assert "POST status.php" in collector.text()
+    assert b"http.server.request.duration" in collector.metrics[-1]
 
 
 def test_streams_end_and_nobody_waits_for_them() -> None:

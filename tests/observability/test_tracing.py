@@ -203,6 +203,7 @@ async def test_nothing_is_imported_that_nobody_wants() -> None:
     script = (
         "import sys, gateway.cli.serve;"
         "from gateway.observability.tracing import create_tracing; create_tracing({});"
+        "from gateway.web.ops.export import create_export; create_export({});"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
     done = subprocess.run(  # noqa: ASYNC221 - nothing else is to run meanwhile

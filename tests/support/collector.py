@@ -1,4 +1,4 @@
-"""Who takes traces."""
+"""Who takes traces and metrics."""
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -7,14 +7,23 @@ from starlette.routing import Route
 
 
 class Collector:
-    """Takes traces over OTLP, as bytes."""
+    """Takes them over OTLP, as bytes."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
-        self.app = Starlette(routes=[Route("/v1/traces", self.take, methods=["POST"])])
+        self.metrics: list[bytes] = []
+        self.app = Starlette(
+            routes=[
+                Route("/v1/traces", self.take, methods=["POST"]),
+                Route("/v1/metrics", self.take, methods=["POST"]),
+            ]
+        )
 
     async def take(self, request: Request) -> Response:
-        self.bodies.append(await request.body())
+        body = await request.body()
+        self.bodies.append(body)
+        if request.url.path == "/v1/metrics":
+            self.metrics.append(body)
         return Response(media_type="application/x-protobuf")
 
     def text(self) -> str:

@@ -203,7 +203,11 @@ class Front:
         method = scope.get("method", "GET")  # of a WebSocket's handshake
         status = exchange.status or _FAILED
         self._traffic.add(
-            template, method, status, seconds if streams_at is None else streams_at - began_at
+            template,
+            method,
+            status,
+            seconds if streams_at is None else streams_at - began_at,
+            scope.get("scheme", "http"),
         )
         if span is not None:
             span.end(template, status)

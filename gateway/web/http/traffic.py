@@ -35,23 +35,46 @@ class Series(NamedTuple):
     """How long they took."""
 
 
+class Exact(NamedTuple):
+    """Requests of one kind, by their very status."""
+
+    route: str
+    method: str
+    status: int
+    scheme: str
+    """As the caller used it; `ws` or `wss` of a WebSocket."""
+    seconds: Histogram
+    """How long they took."""
+
+
 class Traffic:
     """Counts requests since the start."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str, int], Histogram] = {}
+        self._series: dict[tuple[str, str, int, str], Histogram] = {}
 
-    def add(self, route: str | None, method: str, status: int, seconds: float) -> None:
+    def add(
+        self, route: str | None, method: str, status: int, seconds: float, scheme: str = "http"
+    ) -> None:
         """Count a request; `seconds` until its answer was sent, of streams until it began."""
-        key = (route or UNROUTED, method if method in METHODS else OTHER, status // 100)
+        key = (route or UNROUTED, method if method in METHODS else OTHER, status, scheme)
         histogram = self._series.get(key)
         if histogram is None:
             histogram = self._series[key] = Histogram(BUCKETS)
         histogram.add(seconds)
 
     def __iter__(self) -> Iterator[Series]:
-        for (route, method, status), histogram in self._series.items():
-            yield Series(route, method, f"{status}xx", histogram)
+        classes: dict[tuple[str, str, str], Histogram] = {}
+        for (route, method, status, _), histogram in self._series.items():
+            key = (route, method, f"{status // 100}xx")
+            classes.setdefault(key, Histogram(BUCKETS)).include(histogram)
+        for key, histogram in classes.items():
+            yield Series(*key, histogram)
+
+    def exact(self) -> Iterator[Exact]:
+        """By status and scheme."""
+        for key, histogram in self._series.items():
+            yield Exact(*key, histogram)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import orjson
+from prometheus_client import Metric
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -48,6 +49,12 @@ async def get_metrics(request: Request[State]) -> Response:
     accept = request.headers.get("accept", "").encode("latin-1")
     body, media_type = metrics.render(scrapes, request.state["counts"], accept)
     return Response(body, 200, _NO_STORE, media_type)
+
+
+async def collect(state: State) -> list[Metric]:
+    """All metrics, for who sends them elsewhere."""
+    scrapes = {name: await _scrape(one) for name, one in state["accounts"].items()}
+    return metrics.collect(scrapes, state["counts"])
 
 
 async def _scrape(state: AccountState) -> metrics.AccountScrape:

@@ -45,6 +45,11 @@ class AccountScrape(NamedTuple):
     led: Led | None
 
 
+def collect(accounts: Mapping[str, AccountScrape], counts: Counts) -> list[Metric]:
+    """All metrics, as they are now."""
+    return [*_Scraped(accounts, counts).collect(), *_PROCESS.collect()]
+
+
 def render(
     accounts: Mapping[str, AccountScrape], counts: Counts, accept: bytes
 ) -> tuple[bytes, str]:

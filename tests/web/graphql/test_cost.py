@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.simulator import Report
+from tests.support.clock import settle
 from tests.support.gateway import Setup, running
+from tests.web.graphql.test_websocket import INIT, connected, subscribe
 
 pytestmark = pytest.mark.anyio
 
@@ -158,6 +160,16 @@ async def test_anything_else_is_a_mistake(value: object) -> None:
         answer = await setup.client.post("/graphql", json=body)
         assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_ARGUMENT")
         assert "extensions.cost" in answer.json()["detail"]
+
+
+async def test_a_socket_tells_it_too() -> None:
+    async with running() as setup, connected(setup) as socket:
+        cost = {"cost": True}
+        socket.put(INIT, subscribe("a", ONE, extensions=cost), subscribe("b", extensions=cost))
+        await settle()
+    told_of = {one["id"]: one["payload"] for one in socket.told if one["type"] == "next"}
+    assert told_of["a"]["extensions"]["cost"] == told(1, live=1)
+    assert "extensions" not in told_of["b"]
 
 
 async def test_a_stream_tells_no_cost() -> None:
