@@ -211,13 +211,13 @@ def create_journal(settings: Settings, clock: Clock) -> Journal:
     return FileJournal(
         settings.state_dir,
         clock,
-        account=_account(settings),
+        account=account_of(settings),
         secret=_secret(settings),
         linger=settings.smsc_timeout,
     )
 
 
-def _account(settings: Settings) -> str:
+def account_of(settings: Settings) -> str:
     """What tells logins at providers apart."""
     return f"{settings.smsc_urls[0]} {settings.smsc_login or _secret(settings)}"
 
@@ -365,7 +365,8 @@ async def serving(
     from gateway.store.redis import SharedStore  # noqa: PLC0415 - as above
     from gateway.upstream.budget.redis import SharedBudget  # noqa: PLC0415 - needs an extra
 
-    replicas = Replicas(settings.redis_url.get_secret_value(), _account(settings))
+    url, account = settings.redis_url.get_secret_value(), account_of(settings)
+    replicas = Replicas(url, account, settings.redis_ca)
     timeout = settings.smsc_timeout
     shared = SharedBudget(limits, clock.monotonic, replicas, timeout=timeout, time=shared_time)
     shared_store = SharedStore(replicas, clock.time, settings.cache_records)

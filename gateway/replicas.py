@@ -14,27 +14,39 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from gateway.errors import Overloaded
 from gateway.model.records import StatusKey
+from gateway.redis_server import TIMEOUT, Line, RedisServer
 
 log = logging.getLogger(__name__)
 
 Value = str | bytes | int | float
 
-TIMEOUT: Final = 2.0
-"""Seconds to wait for a connection or an answer; mostly it takes a thousandth of that."""
-
 AGAIN: Final = 0.5
 """Seconds until a lost server is tried again."""
+
+LOOK: Final = 1.0
+"""Seconds until it is asked anew where the server is, if that may change: one that others have
+replaced may not know it, and go on confirming what they confirm, too."""
+
+LAST: Final = 0.05
+"""Seconds to wait for news that came before the connection was lost: nobody tells them again."""
 
 SILENCE: Final = 3
 """Seconds without a word, though asked for one, after which the connection counts as lost."""
@@ -64,19 +76,14 @@ class Replicas:
     whenever news may have been missed: at first, and after the connection was lost.
     """
 
-    def __init__(self, url: str, account: str) -> None:
+    def __init__(self, url: str, account: str, ca: Path | None = None) -> None:
         self.name = secrets.token_hex(NAME_SIZE // 2)
-        self.prefix = f"smsc-gateway:{{{_hash(account)}}}:"
+        self.prefix = _prefix(account)
         self.channel = f"{self.prefix}news"
         self.is_there = False
         """Can it be reached, and is all that it tells known?"""
-        self._redis = Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), retries=1),
-            client_name="smsc-gateway",
-        )
+        self._server = RedisServer(url, self.prefix, ca)
+        self._line: Line
         self._listeners: dict[bytes, Callable[[bytes, bytes], None]] = {}
         self._joins: list[Callable[[], Awaitable[None]]] = []
         self._queue: dict[Hashable, _Command] = {}
@@ -87,7 +94,10 @@ class Replicas:
 
     async def __aenter__(self) -> Self:
         """Try to join; a server that can't be reached now is joined later."""
-        self._tasks = [asyncio.create_task(self._stay_joined()), asyncio.create_task(self._write())]
+        works = [self._stay_joined(), self._write()]
+        if self._server.moves:
+            works.append(self._look_for_another())
+        self._tasks = [asyncio.create_task(work) for work in works]
         await self._tried.wait()
         return self
 
@@ -107,7 +117,7 @@ class Replicas:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._redis.aclose()
+        await self._server.aclose()
 
     def listen(
         self,
@@ -163,14 +173,15 @@ class Replicas:
             await self._work.wait()
             self._work.clear()
             while self._queue and self.is_there:
-                commands = dict(islice(self._queue.items(), AT_ONCE))
+                line, commands = self._line, dict(islice(self._queue.items(), AT_ONCE))
                 for name in commands:
                     del self._queue[name]
                 try:
                     answers = await self._tell_all(list(commands.values()))
                 except (RedisError, OSError) as error:
                     self._keep(commands)
-                    self._lost(error)
+                    if line is self._line:  # else another one is joined already
+                        self._lost(error)
                 except Exception as error:
                     log.exception("commands to Redis could not be sent")
                     for command in commands.values():
@@ -181,7 +192,7 @@ class Replicas:
                         self._answered(command, answer)
 
     async def _tell_all(self, commands: Sequence[_Command]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with self._line.client.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command.words())
             return await pipe.execute(raise_on_error=False)
@@ -214,7 +225,9 @@ class Replicas:
     async def _stay_joined(self) -> None:
         while True:
             try:
-                async with self._redis.pubsub() as news:
+                place = await self._server.find()
+                async with self._server.connect(place) as client, client.pubsub() as news:
+                    self._line = Line(place, client)
                     await news.subscribe(self.channel)
                     await self._hear(news)
             except (RedisError, OSError) as error:
@@ -230,7 +243,9 @@ class Replicas:
         """Hand on news until the connection is lost, or another one was."""
         silent = 0
         while True:
-            message = await news.get_message(timeout=1.0)
+            message = await news.get_message(timeout=1.0 if self.is_there else LAST)
+            if message is None and not self.is_there:
+                return
             if message is None:
                 silent += 1
                 if silent > SILENCE:
@@ -243,8 +258,20 @@ class Replicas:
                 await asyncio.sleep(0)  # a hundred may have come together
             if message is not None:
                 silent = 0
+
+    async def _look_for_another(self) -> None:
+        """Leave a server that is not the one any more; while nobody can tell, it is."""
+        while True:
+            await asyncio.sleep(LOOK)
             if not self.is_there:
-                return
+                continue
+            line = self._line
+            try:
+                place = await self._server.find(line)
+            except (RedisError, OSError):
+                continue
+            if place != line.place and line is self._line:
+                self._lost("another server has taken over")
 
     async def _join(self) -> None:
         self.is_there = True
@@ -265,15 +292,18 @@ class Replicas:
             log.debug("news of %d bytes could not be read", len(data))
 
 
-async def look(url: str) -> tuple[bool, str]:
+async def look(url: str, account: str, ca: Path | None = None) -> tuple[bool, str]:
     """For `check`: whether a Redis server is usable, and its version or what is wrong."""
-    redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    server = RedisServer(url, _prefix(account), ca)
     try:
-        async with redis:
+        place = await server.find()
+        async with server.connect(place) as redis:
             await redis.eval("return redis.call('TIME')", 0)
             info = await redis.info()
     except (RedisError, OSError) as error:
         return False, f"{_sentence(error).rstrip('.')}."
+    finally:
+        await server.aclose()
     name = info.get("server_name", "redis")
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory") and policy != "noeviction":
@@ -281,8 +311,17 @@ async def look(url: str) -> tuple[bool, str]:
             f"with maxmemory-policy {policy} it may drop what was spent of the provider's limits; "
             "set noeviction."
         )
-    return True, f"{name} {info.get(f'{name}_version', '')}".rstrip()
+    if place is None and info.get("cluster_enabled"):
+        return False, "it is a node of a cluster; write its address as redis+cluster://…"
+    where = "" if place is None else f" at {place[0]}:{place[1]}"
+    return True, f"{name} {info.get(f'{name}_version', '')}".rstrip() + where
 
+
+_MOVED: Final = {
+    (MovedError, AskError, TryAgainError): "the cluster has our keys, or some, at another node",
+    (ClusterDownError,): "the cluster is down",
+    (ReadOnlyError,): "it is a replica, which can't be written to",
+}
 
 _FORBIDDEN = re.compile(r"run the '([a-z|]{1,30})' command")
 
@@ -310,6 +349,11 @@ def _give_up(command: _Command) -> None:
         command.answer.set_exception(unreachable())
 
 
+def _prefix(account: str) -> str:
+    """What all keys of an account begin with; the braces keep them together in a cluster."""
+    return f"smsc-gateway:{{{_hash(account)}}}:"
+
+
 def _hash(text: str) -> str:
     return blake2b(text.encode(), digest_size=NAME_SIZE).hexdigest()
 
@@ -320,5 +364,8 @@ def _sentence(why: object) -> str:
         lacks = _FORBIDDEN.search(str(why))
         what = f"command {lacks[1].upper()}" if lacks else "one of our keys or channels"
         return f"its user lacks the permission for the {what} (docs/operating.md, Replicas)"
+    for kinds, sentence in _MOVED.items():
+        if isinstance(why, kinds):
+            return sentence
     is_known = isinstance(why, str | RedisError | OSError) and not isinstance(why, ResponseError)
     return str(why) if is_known else type(why).__name__

@@ -7,6 +7,7 @@ stops the start with one sentence that names it; values are never repeated (they
 import difflib
 import ipaddress
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -26,6 +27,7 @@ from pydantic import (
 
 from gateway.callers.model import ALL_SCOPES, Scope
 from gateway.loopback import is_loopback
+from gateway.redis_url import parse
 
 PREFIX = "GATEWAY_"
 
@@ -94,7 +96,10 @@ class Settings(BaseModel):
     again; by default the user's folder for state. None: nowhere."""
     redis_url: SecretStr | None = None
     """A Redis or Valkey server, by which replicas share cache, budgets and live updates:
-    `redis://`, `rediss://` or `unix://`. `STATE_DIR` is not used then."""
+    `redis://` or `unix://`, `redis+sentinel://` or `redis+cluster://`; over TLS with `rediss` for
+    `redis`. `STATE_DIR` is not used then."""
+    redis_ca: Path | None = None
+    """A PEM file of authorities that may have signed its certificate, besides the system's."""
     archive_url: SecretStr | None = None
     """Where what the gateway learned is kept: `sqlite:///path`, `postgresql://…` or `none`. By
     default a file in `STATE_DIR`; replicas (`REDIS_URL`) need PostgreSQL."""
@@ -229,8 +234,20 @@ class Settings(BaseModel):
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _is_redis(value.get_secret_value()):
-            raise ValueError("must be an address such as redis://host:6379/0")
+        if value is not None:
+            parse(value.get_secret_value())
+        return value
+
+    @field_validator("redis_ca")
+    @classmethod
+    def _authorities(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except ssl.SSLError:
+                raise ValueError("must be a file of certificates in PEM") from None
+            except OSError as error:
+                raise ValueError(f"must be a file that can be read: {error.strerror}") from None
         return value
 
     @field_validator("archive_url")
@@ -279,6 +296,13 @@ class Settings(BaseModel):
                 f"{PREFIX}ANONYMOUS_SCOPES must not hold {Scope.MESSAGE_DELETE} where others than "
                 f"this machine can ask: give who deletes a key in {PREFIX}CLIENTS_FILE"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _authorities_of_tls(self) -> Self:
+        url = None if self.redis_url is None else parse(self.redis_url.get_secret_value())
+        if self.redis_ca is not None and (url is None or not url.is_tls):
+            raise ValueError(f"{PREFIX}REDIS_CA needs a {PREFIX}REDIS_URL with TLS: rediss://…")
         return self
 
     @model_validator(mode="after")
@@ -400,23 +424,6 @@ def _sentence(errors: ValidationError) -> str:
     reason = reason.removeprefix("Input ").rstrip(".")
     name = f"{PREFIX}{str(first['loc'][0]).upper()}: " if first["loc"] else ""
     return f"{name}{reason}."
-
-
-def _is_redis(url: str) -> bool:
-    """Does it name a server, and nothing that the library would stumble over later?"""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme == "unix":
-            return bool(parts.path)
-        is_number = parts.path.strip("/").isdecimal() or not parts.path.strip("/")
-        return (
-            parts.scheme in {"redis", "rediss"}
-            and bool(parts.hostname)
-            and is_number
-            and (parts.port != 0)
-        )
-    except ValueError:
-        return False
 
 
 def _is_database(url: str) -> bool:

@@ -16,6 +16,7 @@ from urllib.request import proxy_bypass
 import httpx
 
 from gateway.app import (
+    account_of,
     create_callers,
     create_engine,
     create_upstream,
@@ -210,7 +211,8 @@ def _redis(settings: Settings) -> Finding:
 
     from gateway.replicas import look  # noqa: PLC0415 - needs an extra
 
-    ok, about = asyncio.run(look(settings.redis_url.get_secret_value()))
+    url = settings.redis_url.get_secret_value()
+    ok, about = asyncio.run(look(url, account_of(settings), settings.redis_ca))
     return Finding("redis", ok=ok, about=about)
 
 
