@@ -17,12 +17,12 @@ class Valkey:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._socket = folder / "valkey.sock"
-        self.url = f"unix://{self._socket}"
+        self.socket = folder / "valkey.sock"
+        self.url = f"unix://{self.socket}"
         self._server: ValkeyServer | None = None
 
     def start(self) -> None:
-        self._server = ValkeyServer(port=0, unix_socket_path=self._socket, data_dir=self._folder)
+        self._server = ValkeyServer(port=0, unix_socket_path=self.socket, data_dir=self._folder)
         self._server.start()
 
     def stop(self) -> None:
@@ -53,7 +53,7 @@ class Valkey:
         return self.url_of(user, password)
 
     def url_of(self, user: str, password: str) -> str:
-        return f"unix://{user}@{self._socket}?password={password}"
+        return f"unix://{user}@{self.socket}?password={password}"
 
     @property
     def client(self) -> Redis:

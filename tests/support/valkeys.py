@@ -61,13 +61,24 @@ class Node:
 
     def __init__(self, folder: Path, *options: str, sentinel: str = "") -> None:
         self.port, self.bus = free_port(), free_port()
-        self.options = options
+        self._options = options
         self._folder = folder / str(self.port)
         self._folder.mkdir()
         self._config = self._folder / "valkey.conf"
         self._config.write_text(sentinel)
         self._is_sentinel = bool(sentinel)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def of_cluster(cls, folder: Path) -> "Node":
+        """A node of a cluster, alone so far."""
+        node = cls(
+            folder,
+            *("--cluster-enabled", "yes", "--cluster-replica-validity-factor", "0"),
+            *("--cluster-node-timeout", str(DOWN_AFTER)),
+        )
+        node._options += ("--cluster-port", str(node.bus))
+        return node
 
     def __enter__(self) -> Self:
         self.start()
@@ -81,7 +92,7 @@ class Node:
         where = ["--port", str(self.port), "--dir", str(self._folder)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(get_binary_path()), str(self._config), *mode, *where, *self.options],
+                [str(get_binary_path()), str(self._config), *mode, *where, *self._options],
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -228,7 +239,7 @@ class Cluster:
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="valkey-") as name, ExitStack() as stack:
-        nodes = [_member(Path(name), stack) for _ in range(6)]
+        nodes = [stack.enter_context(Node.of_cluster(Path(name))) for _ in range(6)]
         masters, replicas = nodes[:3], nodes[3:]
         for number, node in enumerate(masters):
             first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
@@ -245,22 +256,13 @@ def cluster() -> Iterator[Cluster]:
         for replica in replicas:
             wait_until(lambda one=replica: _is_up(one))  # type: ignore[misc]
         for node in nodes:
-            wait_until(lambda one=node: _is_whole(one))  # type: ignore[misc]
+            wait_until(lambda one=node: is_whole(one))  # type: ignore[misc]
         yield all_
-
-
-def _member(folder: Path, stack: ExitStack) -> Node:
-    node = Node(folder)
-    node.options = (
-        *("--cluster-enabled", "yes", "--cluster-port", str(node.bus)),
-        *("--cluster-node-timeout", str(DOWN_AFTER), "--cluster-replica-validity-factor", "0"),
-    )
-    return stack.enter_context(node)
 
 
 def _is_up(replica: Node) -> bool:
     return bool(replica.info("replication").get("master_link_status") == "up")
 
 
-def _is_whole(node: Node) -> bool:
+def is_whole(node: Node) -> bool:
     return "cluster_state:ok" in node.ask("CLUSTER", "INFO")

@@ -7,14 +7,10 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from gateway.callers.model import ALL_SCOPES, Caller, WebhookEntry
@@ -23,6 +19,7 @@ from gateway.webhooks.address import read_address
 from gateway.webhooks.post import Outcome, Poster
 from tests.support.receiver import OTHER_SECRET, SECRET, Receiver
 from tests.support.server import closed_port, raw_server
+from tests.support.tls import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -106,31 +103,7 @@ async def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def nobodys_tls(tmp_path: Path) -> Iterator[int]:
     """The port of a server whose certificate no authority has signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "server.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
+    context = Authority(tmp_path, "nobody").context("localhost")
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
