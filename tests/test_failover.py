@@ -73,7 +73,7 @@ async def test_another_master_is_found(
         await line.until_at(sentinels.master)
         await line.works()
         sentinels.sentinels[0].kill()  # as if it had been on the same machine
-        await asyncio.to_thread(sentinels.kill_the_master)
+        await asyncio.to_thread(sentinels.kill)
         await line.until_at(sentinels.master)
         await line.works()
     lost, back = [record.message for record in caplog.records]

@@ -157,11 +157,22 @@ class Watched:
         offsets = (one.info("replication")[name] for one in (self.master, self.replica))
         return len(set(offsets)) == 1
 
-    def kill_the_master(self) -> None:
-        """The replica takes over, some seconds later; the old one comes back as its replica."""
+    def kill(self, _: str = "") -> None:
+        """The master dies, and the replica takes over some seconds later."""
         self.master.kill()
         self.master, self.replica = self.replica, self.master
         wait_until(lambda: self.master.is_master)
+
+    def mend(self) -> None:
+        """It comes back as a replica, and could take over."""
+        self.replica.start()
+        self.replica.follow(self.master)
+        for sentinel in self.sentinels:
+            wait_until(lambda one=sentinel: self._knows_a_replica(one))  # type: ignore[misc]
+
+    def _knows_a_replica(self, sentinel: Node) -> bool:
+        (replica,) = sentinel.ask("SENTINEL", "REPLICAS", SERVICE)
+        return bool(replica["flags"] == "slave")
 
 
 @contextmanager
@@ -193,6 +204,7 @@ class Cluster:
     """Three masters, each with a replica behind it."""
 
     nodes: list[Node]
+    _died: Node = field(init=False)
 
     @property
     def url(self) -> str:
@@ -217,6 +229,19 @@ class Cluster:
             if any("myself" in line[2] and line[3] == mine[0] for line in self._lines(node)):
                 return node
         raise LookupError(master.port)
+
+    def kill(self, key: str) -> None:
+        """Who has the key dies, and its replica takes over some seconds later."""
+        self._died = self.owner(key)
+        replica = self.replica_of(self._died)
+        self._died.kill()
+        wait_until(lambda: replica.is_master)
+
+    def mend(self) -> None:
+        """It comes back as a replica."""
+        died = self._died
+        died.start()
+        wait_until(lambda: _is_up(died))
 
     def id(self, node: Node) -> str:
         return str(node.ask("CLUSTER", "MYID"))

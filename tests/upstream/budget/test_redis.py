@@ -431,7 +431,7 @@ async def test_what_a_new_master_lacks_is_told_again() -> None:
             held = await a.get(KEYS[3])
             await spread(a, b, c)
             killed = a.server
-            await asyncio.to_thread(servers.kill_the_master)
+            await asyncio.to_thread(servers.kill)
             await until(lambda: {a.server, b.server, c.server}.isdisjoint({killed}))
             await spread(a, b, c)
             time.now += SETTLE
