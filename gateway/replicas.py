@@ -294,14 +294,17 @@ class Replicas:
 
 async def look(url: str, account: str, ca: Path | None = None) -> tuple[bool, str]:
     """For `check`: whether a Redis server is usable, and its version or what is wrong."""
-    server = RedisServer(url, _prefix(account), ca)
+    prefix = _prefix(account)
+    server = RedisServer(url, prefix, ca)
     try:
         place = await server.find()
         async with server.connect(place) as redis:
-            await redis.eval("return redis.call('TIME')", 0)
+            await redis.eval("return redis.call('TIME')", 1, f"{prefix}epoch")
             info = await redis.info()
     except (RedisError, OSError) as error:
-        return False, f"{_sentence(error).rstrip('.')}."
+        is_member = isinstance(error, MovedError) and not server.moves
+        hint = "; write its address as redis+cluster://…" if is_member else ""
+        return False, f"{_sentence(error).rstrip('.')}{hint}."
     finally:
         await server.aclose()
     name = info.get("server_name", "redis")
@@ -311,8 +314,6 @@ async def look(url: str, account: str, ca: Path | None = None) -> tuple[bool, st
             f"with maxmemory-policy {policy} it may drop what was spent of the provider's limits; "
             "set noeviction."
         )
-    if place is None and info.get("cluster_enabled"):
-        return False, "it is a node of a cluster; write its address as redis+cluster://…"
     where = "" if place is None else f" at {place[0]}:{place[1]}"
     return True, f"{name} {info.get(f'{name}_version', '')}".rstrip() + where
 
