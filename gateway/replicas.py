@@ -241,9 +241,9 @@ class Replicas:
 
     async def _hear(self, news: PubSub) -> None:
         """Hand on news until the connection is lost, or another one was."""
-        silent = 0
+        silent, joined = 0, False
         while True:
-            message = await news.get_message(timeout=1.0 if self.is_there else LAST)
+            message = await news.get_message(timeout=LAST if joined and not self.is_there else 1.0)
             if message is None and not self.is_there:
                 return
             if message is None:
@@ -253,6 +253,7 @@ class Replicas:
                 await news.ping()
             elif message["type"] == "subscribe":  # also after a connection that broke unseen
                 await self._join()
+                joined = True
             elif message["type"] == "message":
                 self.deliver(message["data"])
                 await asyncio.sleep(0)  # a hundred may have come together
