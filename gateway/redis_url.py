@@ -47,7 +47,7 @@ def parse(text: str) -> RedisUrl:
     """Read an address; `ValueError` says what it must be, and repeats nothing of it."""
     scheme, _, rest = text.partition("://")
     secure = scheme.startswith("rediss")
-    topology = _TOPOLOGIES.get(scheme.replace("rediss", "redis", 1))
+    topology = _TOPOLOGIES.get(scheme)
     if topology is None or (topology is Topology.SERVER and not _is_server(text)):
         raise ValueError(
             "must be an address such as redis://host:6379/0, "
@@ -81,7 +81,9 @@ def parse(text: str) -> RedisUrl:
     )
 
 
-_TOPOLOGIES = {"unix": Topology.SERVER} | {f"redis{one.value}": one for one in Topology}
+_TOPOLOGIES = {"unix": Topology.SERVER} | {
+    f"{scheme}{one.value}": one for one in Topology for scheme in ("redis", "rediss")
+}
 _OPTIONS = {"sentinel_username", "sentinel_password"}
 
 

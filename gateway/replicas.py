@@ -123,15 +123,14 @@ class Replicas:
         self,
         kind: bytes,
         heard: Callable[[bytes, bytes], None],
-        join: Callable[[], Awaitable[None]] | None = None,
+        join: Callable[[], Awaitable[None]],
     ) -> None:
-        """Register `heard(sender, body)` for messages of a kind (one byte), and `join`, if any.
+        """Register `heard(sender, body)` for messages of a kind (one byte), and `join`.
 
         It raises `ValueError` for what can't be read.
         """
         self._listeners[kind] = heard
-        if join is not None:
-            self._joins.append(join)
+        self._joins.append(join)
 
     def key(self, room: str, key: StatusKey) -> str:
         """The Redis key of `room` and a message; phone and id are hashed, as names are shown."""
@@ -242,9 +241,9 @@ class Replicas:
 
     async def _hear(self, news: PubSub) -> None:
         """Hand on news until the connection is lost, or another one was."""
-        silent = 0
+        silent, joined = 0, False
         while True:
-            message = await news.get_message(timeout=1.0 if self.is_there else LAST)
+            message = await news.get_message(timeout=LAST if joined and not self.is_there else 1.0)
             if message is None and not self.is_there:
                 return
             if message is None:
@@ -254,6 +253,7 @@ class Replicas:
                 await news.ping()
             elif message["type"] == "subscribe":  # also after a connection that broke unseen
                 await self._join()
+                joined = True
             elif message["type"] == "message":
                 self.deliver(message["data"])
                 await asyncio.sleep(0)  # a hundred may have come together
@@ -295,14 +295,17 @@ class Replicas:
 
 async def look(url: str, account: str, ca: Path | None = None) -> tuple[bool, str]:
     """For `check`: whether a Redis server is usable, and its version or what is wrong."""
-    server = RedisServer(url, _prefix(account), ca)
+    prefix = _prefix(account)
+    server = RedisServer(url, prefix, ca)
     try:
         place = await server.find()
         async with server.connect(place) as redis:
-            await redis.eval("return redis.call('TIME')", 0)
+            await redis.eval("return redis.call('TIME')", 1, f"{prefix}epoch")
             info = await redis.info()
     except (RedisError, OSError) as error:
-        return False, f"{_sentence(error).rstrip('.')}."
+        is_member = isinstance(error, MovedError) and not server.moves
+        hint = "; write its address as redis+cluster://…" if is_member else ""
+        return False, f"{_sentence(error).rstrip('.')}{hint}."
     finally:
         await server.aclose()
     name = info.get("server_name", "redis")
@@ -312,8 +315,6 @@ async def look(url: str, account: str, ca: Path | None = None) -> tuple[bool, st
             f"with maxmemory-policy {policy} it may drop what was spent of the provider's limits; "
             "set noeviction."
         )
-    if place is None and info.get("cluster_enabled"):
-        return False, "it is a node of a cluster; write its address as redis+cluster://…"
     where = "" if place is None else f" at {place[0]}:{place[1]}"
     return True, f"{name} {info.get(f'{name}_version', '')}".rstrip() + where
 

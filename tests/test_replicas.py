@@ -183,6 +183,20 @@ async def test_a_fault_of_a_listener_has_all_joined_again(server: Valkey) -> Non
         assert heard.news == [b"whole"]
 
 
+async def test_news_that_came_before_the_server_was_lost_are_heard(server: Valkey) -> None:
+    link = Replicas(server.url, "account")
+    heard = Heard(link)
+    async with link:
+        news = [str(number).encode() for number in range(200)]
+        with server.client.pipeline(transaction=False) as pipe:
+            for body in news:
+                pipe.publish(link.channel, b"x" + b"0" * NAME_SIZE + body)
+            pipe.execute()
+        link._lost("as by a command, before they are read")  # noqa: SLF001
+        await until(lambda: heard.joins == 2)
+        assert heard.news == news
+
+
 async def test_that_it_is_lost_and_there_again_is_said_once(
     server: Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -67,6 +67,23 @@ def test_an_api_key_stands_alone() -> None:
         ({"GATEWAY_REDIS_URL": "redis://"}, "GATEWAY_REDIS_URL: must be an address such as"),
         ({"GATEWAY_REDIS_URL": "redis://h:x"}, "GATEWAY_REDIS_URL: must be an address such as"),
         ({"GATEWAY_REDIS_URL": "redis://h/none"}, "GATEWAY_REDIS_URL: must be an address such as"),
+        *[
+            ({"GATEWAY_REDIS_URL": url}, f"GATEWAY_REDIS_URL: must {sentence}")
+            for url, sentence in {
+                "sentinel://h/ours": "be an address such as redis://host:6379/0, redis+sentinel:/",
+                "unixs:///path": "be an address such as",
+                "redis+sentinel://h": "name what the Sentinels watch behind their hosts, such as",
+                "redis+sentinel://h/ours/very-secret": "name what the Sentinels watch",
+                "redis+sentinel://very-secret@h,/ours": "have a comma list of hosts, each with it",
+                "redis+sentinel://:very-secret@h:x/ours": "have a comma list of hosts",
+                "redis+sentinel://h:0/ours": "have a comma list of hosts",
+                "redis+sentinel://[::1/ours": "have a comma list of hosts",
+                "redis+sentinel://h/ours?password=very-secret": "have sentinel_username and sent",
+                "redis+cluster://": "have a comma list of hosts",
+                "redis+cluster://h/1": "end behind the hosts of a cluster, which has no databases",
+                "rediss+cluster://h?db=very-secret": "have nothing behind a question mark",
+            }.items()
+        ],
         (
             {"GATEWAY_CALLBACK_SECRET": "1234567"},
             "GATEWAY_CALLBACK_SECRET: must have at least 16 characters.",

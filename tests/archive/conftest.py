@@ -1,5 +1,6 @@
 """Every test of the archive runs on both engines: a file, and a real PostgreSQL server."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,6 +10,12 @@ from gateway.archive.archive import Archive, open_database
 from gateway.archive.database import Database
 from tests.support.clock import FakeClock
 from tests.support.postgres import Postgres, postgres
+
+
+@pytest.fixture(autouse=True)
+def _logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Commands that were tested before, in this process, may have left a higher level."""
+    caplog.set_level(logging.INFO)
 
 
 @pytest.fixture(scope="session")

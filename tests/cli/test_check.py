@@ -8,16 +8,19 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.app import account_of
 from gateway.archive.archive import Archive, open_database
 from gateway.cli.check import cautions, check, strangers
+from gateway.replicas import Replicas
 from gateway.settings import load
 from gateway.simulator import create_simulator, sample_world
 from tests.archive.support import entry, key, set_revision
 from tests.support.callers import client
 from tests.support.clock import FakeClock
-from tests.support.gateway import ENVIRON
+from tests.support.gateway import ENVIRON, settings
 from tests.support.postgres import postgres
 from tests.support.valkey import valkey
+from tests.support.valkeys import HOST, cluster
 
 NAMES = ["settings", "clients", "state", "archive", "documents", "redis", "login", "clock"]
 
@@ -261,6 +264,19 @@ def test_a_redis_that_can_not_be_shared(tmp_path: Path) -> None:
         assert not ok
         assert "right" not in told
         assert "password" in told
+
+
+def test_a_redis_that_moves(tmp_path: Path) -> None:
+    with cluster() as nodes:
+        account = account_of(settings())
+        owner = nodes.owner(Replicas(nodes.url, account).prefix)
+        version = owner.info("server")["valkey_version"]
+        found = look(tmp_path, GATEWAY_REDIS_URL=nodes.url)["redis"]
+        assert found == (True, f"valkey {version} at {HOST}:{owner.port}")
+        other = next(one for one in nodes.nodes[:3] if one is not owner)
+        url = f"redis://{HOST}:{other.port}"
+        ok, told = look(tmp_path, GATEWAY_REDIS_URL=url)["redis"]
+        assert (ok, "write its address as redis+cluster://" in told) == (False, True)
 
 
 def test_a_redis_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Several real Valkeys: a master and its replica under three Sentinels, and a cluster of six."""
 
 import random
-import signal
 import socket
 import subprocess
 import tempfile
@@ -60,7 +59,9 @@ class Node:
     """A server on a port of its own, which it keeps when it is started anew."""
 
     def __init__(self, folder: Path, *options: str, sentinel: str = "") -> None:
-        self.port, self.bus = free_port(), free_port()
+        self.port = self.bus = free_port()
+        while self.bus == self.port:
+            self.bus = free_port()
         self._options = options
         self._folder = folder / str(self.port)
         self._folder.mkdir()
@@ -105,16 +106,6 @@ class Node:
             self._process.wait()
             self._process = None
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """It keeps its connections, and says nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
-
     def ask(self, *words: str | int) -> Any:  # noqa: ANN401 - what the server says
         with self.client() as client:
             client.response_callbacks.clear()  # as it says it
@@ -140,7 +131,6 @@ class Node:
 class Watched:
     """A master, its replica and three Sentinels."""
 
-    folder: Path
     master: Node
     replica: Node
     sentinels: list[Node] = field(default_factory=list)
@@ -186,7 +176,7 @@ def watched() -> Iterator[Watched]:
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n"
             f"sentinel failover-timeout {SERVICE} 5000\n"
         )
-        all_ = Watched(folder, master, replica)
+        all_ = Watched(master, replica)
         for _ in range(3):
             all_.sentinels.append(stack.enter_context(Node(folder, sentinel=told)))
         for sentinel in all_.sentinels:

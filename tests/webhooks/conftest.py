@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from gateway.archive.archive import Archive, open_database
-from tests.archive.conftest import server, url
+from tests.archive.conftest import _logs, server, url
 from tests.support.clock import FakeClock
 from tests.support.receiver import Receiver, receiving
 
-__all__ = ["server", "url"]
+__all__ = ["_logs", "server", "url"]
 
 
 @pytest.fixture
