@@ -9,6 +9,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, count
+from typing import Final
 
 from gateway.archive.following import OPEN, Follow, Outcome, Step
 from gateway.archive.states import number_of
@@ -20,6 +21,9 @@ from gateway.service import StatusService
 from gateway.upstream.planner import FetchRequest, Why
 from gateway.watch import AGAIN, is_missing, is_reached, pause_after
 
+LONG_AGO: Final = -math.inf
+"""One number for all keys: each that is made takes memory."""
+
 
 class _Place:
     """A key's place in one of the follows that have it."""
@@ -30,7 +34,7 @@ class _Place:
         self.follow = step.follow
         self.place = step.place
         self.until = follow.until_state
-        self.after = follow.created_at if follow.once else -math.inf
+        self.after: float = follow.created_at if follow.once else LONG_AGO
         """What was observed before then does not count."""
         self.outcome = step.outcome
         self.state = step.state
@@ -38,7 +42,7 @@ class _Place:
     @property
     def is_once(self) -> bool:
         """Is it over with the first answer?"""
-        return self.after > -math.inf
+        return self.after > LONG_AGO
 
 
 class _Key:
@@ -51,7 +55,7 @@ class _Key:
         """As it is to be asked for: in its number's other spelling, where it was not found so."""
         self.detail = detail
         self.places: tuple[_Place, ...] = ()
-        self.due = -math.inf
+        self.due = LONG_AGO
         self.is_sent = False
         self.alone = False
 
@@ -108,7 +112,7 @@ class FollowedKeys:
             one.places += (_Place(step, follow),)
             self._left[follow.no] += 1
             if not self._learn(one) and not one.is_sent:
-                one.due = -math.inf
+                one.due = LONG_AGO
                 self._unseen[key.canonical] = None
 
     def remove(self, follow: int) -> None:

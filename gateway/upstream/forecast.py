@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from gateway.upstream.budget.port import Full
 
 
+RIVALS: Final = 1000
+"""Keys of others that are looked at, the first in line: each step plans for all of them."""
+
+
 class Forecast(Model):
     """What it would cost to ask for these now, and when all of them would be known."""
 
@@ -83,8 +87,9 @@ async def foresee(
     waiting = [flight.fetch for flight in board.waiting.values()]
     probe_at, refusal = breaker.probe_at, breaker.refusal(now)
     room = most_waiting - len(waiting)
+    waiting = waiting[:RIVALS]
     if probe_at is not None:  # one request goes alone, if any, and all others are turned away
-        room, waiting = 1 if refusal is None else 0, []
+        room, waiting = (1 if refusal is None else 0), []
     rehearsal = _Rehearsal(
         new[:room],
         waiting,
@@ -111,7 +116,10 @@ async def foresee(
         elif fetch.key not in answered_at:
             comes_again += 1
     if comes_again:
-        seconds = throughput.seconds_for_turned_away(comes_again, rehearsal.budget, rehearsal.now)
+        ahead = max(0, board.callers - rehearsal.others_sent)  # they are turned away before
+        seconds = throughput.seconds_for_turned_away(
+            ahead + comes_again, rehearsal.budget, rehearsal.now
+        )
         moments.append(rehearsal.now + seconds)
     mass = sum(request.mass for request in requests)
     return Outlook(answered_at, len(requests), mass, max(moments, default=None))
@@ -136,6 +144,8 @@ class _Rehearsal:
         self.turned_away: dict[StatusKey, Full] = {}
         """Those of the wanted that the limits leave no room, each with the limit in its way."""
         self.requests: set[Lease] = set()
+        self.others_sent = 0
+        """Keys of others that would be asked for meanwhile."""
         self.budget = preview(lambda: self.now)
         self._waiting = {fetch.key: fetch for fetch in waiting}
         self._waiting |= {fetch.key: fetch for fetch in wanted}
@@ -187,3 +197,5 @@ class _Rehearsal:
             if key in self._open:
                 self._open.discard(key)
                 self.answered_at[key] = ends_at
+            else:
+                self.others_sent += 1
