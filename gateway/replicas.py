@@ -123,14 +123,15 @@ class Replicas:
         self,
         kind: bytes,
         heard: Callable[[bytes, bytes], None],
-        join: Callable[[], Awaitable[None]],
+        join: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Register `heard(sender, body)` for messages of a kind (one byte), and `join`.
+        """Register `heard(sender, body)` for messages of a kind (one byte), and `join`, if any.
 
         It raises `ValueError` for what can't be read.
         """
         self._listeners[kind] = heard
-        self._joins.append(join)
+        if join is not None:
+            self._joins.append(join)
 
     def key(self, room: str, key: StatusKey) -> str:
         """The Redis key of `room` and a message; phone and id are hashed, as names are shown."""

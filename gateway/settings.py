@@ -318,13 +318,6 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _authorities_of_tls(self) -> Self:
-        url = None if self.redis_url is None else parse(self.redis_url.get_secret_value())
-        if self.redis_ca is not None and (url is None or not url.is_tls):
-            raise ValueError(f"{PREFIX}REDIS_CA needs a {PREFIX}REDIS_URL with TLS: rediss://…")
-        return self
-
-    @model_validator(mode="after")
     def _trust(self) -> Self:
         if self.trusted_documents_only and self.trusted_documents is None:
             raise ValueError(

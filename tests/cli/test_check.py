@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.app import account_of
+from gateway.accounts import Account
 from gateway.archive.archive import Archive, open_database
 from gateway.cli.check import cautions, check, strangers
 from gateway.replicas import Replicas
@@ -268,7 +268,7 @@ def test_a_redis_that_can_not_be_shared(tmp_path: Path) -> None:
 
 def test_a_redis_that_moves(tmp_path: Path) -> None:
     with cluster() as nodes:
-        account = account_of(settings())
+        account = Account("", settings()).identity
         owner = nodes.owner(Replicas(nodes.url, account).prefix)
         version = owner.info("server")["valkey_version"]
         found = look(tmp_path, GATEWAY_REDIS_URL=nodes.url)["redis"]

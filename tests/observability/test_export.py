@@ -94,13 +94,17 @@ async def test_the_last_tell_all_that_prometheus_is_told(monkeypatch: pytest.Mon
     told = metrics(body)
     families = {line.split()[2] for line in lines if line.startswith("# TYPE")}
     assert len(told) == len(families) - 1  # the version is the resource's
-    requests = told["smsc_gateway.requests"]
-    assert (requests.unit, requests.sum.is_monotonic) == ("1", True)
-    assert {attributes(point)["kind"]: point.as_double for point in requests.sum.data_points} == {
-        "single": 3.0,  # one of them for the other spelling of a number
-        "mass": 0.0,
+    answers = told["smsc_gateway.answers"]
+    assert (answers.unit, answers.sum.is_monotonic) == ("1", True)
+    given = {attributes(point)["source"]: point.as_double for point in answers.sum.data_points}
+    assert given["cache"] == 2.0
+    assert all(point.start_time_unix_nano for point in answers.sum.data_points)
+    durations = told["smsc_gateway.provider_request_duration"]
+    assert durations.unit == "s"
+    assert {attributes(one)["kind"]: one.count for one in durations.histogram.data_points} == {
+        "single": 3,  # one of them for the other spelling of a number
+        "mass": 0,
     }
-    assert all(point.start_time_unix_nano for point in requests.sum.data_points)
     left = {
         attributes(point)["limit"]: point.as_double
         for point in told["smsc_gateway.budget_left"].gauge.data_points
@@ -144,7 +148,7 @@ async def test_they_are_sent_as_often_as_is_said(monkeypatch: pytest.MonkeyPatch
         await until(lambda: len(one.collector.metrics) == 1)
         await one.http.get(URL)
     first, last = map(metrics, (one.collector.metrics[0], one.collector.metrics[-1]))
-    assert "smsc_gateway.requests" in first
+    assert "smsc_gateway.answers" in first
     counts = [
         sum(point.count for point in told["http.server.request.duration"].histogram.data_points)
         for told in (first, last)
