@@ -21,7 +21,7 @@ from gateway.replicas import Replicas
 from gateway.simulator import Limits, Report, create_simulator, sample_world
 from tests.support.process import command
 from tests.support.server import serving
-from tests.support.size import PATIENCE, size, soak
+from tests.support.size import PATIENCE, only_in_soak, size, soak
 from tests.support.valkey import until, valkey
 from tests.support.valkeys import Cluster, Watched, cluster, watched
 
@@ -151,7 +151,7 @@ async def failovers(load: Load, servers: Watched | Cluster) -> None:
     prefix = Replicas(servers.url, f"{load.provider}/sys/ demo").prefix
     await asyncio.sleep(SECONDS / 3)
     load.processes[0][0].kill()
-    for number in range(size(small=1, whole=3)):
+    for number in range(size(small=1, whole=2)):
         if number:
             await asyncio.to_thread(servers.mend)
         await asyncio.to_thread(servers.kill, prefix)
@@ -160,7 +160,7 @@ async def failovers(load: Load, servers: Watched | Cluster) -> None:
 
 
 @soak
-@pytest.mark.parametrize("servers", [watched, cluster])
+@pytest.mark.parametrize("servers", [watched, pytest.param(cluster, marks=only_in_soak)])
 async def test_no_limit_is_broken_by_a_failover(
     tmp_path: Path, servers: Callable[[], AbstractContextManager[Watched | Cluster]]
 ) -> None:

@@ -12,6 +12,7 @@ from gateway.simulator.push import signed
 from gateway.smsc.push import verify
 from tests.support.callers import client
 from tests.support.gateway import Setup, running
+from tests.support.size import size, soak
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +59,8 @@ def push(setup: Setup, status: int) -> None:
     setup.state["service"].ingest(pushed)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@soak
+@pytest.mark.parametrize("seed", range(size(small=1, whole=4)))
 async def test_it_is_what_would_be_written_now(seed: int) -> None:
     """Time goes on, records are learned, forgotten and pushed; each is asked in two ways."""
     chance = random.Random(seed)
