@@ -14,6 +14,8 @@ class FakeClock(Clock):
 
     def __init__(self, now: float = START) -> None:
         self.now = now
+        self.set_by = 0.0
+        """Seconds that somebody has set the wall clock forward, or back."""
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
         self._broken = False
@@ -21,7 +23,7 @@ class FakeClock(Clock):
     def time(self) -> float:
         if self._broken:
             raise RuntimeError("the clock has stopped")
-        return self.now
+        return self.now + self.set_by
 
     def break_down(self) -> None:
         """From now on asking for the time fails: a fault of ours that no code expects."""

@@ -72,7 +72,7 @@ class Setup:
 async def running(**environ: str) -> AsyncIterator[Setup]:
     """A gateway; `environ` are settings without their prefix."""
     clock = FakeClock()
-    world = sample_world(clock.time)
+    world = sample_world(clock.monotonic)  # the provider's clock is not ours
     limits = Limits(clock.monotonic)
     simulator = create_simulator(world, monotonic=clock.monotonic, sleep=clock.sleep, limits=limits)
     provider = httpx.ASGITransport(simulator)
