@@ -21,7 +21,7 @@ LIVE = 100
 @pytest.mark.parametrize("seed", range(size(small=1, whole=25)))
 async def test_no_limit_is_broken_and_no_answer_fails(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    async with running(STATE_DIR=str(tmp_path)) as setup:
+    async with running(STATE_DIR=str(tmp_path), MAX_WAIT="0") as setup:
         final: dict[int, str] = {}
         for step in range(STEPS):
             if chance.random() < 0.3:
