@@ -110,16 +110,17 @@ def create_app(
         try:
             async with AsyncExitStack() as open_:
                 enter = open_.enter_async_context
+                archives = await enter(archiving(accounts, clock))
+                serve = partial(asking, transport=transport, tracing=tracing)
                 rooms = {
-                    one.name: await enter(
-                        asking(one, callers, clock, transport=transport, tracing=tracing)
-                    )
+                    one.name: await enter(serve(one, archives[one.name], callers, clock))
                     for one in accounts
                 }
                 await enter(leading(rooms, callers, clock))
-                archives = [one["archive"] for one in rooms.values()]
                 watches = [one["watches"] for one in rooms.values()]
-                ending = asyncio.create_task(_end_streams(watches, archives, lifetime))
+                ending = asyncio.create_task(
+                    _end_streams(watches, list(archives.values()), lifetime)
+                )
                 open_.callback(ending.cancel)
                 shared = {
                     "accounts": rooms,
@@ -302,22 +303,26 @@ async def prepare_archive(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def archiving(account: Account, clock: Clock) -> AsyncIterator[Archive | None]:
-    """The account's archive, open; at the end all that waits is written."""
-    archive = create_archive(account.settings, clock, account.name)
-    if archive is None:
-        yield None
-        return
+async def archiving(
+    accounts: Sequence[Account], clock: Clock
+) -> AsyncIterator[Mapping[str, Archive | None]]:
+    """The accounts' archives, open; at the end all that waits is written.
+
+    All at a time: a database that is away takes long to be given up, once, not for each of them.
+    """
+    archives = {one.name: create_archive(one.settings, clock, one.name) for one in accounts}
+    there = [archive for archive in archives.values() if archive is not None]
     try:
-        await archive.open()
-        yield archive
+        await asyncio.gather(*[archive.open() for archive in there])
+        yield archives
     finally:
-        await archive.aclose()
+        await asyncio.gather(*[archive.aclose() for archive in there])
 
 
 @asynccontextmanager
 async def asking(
     account: Account,
+    archive: Archive | None,
     callers: Callers,
     clock: Clock,
     *,
@@ -333,7 +338,6 @@ async def asking(
     )
     async with (
         client,
-        archiving(account, clock) as archive,
         serving(account, client, clock, tracing, archive=archive) as service,
     ):
         webhooks: Webhooks | None = None
