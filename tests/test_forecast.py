@@ -22,7 +22,7 @@ from tests.bench.virtual import EPOCH, run
 from tests.support.size import size, soak
 
 QUERY = StatusQuery(DetailLevel.BASIC, caller="billing")
-SEEDS = size(small=2, whole=20)
+SEEDS = size(small=2, whole=5)
 
 
 class Steady(Provider):

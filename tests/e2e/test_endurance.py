@@ -18,7 +18,7 @@ from tests.support.size import PATIENCE, size, soak
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 60 * float(os.environ.get("ENDURANCE_MINUTES", "0")) or size(small=12, whole=60)
+SECONDS = 60 * float(os.environ.get("ENDURANCE_MINUTES", "0")) or size(small=6, whole=30)
 """`ENDURANCE_MINUTES=60 SOAK=1 pytest tests/e2e/test_endurance.py` is the hour of `measured.md`."""
 
 CALLERS = 8

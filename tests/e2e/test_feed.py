@@ -15,11 +15,11 @@ from tests.support.size import PATIENCE, size, soak
 
 pytestmark = pytest.mark.anyio
 
-MESSAGES = int(os.environ.get("FEED_MESSAGES", size(small=200, whole=4000)))
+MESSAGES = int(os.environ.get("FEED_MESSAGES", size(small=200, whole=2000)))
 """Each has three changes."""
 READERS = 3
 PUSHERS = 8
-KILLS = size(small=1, whole=4)
+KILLS = size(small=1, whole=2)
 """Of a gateway, and as many of PostgreSQL."""
 
 

@@ -153,17 +153,6 @@ class Watched:
         self.master, self.replica = self.replica, self.master
         wait_until(lambda: self.master.is_master)
 
-    def mend(self) -> None:
-        """It comes back as a replica, and could take over."""
-        self.replica.start()
-        self.replica.follow(self.master)
-        for sentinel in self.sentinels:
-            wait_until(lambda one=sentinel: self._knows_a_replica(one))  # type: ignore[misc]
-
-    def _knows_a_replica(self, sentinel: Node) -> bool:
-        (replica,) = sentinel.ask("SENTINEL", "REPLICAS", SERVICE)
-        return bool(replica["flags"] == "slave")
-
 
 @contextmanager
 def watched() -> Iterator[Watched]:
@@ -194,7 +183,6 @@ class Cluster:
     """Three masters, each with a replica behind it."""
 
     nodes: list[Node]
-    _died: Node = field(init=False)
 
     @property
     def url(self) -> str:
@@ -222,16 +210,10 @@ class Cluster:
 
     def kill(self, key: str) -> None:
         """Who has the key dies, and its replica takes over some seconds later."""
-        self._died = self.owner(key)
-        replica = self.replica_of(self._died)
-        self._died.kill()
+        died = self.owner(key)
+        replica = self.replica_of(died)
+        died.kill()
         wait_until(lambda: replica.is_master)
-
-    def mend(self) -> None:
-        """It comes back as a replica."""
-        died = self._died
-        died.start()
-        wait_until(lambda: _is_up(died))
 
     def id(self, node: Node) -> str:
         return str(node.ask("CLUSTER", "MYID"))

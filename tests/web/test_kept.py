@@ -60,7 +60,7 @@ def push(setup: Setup, status: int) -> None:
 
 
 @soak
-@pytest.mark.parametrize("seed", range(size(small=1, whole=4)))
+@pytest.mark.parametrize("seed", range(size(small=1, whole=2)))
 async def test_it_is_what_would_be_written_now(seed: int) -> None:
     """Time goes on, records are learned, forgotten and pushed; each is asked in two ways."""
     chance = random.Random(seed)
