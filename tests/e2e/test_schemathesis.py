@@ -85,7 +85,7 @@ def cases(report: str) -> int:
     return int(found[1].replace(",", ""))
 
 
-EXAMPLES = str(size(small=2, whole=100))
+EXAMPLES = str(size(small=2, whole=60))
 """For each operation, beside the cases that schemathesis makes by rule."""
 
 

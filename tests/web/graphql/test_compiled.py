@@ -24,9 +24,9 @@ SCHEMA = create_schema()
 OPERATIONS = 250
 COLD_OPERATIONS = 50
 """Of each part."""
-PARTS = size(small=2, whole=80)
+PARTS = size(small=2, whole=30)
 COLD_PARTS = size(small=2, whole=8)
-"""Run side by side; 20,000 operations in all, where it is the whole."""
+"""Run side by side; 7,500 operations in all, where it is the whole."""
 
 BLIND = Caller("blind", ALL_SCOPES - {Scope.CONTENT_READ, Scope.IDENTITY_READ})
 NOBODY = Caller("nobody", frozenset())
