@@ -204,6 +204,23 @@ def test_a_message_is_watched_while_it_is_delivered(browser: Browser, tmp_path: 
         expect(page.locator("header .state")).to_have_text("Delivered")
 
 
+def test_asking_now_tells_when_it_may(browser: Browser, tmp_path: Path) -> None:
+    """After five requests about one message the provider is not asked: that is not to be hidden."""
+    with (
+        demo(tmp_path, MAX_WAIT="0") as (gateway, _),
+        opened(browser, f"{gateway}/console/records/100?phone=79990000100") as page,
+    ):
+        ask = page.get_by_role("button", name="Ask the provider now")
+        told = page.get_by_role("status").filter(has_text=re.compile("sked"))
+        ask.click()
+        expect(told).to_have_text("Asked just now.")
+        for _ in range(8):
+            with page.expect_response(re.compile("/v1/messages/100")):
+                ask.click()
+            expect(ask).to_be_enabled()
+        expect(told).to_contain_text(re.compile("^Not asked: .* It may be asked from [0-9]"))
+
+
 def test_a_pasted_list_is_followed_to_its_end(browser: Browser, gateway: str) -> None:
     lines = "id\tphone\n1\t+7 999 000-00-01\n79990000003;3\nnonsense\n\n404, 79990000001\n"
     with opened(browser, f"{gateway}/console/look-up") as page:

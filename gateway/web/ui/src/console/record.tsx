@@ -139,7 +139,7 @@ function Whole({ record, asking, ask, refusal }: { record: AnyRecord; asking: ""
             {!record.isFinal && <FollowIt record={record} />}
           </div>
           <p className="note" role="status">
-            {asking === "asked" && t.asked}
+            {asking === "asked" && (freshness.stale ? <NotAsked freshness={freshness} /> : t.asked)}
             {refusal && `${say("problems", refusal.code)}${refusal.retryAfter ? ` (${refusal.retryAfter} s)` : ""}`}
           </p>
         </Panel>
@@ -150,6 +150,17 @@ function Whole({ record, asking, ask, refusal }: { record: AnyRecord; asking: ""
           <Experts record={record} />
         </Panel>
       </div>
+    </>
+  );
+}
+
+/** The provider was not to be asked: an older answer came, which says why and when it may be. */
+function NotAsked({ freshness }: { freshness: AnyRecord["freshness"] }) {
+  const { t, say, moment } = useLocale();
+  return (
+    <>
+      {t.notAsked}: {freshness.staleReason ? say("stale", freshness.staleReason) : "–"}.
+      {freshness.nextRefreshAt && ` ${t.mayAgain} ${moment(freshness.nextRefreshAt)}.`}
     </>
   );
 }
