@@ -1,7 +1,6 @@
 """`smsc-gateway webhook …`, as whoever runs the gateway uses it."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,7 +11,7 @@ from gateway.cli.main import main
 from tests.support.callers import client
 from tests.support.process import command, drained
 from tests.support.receiver import SECRET, Receiver, receiving
-from tests.support.size import PATIENCE
+from tests.support.server import wait_until
 
 
 @pytest.fixture(name="receiver")
@@ -51,13 +50,6 @@ def statuses(receiver: Receiver) -> list[int]:
     return [one.status for one in receiver.got if one.told["type"] == "status.changed"]
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_beside_a_gateway_that_runs(environ: dict[str, str], receiver: Receiver) -> None:
     """It is told of a change, switched off, switched on by a test, and told of all again."""
     done = run(environ, "replay", "one", "--after", "2026-01-15T10:00:00Z")
@@ -73,7 +65,7 @@ def test_beside_a_gateway_that_runs(environ: dict[str, str], receiver: Receiver)
         ) as caller,
     ):
         assert caller.get("/v1/messages/1?phone=79990000001").is_success
-        until(lambda: len(receiver.taken) == 1)
+        wait_until(lambda: len(receiver.taken) == 1)
         receiver.answer = lambda *_: 410
         assert caller.get("/v1/hlr-lookups/2?phone=79990000001").is_success
 
@@ -81,17 +73,17 @@ def test_beside_a_gateway_that_runs(environ: dict[str, str], receiver: Receiver)
             [told] = caller.get("/v1/webhooks").json()["webhooks"]
             return str(told["state"])
 
-        until(lambda: state() == "OFF")
+        wait_until(lambda: state() == "OFF")
         receiver.answer = lambda *_: 204
         done = run(environ, "test", "one")
         assert done.exit_code == 0, done.output
         assert done.output.endswith("It was switched off; now it goes on where it stands.\n")
-        until(lambda: state() == "ACTIVE")
-        until(lambda: statuses(receiver) == [204, 410, 204])
+        wait_until(lambda: state() == "ACTIVE")
+        wait_until(lambda: statuses(receiver) == [204, 410, 204])
         done = run(environ, "replay", "one", "--after", "2026-01-15T10:00:00Z")
         said = "2 changes are looked through again; those that one wants are sent.\n"
         assert (done.exit_code, done.output) == (0, said)
-        until(lambda: len(statuses(receiver)) == 5)
+        wait_until(lambda: len(statuses(receiver)) == 5)
 
 
 def test_a_failure_is_told_too(environ: dict[str, str], receiver: Receiver) -> None:

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.support.browser import browser, opened
 from tests.support.callers import client
 from tests.support.process import PLAIN, command
 from tests.support.receiver import SECRET, receiving
-from tests.support.server import serving
+from tests.support.server import serving, wait_until
 from tests.support.size import PATIENCE
 
 __all__ = ["browser"]
@@ -81,13 +81,6 @@ def two_accounts(folder: Path, more: str = "") -> Iterator[Setup]:
         yield Setup(address, providers, environ)
 
 
-def _until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_a_webhook_is_told_whose_change_it_is(tmp_path: Path) -> None:
     with receiving() as receiver:
         webhook = (
@@ -97,14 +90,14 @@ def test_a_webhook_is_told_whose_change_it_is(tmp_path: Path) -> None:
         with two_accounts(tmp_path, webhook) as setup:
             for name in NAMES:
                 assert setup.get(f"/v1/messages/1?phone={PHONE}", name).status_code == 200
-            _until(lambda: len(receiver.got) >= 2)
+            wait_until(lambda: len(receiver.got) >= 2)
             told = {one.told["data"]["account"]: one.change[1] for one in receiver.got}
             assert told == {"ru": "DELIVERED", "kz": "UNDELIVERABLE"}
             replayed = setup.run(
                 "webhook", "replay", "desk-receiver", "--after", "2026-01-01T00:00:00Z"
             )
             assert replayed.returncode == 0, replayed.stderr
-            _until(lambda: len(receiver.got) >= 4)
+            wait_until(lambda: len(receiver.got) >= 4)
 
 
 async def test_a_socket_says_its_account_at_the_beginning(tmp_path: Path) -> None:

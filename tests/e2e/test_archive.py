@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 from gateway.simulator import Limits, Report, create_simulator, sample_world
 from tests.support.postgres import Postgres, postgres
 from tests.support.process import PLAIN, command, drained
-from tests.support.server import serving
+from tests.support.server import serving, wait_until
 from tests.support.size import PATIENCE, size, soak
 
 pytestmark = pytest.mark.anyio
@@ -87,13 +87,6 @@ def ask(client: httpx.Client, id: int, headers: dict[str, str] | None = None) ->
 def report(client: httpx.Client) -> dict[str, object]:
     told: dict[str, object] = client.get("/v1/provider").json()
     return told
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @dataclass
@@ -208,7 +201,7 @@ def test_two_that_start_together_on_nothing(
         assert [log for _, log in told] == [[], []]
         for client, id_ in zip(clients, IDS[41_000:], strict=False):
             assert ask(client, id_) == 200
-            until(lambda client=client: report(client)["archiveReport"]["queue"] == 0)  # type: ignore[misc, index]
+            wait_until(lambda client=client: report(client)["archiveReport"]["queue"] == 0)  # type: ignore[misc, index]
         for client in clients:
             for id_ in IDS[41_000:41_002]:
                 assert ask(client, id_, ONLY_KNOWN) == 200
@@ -328,7 +321,7 @@ def test_no_number_is_logged_whatever_the_level(
         address = printed.split(" listens on ")[1].strip()
         with httpx.Client(base_url=address, timeout=PATIENCE) as client:
             assert ask(client, IDS[43_000]) == 200
-            until(lambda: report(client)["archiveReport"]["queue"] == 0)  # type: ignore[index]
+            wait_until(lambda: report(client)["archiveReport"]["queue"] == 0)  # type: ignore[index]
             assert client.get(f"/v1/records?phone={PHONE}").status_code == 200
         process.terminate()
         rest, _ = process.communicate(timeout=PATIENCE)

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from gateway.app import create_app
 from gateway.settings import Settings, load
-from gateway.simulator import Limits, World, create_simulator, sample_world
+from gateway.simulator import Limits, Report, World, create_simulator, sample_world
 from gateway.web.http.state import State
 from tests.support.clock import FakeClock
 
@@ -87,3 +87,15 @@ async def running(**environ: str) -> AsyncIterator[Setup]:
     ):
         state = cast("State", manager._state)  # noqa: SLF001 - it has no public name
         yield Setup(client, direct, clock, world, limits, manager.app, state)
+
+
+def pending(setup: Setup, count: int) -> list[dict[str, str]]:
+    """Messages on their way, of which nothing is known here."""
+    items = []
+    for number in range(count):
+        id_, phone = 5000 + number, f"7999100{1000 + number}"
+        setup.world.add(
+            Report(id=id_, phone=phone, status=0, sent=int(setup.clock.now), flag=0, err=0)
+        )
+        items.append({"id": str(id_), "phone": phone})
+    return items

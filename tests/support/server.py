@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -45,6 +45,14 @@ def until_there(port: int) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Look again and again, for what another process does; nobody tells when it is so."""
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 class Kept:

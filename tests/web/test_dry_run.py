@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator import Report
-from tests.support.gateway import Setup, running
+from tests.support.gateway import Setup, pending, running
 
 pytestmark = pytest.mark.anyio
 
@@ -16,18 +15,6 @@ MANY = """query ($items: [StatusKey!]!, $maxAge: Int, $detail: DetailLevel! = FU
     requests mass served { live cache stale } allKnownBy
   }
 }"""
-
-
-def pending(setup: Setup, count: int) -> list[dict[str, str]]:
-    """Messages on their way, of which nothing is known here."""
-    items = []
-    for number in range(count):
-        id_, phone = 5000 + number, f"7999100{1000 + number}"
-        setup.world.add(
-            Report(id=id_, phone=phone, status=0, sent=int(setup.clock.now), flag=0, err=0)
-        )
-        items.append({"id": str(id_), "phone": phone})
-    return items
 
 
 async def dry(setup: Setup, items: list[Any], **more: object) -> dict[str, Any]:

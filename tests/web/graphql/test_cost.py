@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.simulator import Report
 from tests.support.clock import settle
-from tests.support.gateway import Setup, running
+from tests.support.gateway import Setup, pending, running
 from tests.web.graphql.test_websocket import INIT, connected, subscribe
 
 pytestmark = pytest.mark.anyio
@@ -35,18 +34,6 @@ def told(
 ) -> dict[str, Any]:
     served = {"live": live, "cache": cache, "stale": stale}
     return {"requests": requests, "mass": mass, "served": served}
-
-
-def pending(setup: Setup, count: int) -> list[dict[str, str]]:
-    """Messages on their way, of which nothing is known here."""
-    items = []
-    for number in range(count):
-        id_, phone = 5000 + number, f"7999100{1000 + number}"
-        setup.world.add(
-            Report(id=id_, phone=phone, status=0, sent=int(setup.clock.now), flag=0, err=0)
-        )
-        items.append({"id": str(id_), "phone": phone})
-    return items
 
 
 async def test_a_miss_costs_a_request_and_a_hit_none() -> None:
